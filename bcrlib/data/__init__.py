@@ -1,0 +1,1 @@
+"""Treebanks: reading, writing, fetching, generating; word vectors.  Nothing here imports torch."""
