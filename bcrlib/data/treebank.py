@@ -15,8 +15,8 @@ class SourceLines:
     """
 
     lines: list[str]  # [line]
-    line_offsets: Int64[np.ndarray, "sentence+1"]
-    line_of_token: Int64[np.ndarray, " token"]
+    line_offsets: Int64[np.ndarray, "sentence_plus_one"]
+    line_of_token: Int64[np.ndarray, "token"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +29,9 @@ class Treebank:
 
     forms: list[str]  # [token]
     upos: list[str]  # [token]
-    heads: Int32[np.ndarray, " token"]
+    heads: Int32[np.ndarray, "token"]
     relations: list[str]  # [token], with sub-types: "nsubj:pass"
-    offsets: Int64[np.ndarray, "sentence+1"]
+    offsets: Int64[np.ndarray, "sentence_plus_one"]
     source: SourceLines | None = None
 
     @property
@@ -45,16 +45,16 @@ class Treebank:
         return int(self.offsets[-1])
 
     @property
-    def lengths(self) -> Int64[np.ndarray, " sentence"]:
+    def lengths(self) -> Int64[np.ndarray, "sentence"]:
         """Words in each sentence.  O(sentences)."""
         return np.diff(self.offsets)
 
     @property
-    def sentence_of_token(self) -> Int64[np.ndarray, " token"]:
+    def sentence_of_token(self) -> Int64[np.ndarray, "token"]:
         """Number (from 0) of the sentence each token stands in.  O(tokens)."""
         return np.repeat(np.arange(self.num_sentences, dtype=np.int64), self.lengths)
 
-    def select(self, sentences: Int64[np.ndarray, " chosen"]) -> "Treebank":
+    def select(self, sentences: Int64[np.ndarray, "chosen"]) -> "Treebank":
         """The treebank of these sentences, in this order; repeats are allowed.
 
         Raises IndexError for a number outside 0..num_sentences-1.  O(tokens chosen).
@@ -72,7 +72,7 @@ class Treebank:
             source=self.source and _select_lines(self.source, sentences, tokens, offsets),
         )
 
-    def with_trees(self, heads: Int32[np.ndarray, " token"], relations: list[str]) -> "Treebank":
+    def with_trees(self, heads: Int32[np.ndarray, "token"], relations: list[str]) -> "Treebank":
         """The same words under other trees, for example a parser's; every other column survives.
 
         Raises ValueError when there is not exactly one head and one relation a token.  O(tokens).
@@ -85,8 +85,8 @@ class Treebank:
 
 
 def _members(
-    offsets: Int64[np.ndarray, "group+1"], chosen: Int64[np.ndarray, " chosen"]
-) -> tuple[Int64[np.ndarray, " member"], Int64[np.ndarray, "chosen+1"]]:
+    offsets: Int64[np.ndarray, "group_plus_one"], chosen: Int64[np.ndarray, "chosen"]
+) -> tuple[Int64[np.ndarray, "member"], Int64[np.ndarray, "chosen_plus_one"]]:
     """Indices of all members of the chosen groups, and the offsets of those groups in the result."""
     lengths = np.diff(offsets)[chosen]
     new_offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -96,9 +96,9 @@ def _members(
 
 def _select_lines(
     source: SourceLines,
-    sentences: Int64[np.ndarray, " chosen"],
-    tokens: Int64[np.ndarray, " token"],
-    offsets: Int64[np.ndarray, "chosen+1"],
+    sentences: Int64[np.ndarray, "chosen"],
+    tokens: Int64[np.ndarray, "token"],
+    offsets: Int64[np.ndarray, "chosen_plus_one"],
 ) -> SourceLines:
     lines, line_offsets = _members(source.line_offsets, sentences)
     shift = np.repeat(line_offsets[:-1] - source.line_offsets[:-1][sentences], np.diff(offsets))
