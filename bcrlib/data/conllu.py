@@ -150,8 +150,6 @@ def _find_words(
         if sentence_fault(lines[start:end], 1):
             return None
     offsets = _offsets(layout.sentence_of_row[words], len(layout.line_offsets) - 1)
-    if not np.diff(offsets).all():
-        return None
     expected = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
     return words if np.array_equal(numbers[words], expected) else None
 
