@@ -1,0 +1,58 @@
+"""Biaffine scores of arcs and of their labels (Dozat and Manning 2017; the paper's section 6.1)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ArcBiaffine(nn.Module):
+    """s(dep, head) = dep' U head + u_dep . dep + u_head . head.
+
+    A constant, and whatever depends on the dependent alone, cancels in the softmax over heads; u_dep is kept because
+    the scores are also compared as they are.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.bilinear = nn.Parameter(torch.empty(size, size))
+        self.head = nn.Parameter(torch.empty(size))
+        nn.init.xavier_uniform_(self.bilinear)
+        nn.init.uniform_(self.head, -(size**-0.5), size**-0.5)
+
+    def forward(
+        self, dep: Float[Tensor, "sentence dep size"], head: Float[Tensor, "sentence head size"]
+    ) -> Float[Tensor, "sentence dep head"]:
+        """Scores of all arcs. O(sentence * length * size * (size + length))."""
+        return torch.bmm(dep @ self.bilinear + self.head.to(dep.dtype), head.transpose(1, 2))
+
+
+class LabelBiaffine(nn.Module):
+    """s(dep, head, label) = dep' U_label head + v_label . dep + w_label . head + b_label."""
+
+    def __init__(self, size: int, num_labels: int) -> None:
+        super().__init__()
+        self.bilinear = nn.Parameter(torch.empty(num_labels, size, size))
+        self.dep = nn.Linear(size, num_labels)
+        self.head = nn.Linear(size, num_labels, bias=False)
+        for matrix in self.bilinear:
+            nn.init.xavier_uniform_(matrix)
+
+    def of_arcs(
+        self, dep: Float[Tensor, "arc size"], head: Float[Tensor, "arc size"]
+    ) -> Float[Tensor, "arc label"]:
+        """Scores of all labels of given arcs. O(arc * label * size^2)."""
+        num_labels, size, _ = self.bilinear.shape
+        projected = dep @ self.bilinear.permute(1, 0, 2).reshape(size, -1)  # (arc, label * size)
+        scores = torch.bmm(projected.view(-1, num_labels, size), head[:, :, None]).squeeze(2)
+        return scores + self.dep(dep) + self.head(head)
+
+    def of_all_arcs(
+        self, dep: Float[Tensor, "sentence dep size"], head: Float[Tensor, "sentence head size"]
+    ) -> Float[Tensor, "sentence dep label head"]:
+        """Scores of all labels of all arcs. O(sentence * length * label * size * (size + length))."""
+        num_labels, size, _ = self.bilinear.shape
+        batch, length, _ = dep.shape
+        projected = dep @ self.bilinear.permute(1, 0, 2).reshape(size, -1)  # (sentence, dep, label * size)
+        scores = torch.bmm(projected.view(batch, length * num_labels, size), head.transpose(1, 2))
+        scores = scores.view(batch, length, num_labels, length)
+        return scores + self.dep(dep)[..., None] + self.head(head).transpose(1, 2)[:, None]

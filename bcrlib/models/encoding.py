@@ -1,0 +1,192 @@
+"""A treebank in the numbers of one parser, and batches of it.
+
+Work that depends on the word type alone (characters, pretrained vectors) is kept once a type: `Forms` is the table of
+types, a token is a row number in it. A batch gathers its own types, so that the character network sees each once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bcrlib.data.treebank import Treebank
+from bcrlib.data.vectors import WordVectors
+from bcrlib.models.packing import Packing, pack
+from bcrlib.models.vocabulary import MAX_CHARS, ROOT, UNKNOWN, Vocabulary, normalise
+from bcrlib.randomness import key
+
+
+@dataclass(frozen=True, eq=False)
+class Forms:
+    """Table of word types; row 0 is the artificial root."""
+
+    words: np.ndarray
+    """int64 [form]: word id."""
+    chars: np.ndarray
+    """int64 [form, character], -1 behind the end."""
+    is_singleton: np.ndarray
+    """bool [form]: seen exactly once in training."""
+    vectors: np.ndarray | None
+    """float32 [form, dim]: pretrained vectors, zeros where there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedTreebank:
+    """Tokens with the artificial root in front of every sentence: sentence s is offsets[s] .. offsets[s + 1]."""
+
+    forms: Forms
+    form: np.ndarray
+    """int64 [position]: row in `forms`."""
+    upos: np.ndarray
+    """int64 [position]."""
+    heads: np.ndarray
+    """int64 [position]: position of the head within the sentence, 0 for the root itself."""
+    relations: np.ndarray
+    """int64 [position]: relation id, -1 for the root and for relations unknown to the parser."""
+    offsets: np.ndarray
+    """int64 [sentence + 1]."""
+    keys: np.ndarray
+    """int64 [sentence]: a name for its words, from which its dropout masks come."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some sentences of an encoded treebank as tensors, longest first; rows as in `packing`."""
+
+    sentences: np.ndarray
+    """int64 [sentence]: which sentences of the treebank."""
+    packing: Packing
+    form: Tensor
+    """int64 [row]: row in the tables of this batch."""
+    upos: Tensor
+    heads: Tensor
+    relations: Tensor
+    words: Tensor
+    """int64 [form]."""
+    chars: Tensor
+    """int64 [form, character]."""
+    is_singleton: Tensor
+    vectors: Tensor | None
+
+
+def encode(treebank: Treebank, vocabulary: Vocabulary, vectors: WordVectors | None) -> EncodedTreebank:
+    """The treebank in a parser's numbers. O(tokens), and the vectors' cost a word type."""
+    types = list(dict.fromkeys(treebank.forms))
+    row = {form: i for i, form in enumerate(types, start=1)}
+    offsets = treebank.offsets + np.arange(len(treebank.offsets))
+    return EncodedTreebank(
+        forms=_encode_forms(types, vocabulary, vectors),
+        form=_with_root([row[form] for form in treebank.forms], treebank.offsets, 0),
+        upos=_with_root(
+            [vocabulary.upos_ids.get(tag, UNKNOWN) for tag in treebank.upos], treebank.offsets, ROOT
+        ),
+        heads=_with_root(treebank.heads, treebank.offsets, 0),
+        relations=_with_root(
+            [vocabulary.relation_ids.get(r, -1) for r in treebank.relations], treebank.offsets, -1
+        ),
+        offsets=offsets,
+        keys=np.array([key(*treebank.forms[a:b]) for a, b in zip(treebank.offsets, treebank.offsets[1:])]),
+    )
+
+
+def _encode_forms(types: list[str], vocabulary: Vocabulary, vectors: WordVectors | None) -> Forms:
+    singletons = set(vocabulary.singletons)
+    chars = np.full((len(types) + 1, min(max(map(len, types)), MAX_CHARS)), -1, dtype=np.int64)
+    chars[0, 0] = ROOT
+    for i, form in enumerate(types, start=1):
+        ids = [vocabulary.char_ids.get(char, UNKNOWN) for char in form[:MAX_CHARS]]
+        chars[i, : len(ids)] = ids
+    table = None
+    if vectors is not None:
+        table = np.concatenate([np.zeros((1, vectors.dim), np.float32), vectors.lookup(types)])
+    return Forms(
+        words=np.array([ROOT] + [vocabulary.word_ids.get(normalise(form), UNKNOWN) for form in types]),
+        chars=chars,
+        is_singleton=np.array([False] + [normalise(form) in singletons for form in types]),
+        vectors=table,
+    )
+
+
+def _with_root(values, offsets: np.ndarray, root: int) -> np.ndarray:
+    return np.insert(np.asarray(values, dtype=np.int64), offsets[:-1], root)
+
+
+def make_batch(
+    encoded: EncodedTreebank, sentences: np.ndarray, device: torch.device | str = "cpu"
+) -> Batch:
+    """These sentences (int64, any order, repeats allowed) as one batch. O(tokens of the batch)."""
+    sentences = sentences[np.argsort(-encoded.lengths[sentences], kind="stable")]
+    packing = pack(encoded.lengths[sentences], device)
+    positions = encoded.offsets[sentences][packing.sentence.cpu().numpy()] + packing.step.cpu().numpy()
+    used, form = np.unique(encoded.form[positions], return_inverse=True)
+    width = int((encoded.forms.chars[used] >= 0).sum(axis=1).max())
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device, non_blocking=True)
+
+    return Batch(
+        sentences=sentences,
+        packing=packing,
+        form=tensor(form),
+        upos=tensor(encoded.upos[positions]),
+        heads=tensor(encoded.heads[positions]),
+        relations=tensor(encoded.relations[positions]),
+        words=tensor(encoded.forms.words[used]),
+        chars=tensor(encoded.forms.chars[used, :width]),
+        is_singleton=tensor(encoded.forms.is_singleton[used]),
+        vectors=None if encoded.forms.vectors is None else tensor(encoded.forms.vectors[used]),
+    )
+
+
+def decoding_batches(
+    encoded: EncodedTreebank, max_tokens: int, copies: int = 1, max_arcs: int = 1_000_000
+) -> Iterator[np.ndarray]:
+    """Sentences sorted by length, cut so that `copies` of a batch have at most `max_tokens` tokens and `max_arcs` arcs.
+
+    Every sentence comes once; one that is over a budget by itself makes a batch of its own.
+    """
+    order = np.argsort(encoded.lengths, kind="stable")
+    lengths = encoded.lengths
+    start = 0
+    while start < len(order):
+        stop = start + 1
+        while stop < len(order):
+            longest, count = lengths[order[stop]], (stop + 1 - start) * copies
+            if longest * count > max_tokens or longest * longest * count > max_arcs:
+                break
+            stop += 1
+        yield order[start:stop]
+        start = stop
+
+
+def training_batches(lengths: np.ndarray, max_tokens: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """One epoch: all sentences once, similar lengths together, batches in random order. O(sentences log sentences)."""
+    order = np.argsort(lengths + rng.uniform(-1.5, 1.5, len(lengths)), kind="stable")
+    group = np.cumsum(lengths[order]) // max_tokens
+    batches = np.split(order, np.flatnonzero(np.diff(group)) + 1)
+    rng.shuffle(batches)
+    return batches
+
+
+BUCKET_LIMITS = (10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 140)
+
+
+def bucket_batches(
+    lengths: np.ndarray, rng: np.random.Generator, batch_size: int = 32
+) -> list[np.ndarray]:
+    """One epoch as the authors make it: batches of 32 sentences that never mix the eleven length buckets.
+
+    `lengths` count the root and must be below a bucket's limit; a sentence of 140 or more is left out, as theirs is.
+    """
+    bucket = np.searchsorted(BUCKET_LIMITS, lengths, side="right")
+    batches = []
+    for number in rng.permutation(len(BUCKET_LIMITS)):
+        members = rng.permutation(np.flatnonzero(bucket == number))
+        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
+    return batches

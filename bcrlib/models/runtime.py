@@ -1,0 +1,33 @@
+"""Where and how precisely a network runs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A device, the precision of the encoder's matrix products, and how much is decoded at once."""
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+    max_tokens: int = 6000
+    """Padded positions of a decoding batch."""
+
+    def autocast(self) -> torch.autocast:
+        """Context in which matrix products have this precision; everything else keeps float32."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+
+def best_device() -> str:
+    """cuda where there is one, else cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def fast_precision(device: str) -> Precision:
+    """bfloat16 where the hardware multiplies it natively (CUDA, CPUs with AMX): there it pays, elsewhere it costs."""
+    native = device == "cuda" or torch.cpu._is_amx_tile_supported()
+    return "bfloat16" if native else "float32"

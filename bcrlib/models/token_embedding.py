@@ -1,0 +1,94 @@
+"""What the encoder sees of a token: word, characters and UPOS side by side (paper, section 6.1)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcrlib.models.encoding import Batch
+from bcrlib.models.noise import Noise
+from bcrlib.models.vocabulary import NUM_SPECIAL, UNKNOWN, Vocabulary
+from bcrlib.presets import Preset
+
+
+class TokenEmbedding(nn.Module):
+    """Word vectors (learned, plus a linear map of pretrained ones), a character CNN and UPOS vectors, concatenated."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        word_size: int,
+        char_size: int,
+        upos_size: int,
+        vector_size: int | None,
+        preset: Preset,
+    ) -> None:
+        super().__init__()
+        self.unk_policy = preset.unk_policy
+        self.words = nn.Embedding(NUM_SPECIAL + len(vocabulary.words), word_size)
+        self.upos = nn.Embedding(NUM_SPECIAL + len(vocabulary.upos), upos_size)
+        self.characters = CharacterCNN(
+            NUM_SPECIAL + len(vocabulary.chars), char_size, preset.char_pool_padding
+        )
+        self.pretrained = None if vector_size is None else nn.Linear(vector_size, word_size, bias=False)
+        # The learned part starts small beside pretrained vectors, so that rare words do not drown them in noise.
+        bound = (3 / word_size) ** 0.5 if vector_size is None else 0.05
+        nn.init.uniform_(self.words.weight, -bound, bound)
+        nn.init.uniform_(self.upos.weight, -0.1, 0.1)
+
+    def forward(
+        self, batch: Batch, noise: Noise | None, training: bool = False
+    ) -> Float[Tensor, "row feature"]:
+        """[row, word + char + upos]. Under dropout each of the three vectors of a token is dropped whole."""
+        words = self._word_vectors(batch, noise if training else None)
+        characters = self.characters(batch.chars)[batch.form]
+        upos = self.upos(batch.upos)
+        parts = {"word": words, "char": characters, "upos": upos}
+        if noise is not None:
+            parts = {name: part * noise.per_token(name) for name, part in parts.items()}
+        return torch.cat(list(parts.values()), dim=1)
+
+    def _word_vectors(self, batch: Batch, noise: Noise | None) -> Tensor:
+        ids = batch.words[batch.form]
+        singleton = batch.is_singleton[batch.form]
+        if self.unk_policy == "always":
+            ids = ids.masked_fill(singleton, UNKNOWN)
+        elif noise is not None:
+            ids = ids.masked_fill(singleton & noise.tokens_hit("unk", 0.5), UNKNOWN)
+        vectors = self.words(ids)
+        if self.pretrained is not None:
+            vectors = vectors + self.pretrained(batch.vectors)[batch.form]
+        return vectors
+
+
+class CharacterCNN(nn.Module):
+    """Two convolutions of width three over the characters of a word, then the maximum over the word."""
+
+    def __init__(self, num_chars: int, size: int, pool_padding: bool) -> None:
+        super().__init__()
+        self.pool_padding = pool_padding
+        self.embedding = nn.Embedding(num_chars, size)
+        self.widen = nn.Linear(3 * size, 4 * size)
+        self.narrow = nn.Linear(3 * 4 * size, size)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        for layer in (self.widen, self.narrow):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, chars: Tensor) -> Float[Tensor, "form size"]:
+        """chars: int64 [form, character], -1 behind the end. O(form * character * size^2)."""
+        inside = (chars >= 0)[..., None]
+        x = self.embedding(chars.clamp(min=0)) * inside  # (form, character, size)
+        x = F.elu(self.widen(_windows(x)))
+        if not self.pool_padding:
+            x = x * inside
+        x = F.elu(self.narrow(_windows(x)))
+        if not self.pool_padding:
+            x = x.masked_fill(~inside, float("-inf"))
+        return x.amax(dim=1)
+
+
+def _windows(x: Float[Tensor, "form character size"]) -> Float[Tensor, "form character three_sizes"]:
+    """Each character beside its neighbours, zeros at the ends: a convolution is then one matrix product."""
+    padded = F.pad(x, (0, 0, 1, 1))
+    return torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=2)
