@@ -1,0 +1,256 @@
+"""One sentence before and after an update: old tree above the words, new tree below, flips coloured."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from bcrlib.report.records import Record, format_signature, write_record, write_text
+from bcrlib.report.tree_layout import (
+    LABEL_SIZE,
+    TAG_SIZE,
+    WORD_SIZE,
+    Arc,
+    place_arcs,
+    place_words,
+    ports,
+    text_width,
+    word_width,
+)
+
+LEVEL_HEIGHT, BASE_HEIGHT, CORNER = 24, 14, 9
+WORD_BAND = 44
+TITLE_BAND = 38
+_NOT_IN_XML = {"Cc", "Cs", "Cn"}
+DASH = ' stroke-dasharray="5 3"'
+FONT = "DejaVu Sans, Verdana, Arial, sans-serif"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an update did to one word, and how it is drawn."""
+
+    name: str
+    meaning: str
+    colour: str
+    tint: str
+
+
+NEGATIVE = Change("negative flip", "old right, new wrong", "#C8501E", "#FBE3D8")
+POSITIVE = Change("positive flip", "old wrong, new right", "#0072B2", "#DCEBF5")
+STILL_WRONG = Change("changed", "both wrong", "#3F3F46", "#E7E7EA")
+SAME = Change("unchanged", "same head and relation", "#9CA3AF", "none")
+
+
+def changes(
+    old: Sequence[tuple], new: Sequence[tuple], gold: Sequence[tuple]
+) -> tuple[list[Change], list[bool], list[bool]]:
+    """Per word: what changed, whether old is right, whether new is right. Items are compared with ==."""
+    old_right = [o == g for o, g in zip(old, gold)]
+    new_right = [n == g for n, g in zip(new, gold)]
+    kinds = []
+    for o, n, was_right, is_right in zip(old, new, old_right, new_right):
+        if o == n:
+            kinds.append(SAME)
+        else:
+            kinds.append(NEGATIVE if was_right else POSITIVE if is_right else STILL_WRONG)
+    return kinds, old_right, new_right
+
+
+def _xml(content: str) -> str:
+    # Control characters may stand in a word but not in XML.
+    return escape("".join("\ufffd" if unicodedata.category(c) in _NOT_IN_XML else c for c in content))
+
+
+def _text(x: float, y: float, size: float, content: str, style: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" {style}>{_xml(content)}</text>'
+
+
+def _arc_path(arc: Arc, port: dict, base: float, sign: int) -> tuple[str, float, float]:
+    """The path from head to dependent and where its label goes; sign -1 draws upwards, 1 downwards."""
+    x = port[arc.dependent, arc.dependent]
+    y = base + sign * (BASE_HEIGHT + LEVEL_HEIGHT * arc.level)
+    if arc.head == 0:
+        return f"M{x:.1f} {y:.1f}V{base:.1f}", x, y
+    start = port[arc.dependent, arc.head]
+    turn = CORNER if x > start else -CORNER
+    bend = f"V{y - sign * CORNER:.1f}Q{start:.1f} {y:.1f} {start + turn:.1f} {y:.1f}"
+    back = f"H{x - turn:.1f}Q{x:.1f} {y:.1f} {x:.1f} {y - sign * CORNER:.1f}V{base:.1f}"
+    return f"M{start:.1f} {base:.1f}{bend}{back}", (start + x) / 2, y
+
+
+def _draw_arc(arc: Arc, port: dict, base: float, sign: int, change: Change, right: bool) -> tuple[str, str]:
+    """The line with its arrow head, and the label (drawn after all lines)."""
+    path, x, y = _arc_path(arc, port, base, sign)
+    strong = change is not SAME
+    dash = "" if right else DASH
+    line = (
+        f'<path d="{path}" fill="none" stroke="{change.colour}" stroke-width="{2 if strong else 1.2}"{dash}/>'
+    )
+    tip = port[arc.dependent, arc.dependent]
+    head = f"M{tip:.1f} {base:.1f}l-3.5 {sign * 7}h7z"
+    arrow = f'<path d="{head}" fill="{change.colour}"/>'
+    colour = change.colour if strong else "#6B7280"
+    halo = 'text-anchor="middle" stroke="#fff" stroke-width="4" paint-order="stroke" stroke-linejoin="round"'
+    weight = ' font-weight="bold"' if strong else ""
+    label = _text(x, y + LABEL_SIZE * 0.36, LABEL_SIZE, arc.relation, f'fill="{colour}" {halo}{weight}')
+    return line + arrow, label
+
+
+def _draw_side(
+    side: tuple[list[Arc], list[bool]], centres: list[float], base: float, sign: int, kinds: list[Change]
+) -> str:
+    arcs, right = side
+    port = ports(arcs, centres)
+    quiet_first = sorted(arcs, key=lambda arc: kinds[arc.dependent - 1] is not SAME)
+    drawn = [
+        _draw_arc(arc, port, base, sign, kinds[arc.dependent - 1], right[arc.dependent - 1])
+        for arc in quiet_first
+    ]
+    return "\n".join([line for line, _ in drawn] + [label for _, label in drawn])
+
+
+def _draw_words(
+    forms: Sequence[str], upos: Sequence[str], centres: list[float], top: float, kinds: list[Change]
+) -> str:
+    parts = []
+    for form, tag, x, kind in zip(forms, upos, centres[1:], kinds):
+        width = word_width(form, tag) + 10
+        if kind is not SAME:
+            box = f'x="{x - width / 2:.1f}" y="{top + 3:.1f}" width="{width:.1f}" height="{WORD_BAND - 6}"'
+            parts.append(f'<rect {box} rx="6" fill="{kind.tint}"/>')
+        parts.append(_text(x, top + 21, WORD_SIZE, form, 'text-anchor="middle" fill="#111827"'))
+        parts.append(_text(x, top + 35, TAG_SIZE, tag, 'text-anchor="middle" fill="#6B7280"'))
+    return "\n".join(parts)
+
+
+def summary(kinds: Sequence[Change]) -> str:
+    """ "1 negative flip, 2 positive flips" - the counts of a drawing in words."""
+    counts = [(sum(k is kind for k in kinds), kind) for kind in (NEGATIVE, POSITIVE, STILL_WRONG)]
+    texts = []
+    for count, kind in counts:
+        plural = "s" if count > 1 and kind is not STILL_WRONG else ""
+        tail = ", both wrong" if kind is STILL_WRONG else ""
+        if count:
+            texts.append(f"{count} {kind.name}{plural}{tail}")
+    return "; ".join(texts) or "nothing changed"
+
+
+def _legend(kinds: Sequence[Change], y: float) -> tuple[str, float]:
+    """The legend of what occurs, in one line, and its width."""
+    used = [kind for kind in (NEGATIVE, POSITIVE, STILL_WRONG, SAME) if kind in kinds]
+    entries = [(kind.colour, "", f"{kind.name}: {kind.meaning}") for kind in used]
+    x, parts = 16.0, []
+    for colour, dash, words in [*entries, (SAME.colour, DASH, "dashed: wrong")]:
+        line = f'd="M{x:.1f} {y - 4:.1f}h24" stroke="{colour}" stroke-width="2.5" fill="none"{dash}'
+        parts += [f"<path {line}/>", _text(x + 30, y, 11, words, 'fill="#374151"')]
+        x += 30 + text_width(words, 11) + 22
+    return "\n".join(parts), x
+
+
+def _depth(arcs: list[Arc]) -> float:
+    return BASE_HEIGHT + LEVEL_HEIGHT * max(arc.level for arc in arcs) + 14
+
+
+def _page(width: float, height: float, alt: str, body: list[str]) -> str:
+    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{FONT}">'
+    back = '<rect width="100%" height="100%" fill="#fff"/>'
+    return "\n".join([head, f"<title>{_xml(alt)}</title>", back, *body, "</svg>"]) + "\n"
+
+
+def draw_update(
+    forms: Sequence[str],
+    upos: Sequence[str],
+    old_heads: Sequence[int],
+    old_relations: Sequence[str],
+    new_heads: Sequence[int],
+    new_relations: Sequence[str],
+    gold_heads: Sequence[int],
+    gold_relations: Sequence[str],
+    *,
+    labelled: bool = True,
+    title: str = "",
+    old_name: str = "old",
+    new_name: str = "new",
+) -> str:
+    """One sentence's old tree (above) and new tree (below) as a self-contained SVG.
+
+    All sequences have one item a word; heads are 1-based, 0 = root. An arc is coloured where the update
+    changed it: negative flip, positive flip, or changed from wrong to wrong; wrong arcs are dashed. An arc
+    is right when its head (and, if `labelled`, its relation) is gold's. Equal input gives equal bytes.
+    ValueError for sequences of unequal length, an empty sentence or a head outside it. O(length^2).
+    """
+    columns = (forms, upos, old_heads, old_relations, new_heads, new_relations, gold_heads, gold_relations)
+    old_heads, new_heads, gold_heads = _checked(columns)
+    kinds, old_right, new_right = changes(
+        _units(old_heads, old_relations, labelled),
+        _units(new_heads, new_relations, labelled),
+        _units(gold_heads, gold_relations, labelled),
+    )
+    old_side = (place_arcs(old_heads, old_relations), old_right)
+    new_side = (place_arcs(new_heads, new_relations), new_right)
+    heading = title or summary(kinds).capitalize()
+    return _draw(forms, upos, old_side, new_side, kinds, heading, (old_name, new_name))
+
+
+def _units(heads: list[int], relations: Sequence[str], labelled: bool) -> list[tuple]:
+    return [(h, r) if labelled else (h,) for h, r in zip(heads, relations)]
+
+
+def _draw(
+    forms: Sequence[str],
+    upos: Sequence[str],
+    old_side: tuple[list[Arc], list[bool]],
+    new_side: tuple[list[Arc], list[bool]],
+    kinds: list[Change],
+    heading: str,
+    names: tuple[str, str],
+) -> str:
+    margin = 16 + max(text_width(name, 13) for name in names) + 24
+    centres = place_words(forms, upos, old_side[0] + new_side[0], margin)
+    top = TITLE_BAND + _depth(old_side[0])
+    bottom = top + WORD_BAND
+    height = bottom + _depth(new_side[0]) + 34
+    legend, legend_width = _legend(kinds, height - 14)
+    end = centres[-1] + word_width(forms[-1], upos[-1]) / 2 + 24
+    width = max(end, legend_width, text_width(heading, 15) + 32)
+    body = [
+        _text(16, 24, 14, heading, 'font-weight="bold" fill="#111827"'),
+        _text(16, top - BASE_HEIGHT, 12, names[0], 'font-weight="bold" fill="#374151"'),
+        _text(16, bottom + BASE_HEIGHT + 8, 12, names[1], 'font-weight="bold" fill="#374151"'),
+        _draw_side(old_side, centres, top, -1, kinds),
+        _draw_side(new_side, centres, bottom, 1, kinds),
+        _draw_words(forms, upos, centres, top, kinds),
+        legend,
+    ]
+    return _page(width, height, f"{heading}: {' '.join(forms)}", body)
+
+
+def _checked(columns: tuple[Sequence, ...]) -> list[list[int]]:
+    """The old, new and gold heads as plain integers, once all columns fit together."""
+    length = len(columns[0])
+    if length == 0 or any(len(column) != length for column in columns):
+        raise ValueError(f"one item a word in every sequence, please: {[len(c) for c in columns]}")
+    heads = [[int(head) for head in column] for column in columns[2::2]]
+    for t, head in ((t, h) for side in heads for t, h in enumerate(side, start=1)):
+        if not 0 <= head <= length or head == t:
+            raise ValueError(f"word {t} cannot have head {head} in a sentence of {length} words")
+    return heads
+
+
+def save_drawing(
+    svg: str,
+    folder: Path,
+    name: str,
+    *,
+    title: str,
+    caption: str,
+    signature: Mapping[str, object],
+    command: str,
+) -> None:
+    """Writes NAME.svg and its record NAME.json into `folder`, so that the index page shows it."""
+    record = Record("drawing", name, title, caption, format_signature(signature), command, [])
+    write_record(record, Path(folder))
+    write_text(Path(folder) / f"{name}.svg", svg)

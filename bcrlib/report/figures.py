@@ -1,0 +1,200 @@
+"""The paper's figures from tidy rows: bars by method, curves by candidates and dropout, seed-pair map.
+
+Every function returns a matplotlib Figure (not tied to pyplot): show it with display(figure), save it
+with `save_figure`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bcrlib.report.house_style import (
+    INTERVAL,
+    LEVEL_NAMES,
+    axis_label,
+    method_colours,
+    new_figure,
+    save_figure,
+    use_house_theme,
+)
+from bcrlib.report.tables import tidy
+
+__all__ = [
+    "metric_by_num_candidates",
+    "nfr_by_dropout",
+    "nfr_nfi_by_method",
+    "save_figure",
+    "seed_pair_heat_map",
+    "use_house_theme",
+]
+
+PAPER_MARK = {"marker": "D", "markersize": 6.5, "markerfacecolor": "white", "markeredgecolor": "black"}
+Rows = pd.DataFrame | Iterable[Mapping[str, object]]
+
+
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _panel(frame: pd.DataFrame, level: str, metric: str) -> pd.DataFrame:
+    return frame[(frame["level"] == level) & (frame["metric"] == metric) & frame["value"].notna()]
+
+
+def _one_group(frame: pd.DataFrame) -> None:
+    if frame["group"].nunique() > 1:
+        raise ValueError(f"one update a figure, please: {', '.join(_unique(frame['group']))}")
+
+
+def _legend(figure: Figure, handles: Sequence, frame: pd.DataFrame) -> None:
+    marks = list(handles)
+    if frame["paper"].notna().any():
+        marks.append(Line2D([], [], linestyle="none", label="the paper's number", **PAPER_MARK))
+    if marks:
+        figure.legend(handles=marks, loc="outside lower left", ncols=min(4, len(marks)), frameon=False)
+
+
+def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "NFI")) -> Figure:
+    """Bars of each metric by method, a column of panels a level, with intervals and the paper's points.
+
+    `rows`: tidy table rows of one update (`tables.tidy`), values as rates. Rows without the metric (Old)
+    are left out. ValueError for several updates.
+    """
+    frame = tidy(rows)
+    frame = frame[frame["metric"].isin(metrics)]
+    _one_group(frame)
+    levels, methods = _unique(frame["level"]), _unique(frame["row"])
+    figure = new_figure(1.6 + 4.1 * len(levels), 1.3 + len(metrics) * (0.85 + 0.4 * len(methods)), title)
+    panels = figure.subplots(len(metrics), len(levels), squeeze=False, sharey=True)
+    for line, metric in zip(panels, metrics):
+        for axes, level in zip(line, levels):
+            _bars(axes, _panel(frame, level, metric), methods)
+            axes.set_xlabel(axis_label(metric, level).replace("\n", " "))
+    for axes, level in zip(panels[0], levels):
+        axes.set_title(LEVEL_NAMES.get(level, level), loc="left")
+    interval = Line2D([], [], color="black", linewidth=1.4, label=INTERVAL)
+    _legend(figure, [interval] if frame["low"].notna().any() else [], frame)
+    return figure
+
+
+def _bars(axes: Axes, cells: pd.DataFrame, methods: list[str]) -> None:
+    colours = method_colours(methods)
+    places = [methods.index(row) for row in cells["row"]]
+    axes.barh(places, 100 * cells["value"], height=0.66, color=[colours[row] for row in cells["row"]])
+    for place, cell in zip(places, cells.itertuples()):
+        ends = [cell.value, cell.high, cell.paper]
+        if not np.isnan(cell.low):
+            axes.plot([100 * cell.low, 100 * cell.high], [place] * 2, color="black", linewidth=1.4)
+        if not np.isnan(cell.paper):
+            axes.plot([100 * cell.paper], [place], linestyle="none", **PAPER_MARK)
+        end = 100 * np.nanmax(ends)
+        axes.annotate(
+            f"{100 * cell.value:.2f}", (end, place), (9, 0), textcoords="offset points", va="center", size=9.5
+        )
+    reach = 100 * np.nanmax(cells[["value", "high", "paper"]].to_numpy()) if len(cells) else 1.0
+    axes.set_xlim(0, (reach or 1.0) * 1.22)
+    axes.set_ylim(len(methods) - 0.45, -0.55)
+    axes.set_yticks(range(len(methods)), methods)
+    axes.grid(False, axis="y")
+
+
+def metric_by_num_candidates(rows: Rows, title: str, metrics: Sequence[str] = ("ER", "NFR", "NFI")) -> Figure:
+    """Each metric against the number of candidates, a line a row: the form of the paper's Figure 2.
+
+    `rows`: tidy rows plus the column num_candidates; a row with NaN there (Untreated) is a horizontal
+    dashed line. Intervals are bands, the paper's numbers diamonds.
+    """
+    return _curves(rows, "num_candidates", "number of candidates a sentence", title, metrics, None)
+
+
+def nfr_by_dropout(
+    rows: Rows, title: str, chosen_p: float | None = None, metrics: Sequence[str] = ("NFR", "ACC")
+) -> Figure:
+    """Each metric against the dropout rate p the candidates were sampled with; `chosen_p` is marked.
+
+    `rows`: tidy rows plus the column p; a row with NaN there is a horizontal dashed line.
+    """
+    return _curves(rows, "p", "dropout rate p while sampling candidates", title, metrics, chosen_p)
+
+
+def _curves(
+    rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str], mark: float | None
+) -> Figure:
+    frame = tidy(rows, extra=(x,))
+    frame = frame[frame["metric"].isin(metrics)]
+    _one_group(frame)
+    levels, series = _unique(frame["level"]), _unique(frame["row"])
+    figure = new_figure(1.0 + 3.6 * len(metrics), 1.5 + 2.7 * len(levels), title)
+    panels = figure.subplots(len(levels), len(metrics), squeeze=False, sharex=True)
+    for line, level in zip(panels, levels):
+        for axes, metric in zip(line, metrics):
+            _lines(axes, _panel(frame, level, metric), x, series)
+            axes.set_ylabel(axis_label(metric, level))
+            if mark is not None:
+                axes.axvline(mark, color="#374151", linestyle=":", linewidth=1.4)
+        line[0].set_title(LEVEL_NAMES.get(level, level), loc="left")
+    for axes in panels[-1]:
+        axes.set_xlabel(x_label)
+        axes.margins(x=0.04)
+        axes.set_xticks(sorted(frame[x].dropna().unique()))
+    handles = _line_handles(frame, x, series)
+    if mark is not None:
+        handles.append(Line2D([], [], color="#374151", linestyle=":", label=f"chosen on dev: {mark:g}"))
+    _legend(figure, handles, frame)
+    return figure
+
+
+def _line_handles(frame: pd.DataFrame, x: str, series: list[str]) -> list:
+    colours = method_colours(series)
+    flat = {row for row in series if frame.loc[frame["row"] == row, x].isna().all()}
+    handles: list = [
+        Line2D([], [], color=colours[row], linewidth=2, linestyle="--" if row in flat else "-", label=row)
+        for row in series
+    ]
+    if frame["low"].notna().any():
+        handles.append(Patch(facecolor="#9CA3AF", alpha=0.35, label=INTERVAL))
+    return handles
+
+
+def _lines(axes: Axes, cells: pd.DataFrame, x: str, series: list[str]) -> None:
+    colours = method_colours(series)
+    for row, points in cells.groupby("row", sort=False):
+        flat, curve = points[points[x].isna()], points[points[x].notna()].sort_values(x)
+        for value in flat["value"]:
+            axes.axhline(100 * value, color=colours[row], linestyle="--", linewidth=1.6)
+        axes.plot(curve[x], 100 * curve["value"], color=colours[row], marker="o", markersize=4, linewidth=2)
+        axes.fill_between(
+            curve[x], 100 * curve["low"], 100 * curve["high"], color=colours[row], alpha=0.18, linewidth=0
+        )
+        axes.plot(curve[x], 100 * curve["paper"], linestyle="none", **PAPER_MARK)
+
+
+def seed_pair_heat_map(rows: Rows, title: str, level: str = "UAS", metric: str = "NFR") -> Figure:
+    """One metric for every pair of an old and a new seed, as an annotated map.
+
+    `rows`: columns old_seed, new_seed, value (a rate). A missing pair (the same seed twice) stays white.
+    """
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    grid = 100 * frame.pivot(index="old_seed", columns="new_seed", values="value")
+    num_old, num_new = grid.shape
+    figure = new_figure(max(6.2, 2.6 + 0.95 * num_new), max(3.4, 1.6 + 0.62 * num_old), title)
+    axes = figure.subplots()
+    sns.heatmap(
+        grid.astype(float),
+        ax=axes,
+        annot=True,
+        fmt=".2f",
+        cmap="Blues",
+        vmin=0,
+        linewidths=1,
+        cbar_kws={"label": axis_label(metric, level)},
+    )
+    axes.set(xlabel="seed of the new model", ylabel="seed of the old model")
+    axes.set_title(LEVEL_NAMES.get(level, level), loc="left")
+    axes.tick_params(axis="y", rotation=0)
+    return figure

@@ -1,0 +1,64 @@
+"""The paper's numbers: the only place where their values live is data/paper_numbers.csv."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+_FILE = Path(__file__).resolve().parents[2] / "data" / "paper_numbers.csv"
+_COUNTS = {"COUNT", "SENTENCES_PER_SECOND"}
+
+
+@cache
+def paper_numbers() -> pd.DataFrame:
+    """Every number of the paper's Tables 1-9, section 6.4 and the ends of Figures 2-3, one a row.
+
+    Columns: source ("paper", or "notebook" for the outputs stored in the authors' notebooks), table,
+    task, update ("old=>new", or one model's name where method is "single-model"), method, params (a
+    dict), level, metric, value (a rate in [0, 1]; COUNT and SENTENCES_PER_SECOND as they are), derived
+    ("yes" where not printed but following from what is), note.
+    Read once; treat as read-only.
+    """
+    rows = pd.read_csv(_FILE, keep_default_na=False, dtype={"value": float})
+    is_rate = ~rows["metric"].isin(_COUNTS)
+    # Printed values have two decimals per cent; rounding takes the binary noise of the division away.
+    rows.loc[is_rate, "value"] = (rows.loc[is_rate, "value"] / 100).round(6)
+    rows["params"] = [json.loads(text) if text else {} for text in rows["params"]]
+    return rows
+
+
+@cache
+def _by_cell() -> dict[tuple[str, ...], list[tuple[dict, float]]]:
+    cells: dict[tuple[str, ...], list[tuple[dict, float]]] = {}
+    for row in paper_numbers().itertuples():
+        cell = (row.table, row.update, row.method, row.level, row.metric)
+        cells.setdefault(cell, []).append((row.params, row.value))
+    return cells
+
+
+def lookup(
+    table: str,
+    update: str,
+    method: str,
+    level: str,
+    metric: str,
+    params: Mapping[str, object] | None = None,
+) -> float | None:
+    """One number of the paper, e.g. lookup("Table 3", "deepbiaf=>deepbiaf", "BCR", "UAS", "NFR").
+
+    Rates in [0, 1]. None where the paper has no such number. For a single model `update` is its name and
+    `method` is "single-model". `params` chooses among the rows of one method, e.g. {"decoding": "top-k"}
+    in Table 5; ValueError where several remain. O(1).
+    """
+    wanted = params or {}
+    found = [
+        (row_params, value)
+        for row_params, value in _by_cell().get((table, update, method, level, metric), [])
+        if all(row_params.get(key) == value for key, value in wanted.items())
+    ]
+    if len(found) > 1:
+        choices = "; ".join(json.dumps(row_params) for row_params, _ in found)
+        raise ValueError(f"{table}, {update}, {method}, {level} {metric}: say which params: {choices}")
+    return found[0][1] if found else None

@@ -1,0 +1,189 @@
+"""One table record as Markdown, LaTeX (booktabs) and HTML: fixed decimals, paper | ours side by side."""
+
+from collections.abc import Callable, Iterable
+from html import escape
+
+from bcrlib.report.records import Record
+
+MISSING = "–"
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {c: f"\\{c}" for c in "&%$#_{}"} | {"⇒": r"$\Rightarrow$", "±": r"$\pm$", "–": "--"}
+
+
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
+
+
+def _number(value: float | None, unit: str) -> str:
+    if value is None:
+        return MISSING
+    return f"{100 * value:.2f}" if unit == "%" else f"{value:,.1f}"
+
+
+def ours(cell: dict | None) -> tuple[str, str]:
+    """Our number and, in the second string, its interval or spread ("" where there is none)."""
+    if cell is None:
+        return MISSING, ""
+    unit = cell["unit"]
+    if cell["low"] is not None and cell["high"] is not None:
+        extra = f"[{_number(cell['low'], unit)}, {_number(cell['high'], unit)}]"
+    else:
+        extra = "" if cell["spread"] is None else f"± {_number(cell['spread'], unit)}"
+    return _number(cell["value"], unit), extra
+
+
+def paper(cell: dict | None) -> tuple[str, str]:
+    """The paper's number and its spread."""
+    if cell is None or cell["paper"] is None:
+        return MISSING, ""
+    spread = cell["paper_spread"]
+    return _number(
+        cell["paper"], cell["unit"]
+    ), "" if spread is None else f"± {_number(spread, cell['unit'])}"
+
+
+def arrow(group: str) -> str:
+    """ "deepbiaf=>stackptr" as the paper prints it."""
+    return group.replace("=>", " ⇒ ")
+
+
+class Grid:
+    """A record's cells by row (group, row) and column (level, metric), in the order they were given."""
+
+    def __init__(self, record: Record):
+        cells = record.rows
+        self.cells = {(c["group"], c["row"], c["level"], c["metric"]): c for c in cells}
+        self.levels = _unique(c["level"] for c in cells)
+        self.lines = list(dict.fromkeys((c["group"], c["row"]) for c in cells))
+        self.commands = {(c["group"], c["row"]): c["command"] for c in cells if c["command"]}
+        self.groups = _unique(group for group, _ in self.lines)
+        self.units = {c["metric"]: c["unit"] for c in cells}
+
+    def metrics(self, level: str) -> list[str]:
+        return _unique(metric for _, _, cell_level, metric in self.cells if cell_level == level)
+
+    def header(self, metric: str) -> str:
+        return f"{metric} ({self.units[metric]})" if self.units[metric] else metric
+
+    def cell(self, line: tuple[str, str], level: str, metric: str) -> dict | None:
+        return self.cells.get((*line, level, metric))
+
+    def names(self, line: tuple[str, str], text: Callable[[str], str]) -> list[str]:
+        """The cells that name a line: its method, after its update where the table has several."""
+        return [text(arrow(line[0])), text(line[1])] if len(self.groups) > 1 else [text(line[1])]
+
+    def heading(self, level: str) -> str:
+        """The level, with the update where the table has only one."""
+        only = self.groups[0] if len(self.groups) == 1 else ""
+        return f"{level}, {arrow(only)}" if only else level
+
+
+def _markdown_line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _markdown_text(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _markdown_level(grid: Grid, level: str) -> str:
+    metrics = grid.metrics(level)
+    names = ["update", "method"] if len(grid.groups) > 1 else ["method"]
+    last = ["command"] if grid.commands else []
+    heads = [f"{grid.header(m)} {who}" for m in metrics for who in ("paper", "ours")]
+    lines = [names + heads + last, [":--"] * len(names) + ["--:"] * len(heads) + [":--"] * len(last)]
+    for line in grid.lines:
+        cells = [grid.cell(line, level, metric) for metric in metrics]
+        numbers = [" ".join(filter(None, pair)) for cell in cells for pair in (paper(cell), ours(cell))]
+        command = [f"`{grid.commands[line]}`" if line in grid.commands else ""] if last else []
+        lines.append(grid.names(line, _markdown_text) + numbers + command)
+    return "\n".join(map(_markdown_line, lines))
+
+
+def markdown_grid(record: Record) -> str:
+    """The numbers alone, a block a level: what a notebook prints and nbval compares."""
+    grid = Grid(record)
+    return "\n\n".join(
+        f"**{grid.heading(level)}**\n\n{_markdown_level(grid, level)}" for level in grid.levels
+    )
+
+
+def to_markdown(record: Record) -> str:
+    """The table with claim, caption, signature and command, as GitHub shows it."""
+    head = f"## {record.label}. {record.title}\n\n{record.caption}"
+    foot = f"Signature: `{record.signature}`\n\nCommand: `{record.command}`"
+    return f"{head}\n\n{markdown_grid(record)}\n\n{foot}\n"
+
+
+def _latex_text(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _latex_pair(pair: tuple[str, str]) -> str:
+    number, extra = map(_latex_text, pair)
+    return f"{number} {{\\scriptsize {extra}}}" if extra else number
+
+
+def _latex_level(grid: Grid, level: str) -> str:
+    metrics = grid.metrics(level)
+    num_names = min(2, len(grid.groups))
+    first = [num_names + 1 + 2 * i for i in range(len(metrics))]
+    heads = [f"\\multicolumn{{2}}{{c}}{{{_latex_text(grid.header(m))}}}" for m in metrics]
+    rules = " ".join(f"\\cmidrule(lr){{{column}-{column + 1}}}" for column in first)
+    names = [f"\\textbf{{{_latex_text(grid.heading(level))}}}"] + [""] * (num_names - 1)
+    lines = [f"\\begin{{tabular}}{{{'l' * num_names}{'rr' * len(metrics)}}}", "\\toprule"]
+    lines += [" & ".join(names + heads) + " \\\\", rules]
+    lines += [" & ".join([""] * num_names + ["paper", "ours"] * len(metrics)) + " \\\\", "\\midrule"]
+    for line in grid.lines:
+        cells = [grid.cell(line, level, metric) for metric in metrics]
+        numbers = [_latex_pair(pair) for cell in cells for pair in (paper(cell), ours(cell))]
+        lines.append(" & ".join(grid.names(line, _latex_text) + numbers) + " \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
+
+
+def to_latex(record: Record) -> str:
+    """A booktabs table, a tabular a level, signature and command as comments."""
+    grid = Grid(record)
+    blocks = "\n\n\\medskip\n".join(_latex_level(grid, level) for level in grid.levels)
+    caption = f"\\caption{{\\textbf{{{_latex_text(record.title)}}} {_latex_text(record.caption)}}}"
+    comments = "\n".join(f"% {line}" for line in f"{record.signature}\n{record.command}".splitlines())
+    body = f"\\begin{{table}}\n\\centering\n\\small\n{blocks}\n{caption}\n\\label{{tab:{record.name}}}\n"
+    return f"{comments}\n{body}\\end{{table}}\n"
+
+
+def _html_pair(pair: tuple[str, str], who: str) -> str:
+    number, extra = map(escape, pair)
+    kind = f"{who} missing" if number == MISSING else who
+    return f'<td class="{kind}">{number}' + (f"<small>{extra}</small>" if extra else "") + "</td>"
+
+
+def _html_heads(grid: Grid, columns: list[tuple[str, str]]) -> str:
+    levels = "".join(
+        f'<th class="level" colspan="{2 * len(grid.metrics(level))}">{escape(level)}</th>'
+        for level in grid.levels
+    )
+    metrics = "".join(f'<th class="metric" colspan="2">{escape(grid.header(m))}</th>' for _, m in columns)
+    who = '<th class="paper">paper</th><th class="ours">ours</th>' * len(columns)
+    command = '<th rowspan="3" class="command">command</th>' if grid.commands else ""
+    return f"<tr><th></th>{levels}{command}</tr><tr><th></th>{metrics}</tr><tr><th></th>{who}</tr>"
+
+
+def _html_line(grid: Grid, line: tuple[str, str], columns: list[tuple[str, str]]) -> str:
+    cells = [grid.cell(line, level, metric) for level, metric in columns]
+    numbers = "".join(_html_pair(paper(cell), "paper") + _html_pair(ours(cell), "ours") for cell in cells)
+    command = f"<td><code>{escape(grid.commands.get(line, ''))}</code></td>" if grid.commands else ""
+    return f"<tr><th>{escape(line[1])}</th>{numbers}{command}</tr>"
+
+
+def to_html(record: Record) -> str:
+    """The grid as one HTML table, all levels side by side, intervals under the numbers; all text escaped."""
+    grid = Grid(record)
+    columns = [(level, metric) for level in grid.levels for metric in grid.metrics(level)]
+    width = 1 + 2 * len(columns) + bool(grid.commands)
+    lines = []
+    for group in grid.groups:
+        if group:
+            lines.append(f'<tr class="group"><th colspan="{width}">{escape(arrow(group))}</th></tr>')
+        lines += [_html_line(grid, line, columns) for line in grid.lines if line[0] == group]
+    body = "\n".join(lines)
+    return f"<table><thead>{_html_heads(grid, columns)}</thead>\n<tbody>{body}</tbody></table>"
