@@ -1,0 +1,210 @@
+"""The committed correctness: all that tables need of real runs, without text or annotation of a corpus.
+
+A folder holds one evaluated corpus file (EWT test, say) as five parquet tables, each with key columns and one
+column of arrays:
+
+    table    key                                                    array
+    units    preset, level, num_sentences                           sentence_of_unit
+    systems  method, model, seed, old_seed, members, preset, level  right: units the 1-best gets right
+    pools    proposer, strategy, preset, level, candidate           right: units the candidate gets right
+    scores   proposer, strategy, scorer, candidate                  log_prob of the candidate, by sentence
+    copies   proposer, strategy, candidate                          first_equal: first copy of the same tree
+
+While jobs run side by side, each `save_*` makes files of its own; `consolidate` merges such folders into one
+file a table.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int16, Shaped
+
+from bcrlib.correctness_tables import SCHEMAS, Rows, read_rows, write_rows, write_whole
+from bcrlib.metrics.attachment import LEVELS, Units
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class System:
+    """A parser whose 1-best was counted: "untreated", an "ensemble", a student by "distillation"."""
+
+    method: str
+    model: str
+    """Kind of parser, "deepbiaf"."""
+    seed: int
+    old_seed: int | None = None
+    """Seed of the old model that taught a student."""
+    members: tuple[int, ...] = ()
+    """Seeds of the parsers in an ensemble."""
+
+    @property
+    def name(self) -> str:
+        """The one name of this parser, for scorers and the bootstrap: "deepbiaf/123" for an untreated one."""
+        if self.method == "untreated":
+            return f"{self.model}/{self.seed}"
+        made_of = [*self.members] if self.old_seed is None else [self.old_seed, *self.members]
+        return f"{self.model}/{self.method}({','.join(map(str, made_of))})/{self.seed}"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """A candidate pool: who proposed it ("deepbiaf/1"), and how ("dropout-p(p=0.15)")."""
+
+    proposer: str
+    strategy: str
+
+
+class CorrectnessStore:
+    """The tables of one folder: `save_*` adds to them or replaces, `load_*` gives numpy arrays.
+
+    A table is read once, when first asked for.  Every `load_*` but that of the manifest raises KeyError for
+    what is not there, and names it.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        """Open a folder; the first `save_*` makes one that does not exist."""
+        self.folder = Path(folder)
+        self._tables: dict[str, Rows] = {}
+
+    def save_units(self, units: Units, preset: str) -> None:
+        """Add which sentence each unit belongs to, under one preset."""
+        for level in LEVELS:
+            rows = {(preset, level, units.num_sentences): units.sentence_of_unit[level]}
+            self._save("units", (preset, level), rows)
+
+    def save_system(self, system: System, right: Mapping[str, Bool[np.ndarray, "_"]], preset: str) -> None:
+        """Add which units of each level a parser's 1-best gets right."""
+        for level in LEVELS:
+            key = (*astuple(system), preset, level)
+            self._save("systems", key, {key: right[level]})
+
+    def save_pool(
+        self, pool: Pool, right: Mapping[str, Bool[np.ndarray, "candidate _"]], preset: str
+    ) -> None:
+        """Add which units of each level every candidate gets right."""
+        for level in LEVELS:
+            self._save_candidates("pools", (*astuple(pool), preset, level), right[level])
+
+    def save_scores(
+        self, pool: Pool, scorer: str, log_probs: Float32[np.ndarray, "candidate sentence"]
+    ) -> None:
+        """Add the log-probabilities a model (`System.name`) gives to the candidates, in nats."""
+        self._save_candidates("scores", (*astuple(pool), scorer), log_probs)
+
+    def save_first_equal(self, pool: Pool, first_equal: Int16[np.ndarray, "candidate sentence"]) -> None:
+        """Add which candidates are copies of which (`CandidatePool.first_equal`)."""
+        self._save_candidates("copies", astuple(pool), first_equal)
+
+    def save_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest: how the runs were made, any JSON object."""
+        text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        write_whole(self.folder / MANIFEST, lambda file: file.write_text(text, encoding="utf-8"))
+
+    def load_manifest(self) -> dict[str, Any]:
+        """The manifest; empty if none was saved."""
+        file = self.folder / MANIFEST
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+    def load_units(self, preset: str) -> Units:
+        """Which sentence each unit of each level belongs to, under one preset."""
+        rows = {key: array for key, array in self._table("units").items() if key[0] == preset}
+        if not rows:
+            raise KeyError(f"no units of preset {preset!r} in {self.folder}")
+        (num_sentences,) = {key[2] for key in rows}
+        return Units({key[1]: array.astype(np.int64) for key, array in rows.items()}, num_sentences)
+
+    def load_system(self, system: System, preset: str, level: str) -> Bool[np.ndarray, "unit"]:
+        """Which units a parser's 1-best gets right."""
+        return self._load("systems", (*astuple(system), preset, level))
+
+    def load_pool(self, pool: Pool, preset: str, level: str) -> Bool[np.ndarray, "candidate unit"]:
+        """Which units every candidate gets right."""
+        return self._load_candidates("pools", (*astuple(pool), preset, level))
+
+    def load_scores(self, pool: Pool, scorer: str) -> Float32[np.ndarray, "candidate sentence"]:
+        """The log-probabilities a model gives to the candidates, in nats."""
+        return self._load_candidates("scores", (*astuple(pool), scorer))
+
+    def load_first_equal(self, pool: Pool) -> Int16[np.ndarray, "candidate sentence"]:
+        """Index of the first candidate of the sentence that is the same tree."""
+        return self._load_candidates("copies", astuple(pool))
+
+    def systems(self) -> list[System]:
+        """All parsers, by method, model and seeds."""
+        return [System(*key) for key in dict.fromkeys(key[:5] for key in self._table("systems"))]
+
+    def pools(self) -> list[Pool]:
+        """All candidate pools, by proposer and strategy."""
+        return [Pool(*key) for key in dict.fromkeys(key[:2] for key in self._table("pools"))]
+
+    def scorers(self, pool: Pool) -> list[str]:
+        """Names of the models that scored a pool, in alphabetical order."""
+        return list(dict.fromkeys(key[2] for key in self._table("scores") if key[:2] == astuple(pool)))
+
+    def _save(self, table: str, file_key: tuple, rows: Rows) -> None:
+        digest = hashlib.sha256(repr(file_key).encode()).hexdigest()[:16]
+        write_rows(self.folder / f"{table}-{digest}.parquet", table, rows)
+        self._tables.pop(table, None)
+
+    def _save_candidates(self, table: str, key: tuple, arrays: Shaped[np.ndarray, "candidate _"]) -> None:
+        self._save(table, key, {(*key, candidate): array for candidate, array in enumerate(arrays)})
+
+    def _table(self, table: str) -> Rows:
+        if table not in self._tables:
+            self._tables[table] = read_rows(table, [self.folder])
+        return self._tables[table]
+
+    def _load(self, table: str, key: tuple) -> Shaped[np.ndarray, "_"]:
+        rows = self._table(table)
+        if key not in rows:
+            raise KeyError(f"no {key} in the table {table!r} of {self.folder}")
+        return rows[key]
+
+    def _load_candidates(self, table: str, key: tuple) -> Shaped[np.ndarray, "candidate _"]:
+        rows = self._table(table)
+        arrays = [self._load(table, (*key, 0))]
+        while (*key, len(arrays)) in rows:
+            arrays.append(rows[*key, len(arrays)])
+        return np.stack(arrays)
+
+
+def consolidate(parts: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str]) -> None:
+    """Merge the tables of many folders into one file a table: of `folder`, whose old tables it replaces.
+
+    The bytes do not depend on the order or the number of parts.  Manifests are not merged.  Raises ValueError
+    where two parts differ about the same key, or an array has not one value a unit or sentence.  O(values).
+    """
+    folders, folder = [Path(part) for part in parts], Path(folder)
+    tables = {table: read_rows(table, folders) for table in SCHEMAS}
+    _check_lengths(tables)
+    for table, rows in tables.items():
+        if rows:
+            write_rows(folder / f"{table}.parquet", table, rows)
+        else:
+            (folder / f"{table}.parquet").unlink(missing_ok=True)
+        for file in folder.glob(f"{table}-*.parquet"):  # last: nothing is lost when killed in between
+            file.unlink()
+
+
+def _check_lengths(tables: Mapping[str, Rows]) -> None:
+    num_units = {key[:2]: len(array) for key, array in tables["units"].items()}
+    num_sentences = {key[2] for key in tables["units"]}
+    for key, array in tables["systems"].items():
+        _check(len(array) == num_units.get(key[-2:]), "systems", key)
+    for key, array in tables["pools"].items():
+        _check(len(array) == num_units.get(key[2:4]), "pools", key)
+    for table in ("scores", "copies"):
+        for key, array in tables[table].items():
+            _check({len(array)} == num_sentences, table, key)
+
+
+def _check(fits: bool, table: str, key: tuple) -> None:
+    if not fits:
+        raise ValueError(f"{key} in the table {table!r} does not fit the table 'units'")

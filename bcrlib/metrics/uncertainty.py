@@ -1,0 +1,177 @@
+"""How sure are we: averages over pairs of seeds, their spread, a paired bootstrap, McNemar's test.
+
+Pairs share models and sentences, so they are no independent observations; the bootstrap draws sentences and
+models anew, never pairs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64, Int64, Num
+from scipy.stats import binomtest
+
+from bcrlib.metrics.flips import RATES, Flips, as_flips
+
+
+@dataclass(frozen=True, eq=False)
+class PairCounts:
+    """The flips of one method over several (old model, new model) pairs, sentence by sentence.
+
+    The names of models decide what is drawn together, so one model has one name everywhere ("deepbiaf/1") and
+    different models have different names.  Raises ValueError for shapes that do not fit.
+    """
+
+    counts: Int64[np.ndarray, "pair sentence 4"]
+    old_of_pair: tuple[str, ...]
+    new_of_pair: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Check that there is a name for each pair."""
+        if not len(self.counts) == len(self.old_of_pair) == len(self.new_of_pair) > 0:
+            raise ValueError(
+                f"counts of {len(self.counts)} pairs, {len(self.old_of_pair)} old names, "
+                f"{len(self.new_of_pair)} new names"
+            )
+
+    @property
+    def nested(self) -> bool:
+        """Whether every old model has a new one of its own (distillation): they are then drawn as one."""
+        return len(set(self.old_of_pair)) == len(set(self.new_of_pair)) == len(self.counts)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A rate, or a difference of rates, with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def micro_average(counts: Int64[np.ndarray, "*batch 4"]) -> Flips:
+    """The flips summed over everything; its rates are the micro-averages of the paper's tables."""
+    return Flips(*(int(count) for count in counts.reshape(-1, 4).sum(axis=0)))
+
+
+def pair_spread(counts: Int64[np.ndarray, "pair sentence 4"]) -> dict[str, tuple[float, float]]:
+    """Mean and population standard deviation over pairs of each rate, which each pair has by itself."""
+    pairs = as_flips(counts.sum(axis=1))
+    return {name: (float(getattr(pairs, name).mean()), float(getattr(pairs, name).std())) for name in RATES}
+
+
+def resample(
+    methods: Mapping[str, PairCounts], num_resamples: int, rng: np.random.Generator
+) -> dict[str, Flips]:
+    """Bootstrap: the flips of every method, each count [resample], over sentences and models drawn anew.
+
+    Each resample draws sentences with replacement, the same for all methods, and models with replacement,
+    once for each set of models: methods with the same old (or new) models stay paired, and where old and new
+    are the same set (paper, Table 1: ordered pairs of different seeds) one draw serves both sides.  A pair
+    counts as often as its old times its new model was drawn, or as its old model if each has a new one of its
+    own.  Draws in which some method has no pair are drawn again.  With few seeds s the variance between
+    seeds comes out too small, by about (s - 1) / s.
+
+    Raises ValueError for methods on different numbers of sentences.
+    O(resamples sentences pairs), memory O(resamples (sentences + pairs)).
+    """
+    num_sentences = {method.counts.shape[1] for method in methods.values()}
+    if len(num_sentences) != 1:
+        raise ValueError(f"methods on different numbers of sentences: {sorted(num_sentences)}")
+    sentences = _draws(num_sentences.pop(), num_resamples, rng).astype(np.float64)
+    pairs = _pair_draws(methods, num_resamples, rng)
+    return {name: _resampled(method, sentences, pairs[name]) for name, method in methods.items()}
+
+
+def rate_intervals(
+    method: PairCounts, num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
+) -> dict[str, Estimate]:
+    """Every rate of a method, micro-averaged, with its percentile bootstrap interval.  Cost as `resample`."""
+    value = micro_average(method.counts)
+    draws = resample({"method": method}, num_resamples, rng)["method"]
+    return {rate: _estimate(getattr(value, rate), getattr(draws, rate), coverage) for rate in RATES}
+
+
+def difference_intervals(
+    method: PairCounts,
+    baseline: PairCounts,
+    num_resamples: int,
+    rng: np.random.Generator,
+    coverage: float = 0.95,
+) -> dict[str, Estimate]:
+    """Every rate of a method minus that of a baseline, paired as `resample` says; below 0 is a cut."""
+    draws = resample({"method": method, "baseline": baseline}, num_resamples, rng)
+    value, base_value = micro_average(method.counts), micro_average(baseline.counts)
+    return {
+        rate: _estimate(
+            getattr(value, rate) - getattr(base_value, rate),
+            getattr(draws["method"], rate) - getattr(draws["baseline"], rate),
+            coverage,
+        )
+        for rate in RATES
+    }
+
+
+def mcnemar(update: Flips) -> float:
+    """Two-sided p-value of McNemar's exact test that the update breaks as much as it repairs.
+
+    For one pair of models and units that are independent of each other: whole trees (UCM, LCM) more so than
+    words.  1 if nothing flips.  O(flips).
+    """
+    num_flips = update.yn + update.ny
+    return float(binomtest(update.yn, num_flips, 0.5).pvalue) if num_flips else 1.0
+
+
+def _draws(
+    num_items: int, num_resamples: int, rng: np.random.Generator
+) -> Int64[np.ndarray, "resample item"]:
+    """How often each item is drawn when as many as there are are drawn with replacement."""
+    return rng.multinomial(num_items, np.full(num_items, 1 / num_items), size=num_resamples)
+
+
+def _pair_draws(
+    methods: Mapping[str, PairCounts], num_resamples: int, rng: np.random.Generator
+) -> dict[str, Int64[np.ndarray, "resample pair"]]:
+    """How often each pair of each method counts; no method is left without pairs in any resample."""
+    weights = _pair_draws_once(methods, num_resamples, rng)
+    while (empty := _some_method_empty(weights)).any():
+        again = _pair_draws_once(methods, int(empty.sum()), rng)
+        for name in methods:
+            weights[name][empty] = again[name]
+    return weights
+
+
+def _some_method_empty(weights: Mapping[str, Num[np.ndarray, "resample pair"]]) -> np.ndarray:
+    return np.any([~weight.any(axis=1) for weight in weights.values()], axis=0)
+
+
+def _pair_draws_once(
+    methods: Mapping[str, PairCounts], num_resamples: int, rng: np.random.Generator
+) -> dict[str, Int64[np.ndarray, "resample pair"]]:
+    draws_of_set: dict[tuple[str, ...], np.ndarray] = {}
+
+    def model_draws(model_of_pair: tuple[str, ...]) -> Int64[np.ndarray, "resample pair"]:
+        models = tuple(sorted(set(model_of_pair)))
+        if models not in draws_of_set:
+            draws_of_set[models] = _draws(len(models), num_resamples, rng)
+        return draws_of_set[models][:, [models.index(name) for name in model_of_pair]]
+
+    return {
+        name: model_draws(method.old_of_pair) * (1 if method.nested else model_draws(method.new_of_pair))
+        for name, method in methods.items()
+    }
+
+
+def _resampled(
+    method: PairCounts, sentences: Float64[np.ndarray, "resample sentence"], pairs: np.ndarray
+) -> Flips:
+    """Counts under these draws; exact, since integers stay below 2**53."""
+    num_pairs, num_sentences, _ = method.counts.shape
+    by_sentence = method.counts.transpose(1, 0, 2).reshape(num_sentences, num_pairs * 4).astype(np.float64)
+    by_pair = (sentences @ by_sentence).reshape(-1, num_pairs, 4)
+    return as_flips(np.einsum("rp,rpc->rc", pairs.astype(np.float64), by_pair))
+
+
+def _estimate(value: float, draws: Float64[np.ndarray, "resample"], coverage: float) -> Estimate:
+    low, high = np.quantile(draws, [(1 - coverage) / 2, (1 + coverage) / 2])
+    return Estimate(float(value), float(low), float(high))

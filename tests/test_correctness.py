@@ -1,0 +1,157 @@
+"""The committed correctness: what goes in comes out, merged or not, byte for byte."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from bcrlib.correctness import CorrectnessStore, Pool, System, consolidate
+from bcrlib.metrics.attachment import LEVELS, Units
+
+UNITS = Units({level: np.arange(7) // (2 if level in ("UAS", "LAS") else 1) for level in LEVELS}, 8)
+POOL = Pool("deepbiaf/1", "dropout-p(p=0.15)")
+SYSTEMS = [
+    System("untreated", "deepbiaf", 123),
+    System("untreated", "deepbiaf", 1),
+    System("distillation", "deepbiaf", 1, old_seed=123),
+    System("ensemble", "deepbiaf", 0, members=(11, 12, 13)),
+]
+
+
+def right_of(seed: int, *axes: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {level: rng.random((*axes, 7)) < 0.5 for level in LEVELS}
+
+
+def scores_of(seed: int) -> np.ndarray:
+    return -np.random.default_rng(seed).random((12, 8)).astype(np.float32)
+
+
+def save_everything(stores: list[CorrectnessStore]) -> None:
+    """Spread over the stores, the units into each of them."""
+    for store in stores:
+        store.save_units(UNITS, "clean")
+    for i, system in enumerate(SYSTEMS):
+        stores[i % len(stores)].save_system(system, right_of(i), "clean")
+    stores[0].save_pool(POOL, right_of(9, 12), "clean")
+    stores[-1].save_scores(POOL, "deepbiaf/123", scores_of(1))
+    stores[0].save_scores(POOL, "deepbiaf/1", scores_of(2))
+    stores[-1].save_first_equal(POOL, np.zeros((12, 8), dtype=np.int16))
+
+
+def check_everything(store: CorrectnessStore) -> None:
+    units = store.load_units("clean")
+    assert units.num_sentences == 8
+    for level in LEVELS:
+        np.testing.assert_array_equal(units.sentence_of_unit[level], UNITS.sentence_of_unit[level])
+        for i, system in enumerate(SYSTEMS):
+            right = store.load_system(system, "clean", level)
+            np.testing.assert_array_equal(right, right_of(i)[level])
+            assert right.dtype == bool
+        np.testing.assert_array_equal(store.load_pool(POOL, "clean", level), right_of(9, 12)[level])
+    assert set(store.systems()) == set(SYSTEMS) and len(store.systems()) == 4
+    assert store.pools() == [POOL]
+    assert store.scorers(POOL) == ["deepbiaf/1", "deepbiaf/123"]
+    scores = store.load_scores(POOL, "deepbiaf/123")
+    np.testing.assert_array_equal(scores, scores_of(1))  # 12 candidates in order, bit for bit
+    assert scores.dtype == np.float32 and store.load_first_equal(POOL).dtype == np.int16
+
+
+def test_what_goes_in_comes_out(tmp_path):
+    save_everything([CorrectnessStore(tmp_path / "one")])
+    check_everything(CorrectnessStore(tmp_path / "one"))
+
+
+def test_parts_merge_into_the_same_bytes_whatever_their_number(tmp_path):
+    stores = [CorrectnessStore(tmp_path / name) for name in "abc"]
+    save_everything(stores)
+    consolidate([store.folder for store in stores], tmp_path / "three")
+    check_everything(CorrectnessStore(tmp_path / "three"))
+    save_everything([CorrectnessStore(tmp_path / "one")])
+    consolidate([tmp_path / "one"], tmp_path / "one")  # in place
+    check_everything(CorrectnessStore(tmp_path / "one"))
+    one, three = (
+        {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("one", "three")
+    )
+    assert one == three
+    assert sorted(one) == [f"{t}.parquet" for t in ("copies", "pools", "scores", "systems", "units")]
+
+
+def test_consolidating_again_leaves_no_stale_table(tmp_path):
+    save_everything([CorrectnessStore(tmp_path / "a")])
+    consolidate([tmp_path / "a"], tmp_path / "merged")
+    CorrectnessStore(tmp_path / "b").save_units(UNITS, "clean")
+    consolidate([tmp_path / "b"], tmp_path / "merged")
+    assert [file.name for file in (tmp_path / "merged").iterdir()] == ["units.parquet"]
+
+
+def test_saving_again_replaces(tmp_path):
+    store = CorrectnessStore(tmp_path)
+    store.save_scores(POOL, "deepbiaf/1", scores_of(1))
+    assert len(store.load_scores(POOL, "deepbiaf/1")) == 12
+    store.save_scores(POOL, "deepbiaf/1", scores_of(2)[:3])
+    np.testing.assert_array_equal(store.load_scores(POOL, "deepbiaf/1"), scores_of(2)[:3])
+
+
+def test_contradicting_parts_are_refused(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        CorrectnessStore(tmp_path / name).save_system(SYSTEMS[0], right_of(seed), "clean")
+    with pytest.raises(ValueError, match="differs"):
+        consolidate([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+
+
+@pytest.mark.parametrize("table", ["systems", "pools", "scores"])
+def test_arrays_that_do_not_fit_the_units_are_refused(tmp_path, table):
+    store = CorrectnessStore(tmp_path / "a")
+    store.save_units(UNITS, "clean")
+    long = {level: np.ones((2, 9), dtype=bool) for level in LEVELS}
+    if table == "systems":
+        store.save_system(SYSTEMS[0], {level: right[0] for level, right in long.items()}, "clean")
+    elif table == "pools":
+        store.save_pool(POOL, long, "clean")
+    else:
+        store.save_scores(POOL, "deepbiaf/1", np.zeros((2, 7), dtype=np.float32))
+    with pytest.raises(ValueError, match=f"'{table}' does not fit"):
+        consolidate([tmp_path / "a"], tmp_path / "b")
+    assert not (tmp_path / "b").exists()
+
+
+def test_what_is_missing_is_named(tmp_path):
+    store = CorrectnessStore(tmp_path / "nothing here")
+    assert store.systems() == store.pools() == store.scorers(POOL) == [] and store.load_manifest() == {}
+    with pytest.raises(KeyError, match="official"):
+        store.load_units("official")
+    with pytest.raises(KeyError, match=r"untreated.*systems"):
+        store.load_system(SYSTEMS[0], "clean", "UAS")
+    with pytest.raises(KeyError, match=r"dropout-p.*scores"):
+        store.load_scores(POOL, "deepbiaf/7")
+
+
+def test_a_foreign_file_is_refused(tmp_path):
+    CorrectnessStore(tmp_path).save_units(UNITS, "clean")
+    next(tmp_path.glob("units-*")).rename(tmp_path / "systems.parquet")
+    with pytest.raises(ValueError, match="columns"):
+        CorrectnessStore(tmp_path).systems()
+
+
+def test_manifest_and_no_unfinished_files(tmp_path):
+    store = CorrectnessStore(tmp_path)
+    store.save_manifest({"profile": "small", "seeds": [1, 2]})
+    assert store.load_manifest() == {"profile": "small", "seeds": [1, 2]}
+    save_everything([store])
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_names_tell_all_parsers_apart():
+    assert SYSTEMS[0].name == "deepbiaf/123"
+    assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
+    assert System("distillation", "deepbiaf", 1, 123).name != System("distillation", "deepbiaf", 1, 456).name
+
+
+def test_tables_are_compact_and_plain(tmp_path):
+    """A bit a unit, readable by any parquet reader."""
+    store = CorrectnessStore(tmp_path)
+    rng = np.random.default_rng(0)
+    store.save_pool(POOL, {level: rng.random((10, 20_000)) < 0.9 for level in LEVELS}, "clean")
+    consolidate_size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    assert consolidate_size < 4 * 10 * 20_000 / 8 * 1.1
+    assert pq.read_table(next(tmp_path.iterdir())).column_names[-1] == "right"

@@ -1,0 +1,142 @@
+"""Averages over pairs, the paired bootstrap, McNemar's test."""
+
+from itertools import permutations, product
+from math import comb
+
+import numpy as np
+import pytest
+
+from bcrlib.metrics.flips import RATES, Flips, as_flips, flips_by_sentence
+from bcrlib.metrics.uncertainty import (
+    PairCounts,
+    difference_intervals,
+    mcnemar,
+    micro_average,
+    pair_spread,
+    rate_intervals,
+    resample,
+)
+
+
+def pair_counts(
+    pairs: list[tuple[str, str]], num_sentences: int = 60, seed: int = 0, quality: float = 0.9
+) -> PairCounts:
+    """Models whose sentences have five words each; a model's words depend on its name and the seed alone."""
+
+    def right(model: str) -> np.ndarray:
+        return np.random.default_rng([seed, *model.encode()]).random(num_sentences * 5) < quality
+
+    old_right, new_right = (np.stack([right(pair[side]) for pair in pairs]) for side in (0, 1))
+    counts = flips_by_sentence(old_right, new_right, np.repeat(np.arange(num_sentences), 5), num_sentences)
+    return PairCounts(counts, *zip(*pairs))
+
+
+CROSSED = list(product(["old/1", "old/2", "old/3"], ["new/1", "new/2", "new/3", "new/4"]))
+
+
+def test_micro_average_sums_first():
+    counts = np.array([[[1, 1, 0, 0]], [[0, 0, 4, 4]]])
+    assert micro_average(counts) == Flips(1, 1, 4, 4)
+
+
+def test_spread_is_over_pairs_with_ddof_0():
+    counts = np.array([[[1, 1, 0, 0], [0, 0, 1, 1]], [[4, 0, 0, 0], [0, 0, 0, 0]]])
+    mean, deviation = pair_spread(counts)["nfr"]
+    assert (mean, deviation) == (0.125, 0.125)
+
+
+def test_a_resample_is_the_sum_over_drawn_sentences_and_models():
+    """The same draws, replayed one at a time with loops."""
+    method = pair_counts(CROSSED, num_sentences=8)
+    drawn = resample({"bcr": method}, 20, np.random.default_rng(5))["bcr"]
+    rng = np.random.default_rng(5)
+    sentences = rng.multinomial(8, [1 / 8] * 8, size=20)
+    old, new = rng.multinomial(3, [1 / 3] * 3, size=20), rng.multinomial(4, [1 / 4] * 4, size=20)
+    for i in range(20):
+        expected = np.zeros(4)
+        for pair, sentence in product(range(12), range(8)):
+            weight = old[i, pair // 4] * new[i, pair % 4] * sentences[i, sentence]
+            expected += weight * method.counts[pair, sentence]
+        assert [drawn.yy[i], drawn.yn[i], drawn.ny[i], drawn.nn[i]] == expected.tolist()
+    assert (drawn.num_units == 12 * 8 * 5).all()
+
+
+def test_students_are_drawn_with_their_teachers():
+    taught = pair_counts([(f"old/{i}", f"student/{i}") for i in range(3)])
+    assert taught.nested and not pair_counts(CROSSED).nested
+    drawn = resample({"distillation": taught}, 200, np.random.default_rng(1))["distillation"]
+    assert (drawn.num_units == 3 * 60 * 5).all()  # every resample has three pairs, never none
+
+
+def test_old_and_new_of_one_set_are_drawn_once():
+    homogeneous = pair_counts(list(permutations(["m/1", "m/2", "m/3"], 2)))
+    drawn = resample({"untreated": homogeneous}, 300, np.random.default_rng(1))["untreated"]
+    # weights (1,1,1) give 6 pairs, (2,1,0) give 4, and (3,0,0), no pair, is drawn again
+    assert set(drawn.num_units / 300) == {4.0, 6.0}
+
+
+def test_methods_are_paired():
+    """Two equal methods never differ; the interval of a difference is narrower than the rates' are."""
+    untreated = pair_counts(CROSSED)
+    same = difference_intervals(untreated, untreated, 100, np.random.default_rng(1))
+    assert all((e.value, e.low, e.high) == (0, 0, 0) for e in same.values())
+    better = untreated.counts.copy()
+    better[:, :, 0] += better[:, :, 1] // 2
+    better[:, :, 1] -= better[:, :, 1] // 2
+    bcr = PairCounts(better, untreated.old_of_pair, untreated.new_of_pair)
+    cut = difference_intervals(bcr, untreated, 500, np.random.default_rng(1))["nfr"]
+    rate = rate_intervals(untreated, 500, np.random.default_rng(1))["nfr"]
+    assert cut.low <= cut.value <= cut.high <= 0
+    assert cut.high - cut.low < rate.high - rate.low
+
+
+def test_methods_with_other_new_models_share_the_old_ones():
+    untreated = pair_counts(CROSSED)
+    students = pair_counts([(f"old/{i}", f"student/{i}") for i in (1, 2, 3)])
+    drawn = resample({"a": untreated, "b": students}, 50, np.random.default_rng(1))
+    alone = resample({"a": untreated}, 50, np.random.default_rng(1))["a"]
+    np.testing.assert_array_equal(drawn["a"].yn, alone.yn)  # b took nothing from a's draws
+    swapped = resample({"b": students, "a": untreated}, 50, np.random.default_rng(1))
+    np.testing.assert_array_equal(drawn["b"].yn, swapped["b"].yn)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_intervals_cover_the_truth_about_as_often_as_they_say(rate):
+    """40 experiments on new sentences by the same (independent) models: the truth is known."""
+    truth = {"acc_old": 0.9, "acc_new": 0.9, "nfr": 0.09, "pfr": 0.09, "nfi": 0.9}[rate]
+    hits = 0
+    for seed in range(40):
+        estimate = rate_intervals(pair_counts(CROSSED, seed=seed), 200, np.random.default_rng(seed), 0.9)[
+            rate
+        ]
+        assert estimate.low <= estimate.value <= estimate.high
+        hits += estimate.low <= truth <= estimate.high
+    assert 28 <= hits <= 40
+
+
+def test_the_seed_decides():
+    method = pair_counts(CROSSED)
+    first, again, other = (rate_intervals(method, 50, np.random.default_rng(s)) for s in (1, 1, 2))
+    assert first == again != other
+
+
+def test_shapes_are_checked():
+    with pytest.raises(ValueError, match="2 pairs"):
+        PairCounts(np.zeros((2, 3, 4), dtype=np.int64), ("a", "b"), ("c",))
+    with pytest.raises(ValueError, match="numbers of sentences"):
+        resample(
+            {"a": pair_counts(CROSSED), "b": pair_counts(CROSSED, num_sentences=9)},
+            5,
+            np.random.default_rng(0),
+        )
+
+
+def test_mcnemar_is_the_binomial_tail():
+    assert mcnemar(Flips(50, 2, 9, 5)) == pytest.approx(2 * sum(comb(11, i) for i in range(3)) / 2**11)
+    assert mcnemar(Flips(50, 9, 2, 5)) == mcnemar(Flips(1, 2, 9, 0))
+    assert mcnemar(Flips(5, 3, 3, 0)) == 1 == mcnemar(Flips(5, 0, 0, 5))
+
+
+def test_as_flips_of_a_pair_axis():
+    counts = pair_counts(CROSSED).counts.sum(axis=1)
+    assert as_flips(counts).num_units.tolist() == [300] * 12
