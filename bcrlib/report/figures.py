@@ -55,8 +55,7 @@ def _legend(figure: Figure, handles: Sequence, frame: pd.DataFrame) -> None:
     marks = list(handles)
     if frame["paper"].notna().any():
         marks.append(Line2D([], [], linestyle="none", label="the paper's number", **PAPER_MARK))
-    if marks:
-        figure.legend(handles=marks, loc="outside lower left", ncols=min(4, len(marks)), frameon=False)
+    figure.legend(handles=marks, loc="outside lower left", ncols=min(6, len(marks)), frameon=False)
 
 
 def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "NFI")) -> Figure:
@@ -77,8 +76,10 @@ def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "
             axes.set_xlabel(axis_label(metric, level).replace("\n", " "))
     for axes, level in zip(panels[0], levels):
         axes.set_title(LEVEL_NAMES.get(level, level), loc="left")
-    interval = Line2D([], [], color="black", linewidth=1.4, label=INTERVAL)
-    _legend(figure, [interval] if frame["low"].notna().any() else [], frame)
+    handles: list = [Patch(facecolor="#9CA3AF", label="ours")]
+    if frame["low"].notna().any():
+        handles.append(Line2D([], [], color="black", linewidth=1.4, label=INTERVAL))
+    _legend(figure, handles, frame)
     return figure
 
 
@@ -191,6 +192,7 @@ def seed_pair_heat_map(rows: Rows, title: str, level: str = "UAS", metric: str =
         fmt=".2f",
         cmap="Blues",
         vmin=0,
+        vmax=1.4 * np.nanmax(grid),
         linewidths=1,
         cbar_kws={"label": axis_label(metric, level)},
     )

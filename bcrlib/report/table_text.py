@@ -95,7 +95,9 @@ def _markdown_level(grid: Grid, level: str) -> str:
     for line in grid.lines:
         cells = [grid.cell(line, level, metric) for metric in metrics]
         numbers = [" ".join(filter(None, pair)) for cell in cells for pair in (paper(cell), ours(cell))]
-        command = [f"`{grid.commands[line]}`" if line in grid.commands else ""] if last else []
+        command = (
+            [f"`{_markdown_text(grid.commands[line])}`" if line in grid.commands else ""] if last else []
+        )
         lines.append(grid.names(line, _markdown_text) + numbers + command)
     return "\n".join(map(_markdown_line, lines))
 

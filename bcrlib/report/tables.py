@@ -43,11 +43,12 @@ def tidy(rows: pd.DataFrame | Iterable[Mapping[str, object]], extra: tuple[str, 
             frame[column] = default
         elif not isinstance(default, float):
             frame[column] = frame[column].fillna(default)
-        else:
-            frame[column] = frame[column].astype(float)
     key = ["group", "row", "level", "metric", *extra]
     if (twice := frame.duplicated(key)).any():
         raise ValueError(f"given twice: {' / '.join(map(str, frame.loc[twice, key].iloc[0]))}")
+    # Ten digits, as in the JSON: else a table and its figure may round a tie to different percentages.
+    numbers = ["value", "low", "high", "spread", "paper", "paper_spread"]
+    frame[numbers] = frame[numbers].astype(float).round(10)
     return frame[[*COLUMNS, *extra]].reset_index(drop=True)
 
 

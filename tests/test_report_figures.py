@@ -1,0 +1,133 @@
+"""Figures: what is drawn is what was given, axes carry units, files are the same in every process."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcrlib.report.figures import (
+    metric_by_num_candidates,
+    nfr_by_dropout,
+    nfr_nfi_by_method,
+    save_figure,
+    seed_pair_heat_map,
+)
+from bcrlib.report.house_style import method_colours, new_figure
+
+ABOUT = {"caption": "c", "signature": {"preset": "clean"}, "command": "make reproduce"}
+METHODS = {"Untreated": 0.023, "Ensemble": 0.015, "BCR": 0.0103}
+ROWS = [
+    {
+        "row": row,
+        "level": level,
+        "metric": metric,
+        "value": v,
+        "low": 0.9 * v,
+        "high": 1.1 * v,
+        "paper": 0.8 * v,
+    }
+    for row, v in METHODS.items()
+    for level in ("UAS", "UCM")
+    for metric in ("NFR", "NFI")
+]
+CURVE = [
+    {"row": "dropout-p", "level": "UAS", "metric": m, "value": 0.03 / n, "num_candidates": n}
+    for n in (1, 2, 3)
+    for m in ("ER", "NFR", "NFI")
+] + [{"row": "Untreated", "level": "UAS", "metric": "NFR", "value": 0.03, "num_candidates": np.nan}]
+PAIRS = [{"old_seed": o, "new_seed": n, "value": 0.02 + o / 1000} for o in (1, 2) for n in (3, 4)]
+
+
+def figures():
+    dropout = [{"row": "BCR", "level": "UAS", "metric": "NFR", "p": p, "value": p / 100} for p in (0.1, 0.2)]
+    return {
+        "bars": nfr_nfi_by_method(ROWS, "BCR removes half of the flips"),
+        "curve": metric_by_num_candidates(CURVE, "More candidates, fewer flips"),
+        "dropout": nfr_by_dropout(dropout, "More dropout", chosen_p=0.2, metrics=("NFR",)),
+        "pairs": seed_pair_heat_map(PAIRS, "Any two seeds disagree"),
+    }
+
+
+def test_bars_show_the_values_intervals_and_the_papers_points():
+    figure = nfr_nfi_by_method(ROWS, "BCR removes half of the flips")
+    first = figure.axes[0]
+    assert [round(bar.get_width(), 6) for bar in first.patches] == [2.3, 1.5, 1.03]
+    assert [tick.get_text() for tick in first.get_yticklabels()] == list(METHODS)
+    lines = [tuple(np.round(line.get_xdata(), 4)) for line in first.lines]
+    assert (2.07, 2.53) in lines and (1.84,) in lines
+    assert {text.get_text() for text in first.texts} == {"2.30", "1.50", "1.03"}
+
+
+def test_curve_has_its_points_and_the_untreated_line():
+    nfr = metric_by_num_candidates(CURVE, "t").axes[1]
+    data = [(list(line.get_xdata()), list(np.round(line.get_ydata(), 6))) for line in nfr.lines]
+    assert ([1, 2, 3], [3.0, 1.5, 1.0]) in data
+    assert any(ys == [3.0, 3.0] for _, ys in data)
+
+
+@pytest.mark.parametrize("name", ["bars", "curve", "dropout", "pairs"])
+def test_every_figure_states_its_claim_and_units(name):
+    figure = figures()[name]
+    assert figure.get_suptitle()
+    texts = [axes.get_xlabel() + axes.get_ylabel() for axes in figure.axes]
+    assert all(texts) and any("%" in text for text in texts)
+
+
+def test_saved_numbers_are_those_plotted(tmp_path):
+    save_figure(figures()["bars"], tmp_path, "figure2", pd.DataFrame(ROWS), **ABOUT)
+    record = json.loads((tmp_path / "figure2.json").read_text())
+    assert (record["kind"], record["title"]) == ("figure", "BCR removes half of the flips")
+    assert record["rows"][0]["value"] == 0.023 and len(record["rows"]) == len(ROWS)
+    assert (tmp_path / "figure2.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "figure2.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_files_are_the_same_in_another_process(tmp_path):
+    """Equal figures, equal bytes: no date, no random ids, no dependence on the hash seed."""
+    script = (
+        "import sys, pathlib, pandas as pd, test_report_figures as t\n"
+        "for name, figure in t.figures().items():\n"
+        "    t.save_figure(figure, pathlib.Path(sys.argv[1]), name, pd.DataFrame(t.PAIRS), **t.ABOUT)\n"
+    )
+    digests = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        env = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.path.dirname(__file__)}
+        subprocess.run([sys.executable, "-c", script, str(folder)], check=True, env=env)
+        files = sorted(folder.iterdir())
+        digests.append([(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files])
+    assert len(digests[0]) == 12 and digests[0] == digests[1]
+
+
+def test_a_figure_that_cannot_be_read_alone_is_refused(tmp_path):
+    figure = new_figure(3, 2, "")
+    with pytest.raises(ValueError, match="claim"):
+        save_figure(figure, tmp_path, "bare", pd.DataFrame(), **ABOUT)
+    figure = new_figure(3, 2, "A claim")
+    figure.subplots().plot([1, 2])
+    with pytest.raises(ValueError, match="no label"):
+        save_figure(figure, tmp_path, "bare", pd.DataFrame(), **ABOUT)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_updates_do_not_share_a_figure():
+    rows = [row | {"group": g} for g in ("a=>a", "a=>b") for row in ROWS]
+    with pytest.raises(ValueError, match="one update a figure"):
+        nfr_nfi_by_method(rows, "t")
+
+
+def test_methods_have_different_colours_and_bcr_always_the_same():
+    methods = ["dropout-p", "Untreated", "BCR (3 old)", "BCR", "k-best"]
+    colours = method_colours(methods)
+    assert len(set(colours.values())) == 5 and sorted(colours) == sorted(methods)
+    assert colours["BCR (3 old)"] == method_colours(["BCR"])["BCR"]
+
+
+def test_report_needs_no_torch():
+    code = "import sys, bcrlib.report.index, bcrlib.report.figures; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

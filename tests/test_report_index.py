@@ -1,0 +1,86 @@
+"""The index page: everything found is shown, in the paper's order, self-contained and escaped."""
+
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from bcrlib.report.figures import nfr_nfi_by_method, save_figure
+from bcrlib.report.index import write_index
+from bcrlib.report.tables import beside_paper, write_table
+
+ROWS = [
+    {"group": "deepbiaf=>deepbiaf", "row": row, "level": "UAS", "metric": metric, "value": value}
+    for row, value in {"Untreated": 0.023, "BCR": 0.0103}.items()
+    for metric in ("NFR", "NFI")
+]
+ABOUT = {"caption": "c <i>", "signature": {"preset": "clean"}, "command": "make reproduce && true"}
+
+
+class Checker(HTMLParser):
+    """Notes opened tags that are not closed, and every address a tag loads."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loaded, self.links = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "br", "img"):
+            self.open.append(tag)
+        self.loaded += [value for key, value in attrs if key == "src"]
+        self.links += [value for key, value in attrs if key == "href"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("table8", "table1", "table10"):
+        write_table(beside_paper(ROWS, "Table 3"), tmp_path, name, title=f"<b>{name}</b>", **ABOUT)
+    figure = nfr_nfi_by_method(ROWS, "BCR halves the flips")
+    save_figure(figure, tmp_path, "figure2", pd.DataFrame(ROWS), **ABOUT)
+    return tmp_path
+
+
+def test_page_shows_everything_in_the_papers_order(folder):
+    page = write_index(folder, "demo").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="(\w+)">', page) == ["table1", "table8", "table10", "figure2"]
+    assert "1.03" in page and "0.84" in page and "preset:clean" in page
+    assert page.count("make reproduce &amp;&amp; true") == 4
+
+
+def test_page_is_well_formed_self_contained_and_escaped(folder):
+    page = write_index(folder, "demo").read_text(encoding="utf-8")
+    checker = Checker()
+    checker.feed(page)
+    assert not checker.open
+    assert len(checker.loaded) == 1 and checker.loaded[0].startswith("data:image/svg+xml;base64,")
+    assert "<b>table1" not in page and "&lt;b&gt;table1" in page and "c &lt;i&gt;" in page
+    files = [link for link in checker.links if not link.startswith("#")]
+    assert sorted(files) == sorted(p.name for p in folder.iterdir() if p.name != "index.html")
+
+
+def test_page_is_the_same_every_time(folder):
+    first = write_index(folder, "demo").read_bytes()
+    assert write_index(folder, "demo").read_bytes() == first
+
+
+def test_every_profile_says_how_to_read_its_numbers(tmp_path):
+    pages = {p: write_index(tmp_path, p).read_text(encoding="utf-8") for p in ("demo", "small", "paper")}
+    assert "our own grammar" in pages["demo"] and "narrower networks" in pages["small"]
+    assert "profile: paper" in pages["paper"]
+
+
+def test_faults_name_the_file(tmp_path):
+    (tmp_path / "table1.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"table1\.json: not the record"):
+        write_index(tmp_path, "demo")
+    (tmp_path / "table1.json").unlink()
+    figure = nfr_nfi_by_method(ROWS, "BCR halves the flips")
+    save_figure(figure, tmp_path, "figure2", pd.DataFrame(ROWS), **ABOUT)
+    for path in (*tmp_path.glob("*.svg"), *tmp_path.glob("*.png")):
+        path.unlink()
+    with pytest.raises(ValueError, match="figure2: neither"):
+        write_index(tmp_path, "demo")

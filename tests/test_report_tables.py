@@ -1,0 +1,134 @@
+"""Tables: the paper beside ours, fixed decimals, the same bytes every time, text escaped."""
+
+import json
+import math
+
+import pytest
+
+from bcrlib.report.records import format_signature, label, read_record
+from bcrlib.report.table_text import markdown_grid, to_html
+from bcrlib.report.tables import beside_paper, tidy, write_table
+
+DD = "deepbiaf=>deepbiaf"
+ROWS = [
+    {"group": DD, "row": "Old", "level": "UAS", "metric": "ACC", "value": 0.8723, "spread": 0.0013},
+    {"group": DD, "row": "BCR", "level": "UAS", "metric": "ACC", "value": 0.8741},
+    {
+        "group": DD,
+        "row": "BCR",
+        "level": "UAS",
+        "metric": "NFR",
+        "value": 0.0103,
+        "low": 0.0096,
+        "high": 0.0112,
+    },
+]
+ABOUT = {
+    "title": "BCR & 50 % fewer flips",
+    "caption": "Brackets: 95 % interval.",
+    "signature": {"preset": "clean", "old_seeds": [1, 2]},
+    "command": "make reproduce",
+}
+
+
+def write(folder, rows=ROWS, name="table3", **changed):
+    write_table(beside_paper(rows, "Table 3"), folder, name, **(ABOUT | changed))
+    return {end: (folder / f"{name}.{end}").read_text(encoding="utf-8") for end in ("json", "md", "tex")}
+
+
+def test_markdown_puts_paper_and_ours_side_by_side(tmp_path):
+    lines = write(tmp_path)["md"].splitlines()
+    assert lines[0] == "## Table 3. BCR & 50 % fewer flips"
+    assert "| method | ACC (%) paper | ACC (%) ours | NFR (%) paper | NFR (%) ours |" in lines
+    assert "| Old | 91.76 | 87.23 ± 0.13 | – | – |" in lines
+    assert "| BCR | 91.78 | 87.41 | 0.84 | 1.03 [0.96, 1.12] |" in lines
+    assert "**UAS, deepbiaf ⇒ deepbiaf**" in lines
+
+
+def test_json_holds_rates_and_the_whole_record(tmp_path):
+    record = json.loads(write(tmp_path)["json"])
+    assert record["signature"].startswith("preset:clean|old_seeds:1,2|v:")
+    assert (record["label"], record["command"]) == ("Table 3", "make reproduce")
+    cell = record["rows"][2]
+    assert (cell["value"], cell["paper"], cell["low"], cell["spread"]) == (0.0103, 0.0084, 0.0096, None)
+    assert read_record(tmp_path / "table3.json").rows == record["rows"]
+
+
+def test_latex_is_booktabs_with_text_escaped(tmp_path):
+    tex = write(tmp_path, title="50 % & more_flips")["tex"]
+    assert r"50 \% \& more\_flips" in tex
+    assert r"BCR & 91.78 & 87.41 & 0.84 & 1.03 {\scriptsize [0.96, 1.12]} \\" in tex
+    assert [tex.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    # Every line of the tabular has as many cells as columns: lrrrr.
+    assert all(line.count(" & ") == 4 for line in tex.splitlines() if line.startswith(("Old", "BCR")))
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    assert write(tmp_path / "a") == write(tmp_path / "b")
+
+
+def test_a_rounding_error_in_the_last_bit_changes_nothing(tmp_path):
+    nudged = [row | {"value": math.nextafter(row["value"], 1)} for row in ROWS]
+    assert write(tmp_path / "a") == write(tmp_path / "b", nudged)
+
+
+def test_single_models_are_found_in_the_paper_by_name():
+    rows = [{"row": "stackptr", "level": "UCM", "metric": "ACC", "value": 0.6}]
+    frame = beside_paper(rows, "Table 1")
+    assert list(frame["paper"]) == [0.6583] and list(frame["paper_spread"]) == [0.0044]
+
+
+def test_rows_with_other_names_are_mapped_to_the_papers():
+    rows = [{"group": DD, "row": "BCR (k-best)", "level": "UAS", "metric": "NFR", "value": 0.01}]
+    assert beside_paper(rows, "Table 3")["paper"].isna().all()
+    assert list(beside_paper(rows, "Table 3", {"BCR (k-best)": ("BCR", {})})["paper"]) == [0.0084]
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([{"row": "a", "level": "UAS", "value": 1}], "needs the columns metric"),
+        ([ROWS[0] | {"lowest": 0.1}], "unknown columns lowest"),
+        ([ROWS[0], ROWS[0]], "given twice: .* / Old / UAS / ACC"),
+    ],
+)
+def test_bad_rows_are_refused(rows, fault):
+    with pytest.raises(ValueError, match=fault):
+        tidy(rows)
+
+
+def test_several_updates_and_commands_get_their_columns(tmp_path):
+    rows = [*ROWS, ROWS[2] | {"group": "deepbiaf=>stackptr", "command": "bcr rerank a|b"}]
+    text = write(tmp_path, rows)["md"]
+    assert "| deepbiaf ⇒ stackptr | BCR | – | – | 1.11 | 1.03 [0.96, 1.12] | `bcr rerank a\\|b` |" in text
+    html = to_html(read_record(tmp_path / "table3.json"))
+    assert html.count('class="group"') == 2
+
+
+def test_html_escapes_every_text(tmp_path):
+    evil = "<script>alert(1)</script>"
+    rows = [{"group": evil, "row": evil, "level": evil, "metric": evil, "value": 0.5, "command": evil}]
+    write_table(rows, tmp_path, "table9", **ABOUT)
+    html = to_html(read_record(tmp_path / "table9.json"))
+    assert "<script" not in html and html.count("&lt;script&gt;") == 5
+
+
+def test_other_units_are_printed_as_they_are(tmp_path):
+    rows = [{"row": "decode", "level": "speed", "metric": "sentences / s", "value": 13500.0, "unit": ""}]
+    write_table(rows, tmp_path, "speed", **ABOUT)
+    assert "| decode | – | 13,500.0 |" in markdown_grid(read_record(tmp_path / "speed.json"))
+
+
+def test_labels_and_signatures():
+    assert [label(n) for n in ("table3", "figure2_words", "seed_pairs")] == [
+        "Table 3",
+        "Figure 2 (words)",
+        "Seed pairs",
+    ]
+    assert format_signature({"tags": {"SYM", "PUNCT"}, "n": 10}).startswith("tags:PUNCT,SYM|n:10|v:")
+
+
+def test_names_that_are_no_file_names_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="cannot name"):
+        write(tmp_path, name="../table3")
+    assert not list(tmp_path.parent.glob("table3*"))
