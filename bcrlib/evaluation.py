@@ -51,7 +51,7 @@ def check_same_words(gold: Treebank, predicted: Treebank, name: str) -> None:
         last = predicted.num_sentences - 1
         raise ConlluError(
             name,
-            _line(predicted, last, predicted.lengths[last]),
+            _line(predicted, last, int(predicted.lengths[last])),
             f"the file has {predicted.num_sentences} sentences, the gold file {gold.num_sentences}",
         )
 

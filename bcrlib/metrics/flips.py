@@ -7,7 +7,7 @@ from jaxtyping import Bool, Int64, Num
 
 RATES = ("acc_old", "acc_new", "nfr", "pfr", "nfi")
 
-Count = int | Num[np.ndarray, "..."]
+Count = int | np.integer | Num[np.ndarray, "..."]
 Rate = float | Num[np.ndarray, "..."]
 
 
