@@ -1,0 +1,117 @@
+"""Profiles: how large a run is, as one commented YAML file; any value can be overridden by name."""
+
+import difflib
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PROFILE_FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "profiles"
+
+
+@dataclass(frozen=True)
+class ModelSizes:
+    """Sizes of the deep biaffine parser; see bcrlib.models.deepbiaf.DeepBiafConfig."""
+
+    word_size: int = 100
+    char_size: int = 100
+    upos_size: int = 100
+    hidden_size: int = 512
+    num_layers: int = 3
+    arc_size: int = 512
+    label_size: int = 128
+    dropout: float = 0.33
+    vectors: str = "none"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a parser is trained; see bcrlib.models.training.TrainingConfig."""
+
+    num_epochs: int = 12
+    batch_tokens: int = 1000
+    learning_rate: float = 2e-3
+    warmup_steps: int = 100
+    schedule: str = "linear"
+    decay: float = 0.999995
+    beta1: float = 0.9
+    beta2: float = 0.9
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+    clip: float = 5.0
+    reset_after: int = 0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """All that a run of the pipeline is asked for."""
+
+    name: str
+    corpus: str
+    old_seeds: tuple[int, ...]
+    new_seeds: tuple[int, ...]
+    ensembles: tuple[tuple[int, ...], ...]
+    """Seeds of the members of each ensemble, disjoint from the old models."""
+    dropout_grid: tuple[float, ...]
+    """Rates among which dropout-p's is chosen on dev."""
+    ambiguity: float = 0.3
+    """Dial of the generated corpus."""
+    num_candidates: int = 10
+    preset: str = "clean"
+    """Definitions by which models are trained and decoded; correctness is counted under both presets."""
+    precision: str = "auto"
+    """Of matrix products in training: float32, bfloat16, or auto, i.e. bfloat16 where the hardware has it."""
+    model: ModelSizes = field(default_factory=ModelSizes)
+    training: Recipe = field(default_factory=Recipe)
+
+
+def load_profile(name: str, overrides: tuple[str, ...] = ()) -> Profile:
+    """The profile of this name, or of this YAML file, with overrides such as "training.num_epochs=3".
+
+    ValueError: unknown profile, unknown or misspelt field (the nearest one is named), a value of the wrong type.
+    """
+    path = Path(name) if name.endswith(".yaml") else PROFILE_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PROFILE_FOLDER.glob("*.yaml")))
+        raise ValueError(f"unknown profile {name!r}; choose one of {known}, or give the path of a YAML file")
+    content = {"name": path.stem, **yaml.safe_load(path.read_text("utf-8"))}
+    for override in overrides:
+        _override(content, override)
+    return _build(Profile, content, "")
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    place, equals, value = override.partition("=")
+    if not equals:
+        raise ValueError(f"an override has the form NAME=VALUE, not {override!r}")
+    *path, last = place.split(".")
+    for part in path:
+        content = content.setdefault(part, {})
+    content[last] = yaml.safe_load(value)
+
+
+def _build(kind: type, content: dict[str, Any], place: str) -> Any:
+    known = {f.name: f for f in fields(kind)}
+    for name in content:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean {place}{near[0]}?" if near else f"; known: {', '.join(known)}"
+            raise ValueError(f"unknown field {place}{name}{hint}")
+    try:
+        instance = kind(**content)
+    except TypeError as error:
+        raise ValueError(f"profile: {error}") from None
+    return replace(instance, **{n: _value(v, known[n].type, place + n) for n, v in content.items()})
+
+
+def _value(value: Any, kind: Any, place: str) -> Any:
+    if is_dataclass(kind):
+        return _build(kind, value, f"{place}.")
+    if isinstance(value, list):
+        return tuple(tuple(v) if isinstance(v, list) else v for v in value)
+    if kind is float and isinstance(value, int | str):
+        value = float(value)
+    if kind in (int, float, str) and type(value) is not kind:
+        raise ValueError(f"{place} must be {kind.__name__}, not {value!r}")
+    return value
