@@ -1,0 +1,192 @@
+"""Run one notebook, and one job: a notebook whose results are filed under the hash of what made them."""
+
+import logging
+import os
+import platform
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from bcrlib.pipeline import results
+from bcrlib.pipeline.fingerprint import code_fingerprint
+from bcrlib.pipeline.jobs import Job, read_notebook
+
+# What numerical libraries read when they are loaded.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+SCRATCH = ".ipython"
+
+
+class NotebookError(Exception):
+    """A notebook did not reach its end.
+
+    cell: its number as shown in `In [n]` of the executed copy, None where none was running; source: that
+    cell's code; error: what happened.
+    """
+
+    def __init__(self, notebook: str, cell: int | None, source: str, error: str) -> None:
+        super().__init__(notebook, cell, source, error)
+        self.notebook, self.cell, self.source, self.error = notebook, cell, source, error
+
+    def __str__(self) -> str:
+        place = f"{self.notebook}, cell In [{self.cell}]" if self.cell else self.notebook
+        head = "".join(f"\n    {line}" for line in self.source.strip().splitlines()[:4])
+        return f"{place}: {self.error}{head}"
+
+
+class JobFailed(Exception):
+    """A job without a result; `reason` names notebook, cell and error, `left` the folder of what it left."""
+
+    def __init__(self, job_name: str, reason: str, left: str | None) -> None:
+        super().__init__(job_name, reason, left)
+        self.job_name, self.reason, self.left = job_name, reason, left
+
+    def __str__(self) -> str:
+        return self.reason + (f"\n    see {self.left}" if self.left else "")
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job with all that a worker must know: its hashes, and where it reads, writes and finds its code."""
+
+    job: Job
+    code: str
+    fingerprint: str
+    need_fingerprints: Mapping[str, str]
+    folder: Path
+    runs_folder: Path
+    notebooks_folder: Path
+    package_folder: Path
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job's result folder and what it took, in seconds of wall time."""
+
+    folder: Path
+    seconds: float
+
+
+class _ThisPython(AsyncKernelManager):
+    """Starts kernels of the running interpreter, whatever kernel specifications the user has installed."""
+
+    num_threads: int | None = None
+    scratch: Path = Path()
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        # The level silences a warning about unencrypted local connections at every start.
+        spec = get_kernel_dict(extra_arguments=["--IPKernelApp.log_level=40"])
+        threads = {} if self.num_threads is None else dict.fromkeys(THREAD_VARIABLES, str(self.num_threads))
+        # An IPYTHONDIR of its own: no user's start-up files, and no race of kernels to create the shared one.
+        return KernelSpec(**spec, env={"IPYTHONDIR": str(self.scratch), "PYTHONHASHSEED": "0", **threads})
+
+
+def execute_notebook(
+    notebook: nbformat.NotebookNode,
+    name: str,
+    executed: Path,
+    parameters: Mapping[str, Any],
+    working_folder: Path,
+    num_threads: int | None = None,
+) -> nbformat.NotebookNode:
+    """Run all cells with these parameters in a kernel of this interpreter; the executed notebook.
+
+    name: for error messages.  executed: file for the executed copy, rewritten after every cell, so that it
+    shows how far a killed run came.  working_folder: the kernel's current folder.  num_threads: of numerical
+    libraries in the kernel; None leaves the environment's choice.
+    NotebookError: a cell raised, or the kernel died (most often for want of memory).
+    """
+    scratch = working_folder / SCRATCH
+    manager = _ThisPython(kernel_name="python3")
+    manager.num_threads, manager.scratch = num_threads, scratch
+    try:
+        return papermill.execute_notebook(
+            notebook,
+            executed,
+            dict(parameters),
+            kernel_name="python3",
+            language="python",
+            progress_bar=False,
+            km=manager,
+            # Not papermill's `cwd`: it changes the folder of the whole process, that is of all its threads.
+            resources={"metadata": {"path": str(working_folder)}},
+        )
+    except PapermillExecutionError as error:
+        raise NotebookError(name, error.exec_count, error.source, f"{error.ename}: {error.evalue}") from None
+    except DeadKernelError:
+        raise _kernel_died(name, executed) from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _kernel_died(name: str, executed: Path) -> NotebookError:
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
+    # Whether the dying cell still got its number is chance, so it is counted; blank cells get none.
+    begun = [cell.source for cell in cells if cell.source.strip() and cell.metadata.papermill.start_time]
+    source = begun[-1] if begun else ""
+    return NotebookError(name, len(begun) or None, source, "its kernel died (out of memory?)")
+
+
+def run_job(planned: PlannedJob, need_results: Mapping[str, Finished], num_threads: int | None) -> Finished:
+    """Execute the job's notebook in a partial folder and publish that as the result.
+
+    need_results: by the name under which the notebook knows them.  Its parameters get `output_folder` (".":
+    it runs there) and `inputs` (need -> absolute folder).  A result that is there already is taken.
+    JobFailed: the notebook failed, or its code changed since the hash was taken.
+    """
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log comes as an exception
+    start = time.monotonic()
+    if results.fault(planned.folder, planned.fingerprint) is None:
+        return Finished(planned.folder, 0.0)
+    job = planned.job
+    notebook = read_notebook(planned.notebooks_folder, job.notebook)
+    if code_fingerprint(notebook, job.notebook, planned.package_folder) != planned.code:
+        raise JobFailed(job.name, f"{job.notebook} or a module it uses was edited meanwhile: run again", None)
+    partial = results.new_partial(planned.runs_folder, job.name, planned.fingerprint)
+    parameters = _all_parameters(job, need_results)
+    try:
+        execute_notebook(notebook, job.notebook, partial / job.notebook, parameters, partial, num_threads)
+    except NotebookError as error:
+        left = results.keep_failed(partial, planned.runs_folder, job.name)
+        raise JobFailed(job.name, str(error), str(left)) from None
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    seconds = time.monotonic() - start
+    results.publish(partial, planned.folder, _record(planned, seconds))
+    results.forget_failed(planned.runs_folder, job.name)
+    return Finished(planned.folder, seconds)
+
+
+def _all_parameters(job: Job, need_results: Mapping[str, Finished]) -> dict[str, Any]:
+    inputs = {need: str(need_results[need].folder) for need in job.needs}
+    # "." rather than the partial folder's path: it stays true when the folder moves into place.
+    return {**job.params, "output_folder": ".", **({"inputs": inputs} if inputs else {})}
+
+
+def _record(planned: PlannedJob, seconds: float) -> dict[str, Any]:
+    return {
+        "name": planned.job.name,
+        "notebook": planned.job.notebook,
+        "params": dict(planned.job.params),
+        "needs": dict(planned.need_fingerprints),
+        "fingerprint": planned.fingerprint,
+        "seconds": round(seconds, 3),
+        "host": socket.gethostname(),
+        "python": platform.python_version(),
+        "interpreter": sys.executable,
+        "process": os.getpid(),
+    }

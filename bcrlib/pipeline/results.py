@@ -1,0 +1,115 @@
+"""Where results live: one folder a job, complete or absent.
+
+<runs>/<first 16 digits of the fingerprint>-<job name>/    finished: files, executed notebook, job.json
+<runs>/.partial/...@<host>@<process>@...                   being made; put in place by one rename at the end
+<runs>/failed/<job name>/                                  what a failed job left, to look at
+"""
+
+import json
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+RECORD = "job.json"
+
+
+def result_folder(runs_folder: Path, name: str, fingerprint: str) -> Path:
+    """The folder of a finished result with this fingerprint, whatever its name; else where to make it."""
+    named = runs_folder / f"{fingerprint[:16]}-{name}"
+    others = sorted(runs_folder.glob(f"{fingerprint[:16]}-*"))
+    return next((folder for folder in [named, *others] if fault(folder, fingerprint) is None), named)
+
+
+def fault(folder: Path, fingerprint: str) -> str | None:
+    """Why the folder does not hold this result, in a few words; None where it does.
+
+    Every file that was there when the job finished must be there with its size.  O(files), no file is read.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        recorded, sizes = record["fingerprint"], dict(record["files"])
+    except FileNotFoundError:
+        return f"{RECORD} is missing" if folder.exists() else "not yet made"
+    except (ValueError, KeyError, TypeError):
+        return f"{RECORD} is damaged"
+    if recorded != fingerprint:
+        return "it is the result of something else"
+    there = _file_sizes(folder)
+    return next(
+        (f"{file} is missing or cut" for file, size in sizes.items() if there.get(file) != size), None
+    )
+
+
+def new_partial(runs_folder: Path, name: str, fingerprint: str) -> Path:
+    """A fresh empty folder to work in, on the file system of the results; its name tells who works there."""
+    parent = runs_folder / ".partial"
+    parent.mkdir(parents=True, exist_ok=True)
+    owner = f"{fingerprint[:16]}-{name}@{socket.gethostname()}@{os.getpid()}@"
+    return Path(tempfile.mkdtemp(prefix=owner, dir=parent))
+
+
+def publish(partial: Path, folder: Path, record: dict[str, Any]) -> None:
+    """Write the record (with the sizes of all files) and put the folder in place by one rename.
+
+    A damaged folder in that place is replaced.  Where another process was faster its result stays and ours
+    goes: equal fingerprints, equal work.
+    """
+    record = {**record, "files": _file_sizes(partial)}
+    (partial / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    partial.chmod(0o755)  # mkdtemp makes it private; a cluster's other users may read results
+    if folder.exists() and fault(folder, record["fingerprint"]) is not None:
+        _discard(folder, partial.parent)
+    try:
+        os.replace(partial, folder)
+    except OSError:
+        if fault(folder, record["fingerprint"]) is not None:
+            raise
+        shutil.rmtree(partial)
+
+
+def keep_failed(partial: Path, runs_folder: Path, name: str) -> Path:
+    """Move what a failed job left to <runs>/failed/<name>, in place of an earlier failure; that folder."""
+    folder = runs_folder / "failed" / name
+    folder.parent.mkdir(exist_ok=True)
+    if folder.exists():
+        _discard(folder, partial.parent)
+    os.replace(partial, folder)
+    return folder
+
+
+def forget_failed(runs_folder: Path, name: str) -> None:
+    """Delete what an earlier failure of the job left: it has a result now."""
+    shutil.rmtree(runs_folder / "failed" / name, ignore_errors=True)
+
+
+def remove_abandoned(runs_folder: Path) -> None:
+    """Delete the partial folders of processes of this host that are gone (kill -9, power cut)."""
+    for partial in (runs_folder / ".partial").glob("*@*@*"):
+        _, host, process, _ = partial.name.rsplit("@", 3)
+        if host == socket.gethostname() and not _alive(int(process)):
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _discard(folder: Path, scratch: Path) -> None:
+    # Renamed first: nobody may meet a half-deleted result.
+    doomed = Path(tempfile.mkdtemp(prefix=f"discarded@{socket.gethostname()}@{os.getpid()}@", dir=scratch))
+    os.replace(folder, doomed / folder.name)
+    shutil.rmtree(doomed)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _file_sizes(folder: Path) -> dict[str, int]:
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.name != RECORD)
+    return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}

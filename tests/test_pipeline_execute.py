@@ -1,0 +1,93 @@
+import pickle
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from tiny_notebooks import notebook, write, write_arithmetic
+
+from bcrlib.pipeline.execute import Finished, JobFailed, NotebookError, execute_notebook, run_job
+from bcrlib.pipeline.jobs import Job
+from bcrlib.pipeline.schedule import plan_graph
+
+
+def execute(tmp_path, *cells, parameters="", values=None, num_threads=None):
+    content = notebook(*cells, parameters=parameters)
+    return execute_notebook(content, "n.ipynb", tmp_path / "n.ipynb", values or {}, tmp_path, num_threads)
+
+
+def printed(executed):
+    return "".join(
+        output.text for cell in executed.cells for output in cell.get("outputs", ()) if "text" in output
+    )
+
+
+def test_kernel_has_parameters_folder_threads_and_this_interpreter(tmp_path, capfd):
+    look = (
+        "import os, sys\n"
+        "names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'NUMBA_NUM_THREADS')\n"
+        "print([os.environ[name] for name in names], seed, os.getcwd(), sys.executable)"
+    )
+    executed = execute(tmp_path, look, parameters="seed = 0", values={"seed": 5}, num_threads=3)
+    assert printed(executed) == f"['3', '3', '3', '3'] 5 {tmp_path} {sys.executable}\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["n.ipynb"]
+    assert nbformat.read(tmp_path / "n.ipynb", as_version=4) == executed
+    assert capfd.readouterr() == ("", "")
+
+
+def test_error_names_notebook_cell_and_source(tmp_path):
+    with pytest.raises(NotebookError) as caught:
+        execute(tmp_path, "x = 0", "# divide\n1 / x")
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert (error.notebook, error.cell, error.error) == ("n.ipynb", 3, "ZeroDivisionError: division by zero")
+    assert str(error) == "n.ipynb, cell In [3]: ZeroDivisionError: division by zero\n    # divide\n    1 / x"
+    assert "ZeroDivisionError" in (tmp_path / "n.ipynb").read_text()
+
+
+def test_dead_kernel_is_an_error_with_its_cell(tmp_path):
+    with pytest.raises(NotebookError) as caught:
+        execute(tmp_path, "x = 0", "", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", "y = 1")
+    assert caught.value.cell == 3
+    assert "kernel died" in caught.value.error
+    assert caught.value.source.startswith("import os, signal")
+
+
+def plan_one(tmp_path, job):
+    (planned,) = plan_graph([job], tmp_path / "notebooks", tmp_path / "runs")
+    return planned
+
+
+def test_job_is_published_and_then_taken(tmp_path):
+    write_arithmetic(tmp_path / "notebooks")
+    planned = plan_one(tmp_path, Job("seven", "number.ipynb", {"number": 7}))
+    finished = run_job(planned, {}, None)
+    assert finished.folder == planned.folder and finished.seconds > 0
+    assert {file.name for file in planned.folder.iterdir()} == {"job.json", "number.ipynb", "number.txt"}
+    assert (planned.folder / "number.txt").read_text() == "7"
+    assert run_job(planned, {}, None) == Finished(planned.folder, 0.0)
+
+
+def test_failed_job_leaves_its_notebook_to_look_at(tmp_path):
+    write(tmp_path / "notebooks", "bad.ipynb", "open('half', 'w').write('1')\nraise ValueError('no gold')")
+    with pytest.raises(JobFailed) as caught:
+        run_job(plan_one(tmp_path, Job("bad", "bad.ipynb")), {}, None)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert error.job_name == "bad"
+    assert error.left == str(tmp_path / "runs" / "failed" / "bad")
+    assert str(error).startswith("bad.ipynb, cell In [3]: ValueError: no gold\n")
+    assert {file.name for file in (tmp_path / "runs" / "failed" / "bad").iterdir()} == {"bad.ipynb", "half"}
+    assert list((tmp_path / "runs" / ".partial").iterdir()) == []
+
+
+def test_code_edited_after_planning_is_not_filed_under_the_old_hash(tmp_path):
+    write_arithmetic(tmp_path / "notebooks")
+    planned = plan_one(tmp_path, Job("seven", "number.ipynb", {"number": 7}))
+    write(tmp_path / "notebooks", "number.ipynb", "number += 1", parameters="number: int")
+    with pytest.raises(JobFailed, match="edited meanwhile"):
+        run_job(planned, {}, None)
+    assert not planned.folder.exists()
+
+
+def test_pipeline_does_not_load_torch():
+    check = "import sys, bcrlib.pipeline.schedule; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
