@@ -39,7 +39,7 @@ def states(lines: list[str]) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def quick_imports(tmp_path, monkeypatch):
-    """An optional part of jsonschema takes seconds to import; without it all processes here start far sooner."""
+    """An optional part of jsonschema takes seconds to import; without it all processes here start sooner."""
     (tmp_path / "stubs").mkdir()
     (tmp_path / "stubs" / "rfc3987_syntax.py").write_text("raise ImportError")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stubs"), prepend=os.pathsep)
@@ -152,6 +152,14 @@ def test_failures_stop_only_what_depends_on_them(run, tmp_path, capfd):
     assert number(folders["later"]) == 5
     assert [name for name, state in states(lines).items() if state == "ran"] == ["bad", "after", "later"]
     assert not (tmp_path / "runs" / "failed" / "bad").exists()
+
+
+def test_job_whose_worker_dies_twice_fails(run, tmp_path):
+    write(tmp_path / "notebooks", "killer.ipynb", "import os\nos.kill(os.getppid(), 9)")
+    with pytest.raises(GraphFailed) as caught:
+        run([Job("killer", "killer.ipynb"), Job("after", "sum.ipynb", {}, ("killer",))])
+    assert caught.value.failed == {"killer": "its worker process died each time (out of memory?)"}
+    assert caught.value.not_run == {"after": "killer"}
 
 
 def test_nothing_runs_when_anything_is_wrong(run, tmp_path):
@@ -273,7 +281,7 @@ def running(process: psutil.Process) -> bool:
 
 @pytest.fixture
 def driver(tmp_path):
-    """A run in its own process group, both workers in the middle of a job; the process and its descendants."""
+    """A run in its own process group, both workers amid a job; the process and its descendants."""
     write_arithmetic(tmp_path / "notebooks")
     write(tmp_path / "notebooks", "slow.ipynb", SLOW)
     (tmp_path / "driver.py").write_text(DRIVER)

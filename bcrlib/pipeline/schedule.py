@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dask.system import CPU_COUNT
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
 import bcrlib
 from bcrlib.pipeline import results
@@ -190,9 +190,9 @@ def _blame(name: str, error: BaseException | None, names: Mapping[str, Sequence[
         return error
     if error is None:
         return JobFailed(name, "lost: the connection to the scheduler ended", None)
-    # KilledWorker: the process around the kernel died; it knows the task.
-    culprit = names.get(str(getattr(error, "task", "")), [name])[0]
-    return JobFailed(culprit, f"{type(error).__name__}: {error}", None)
+    if isinstance(error, KilledWorker):
+        return JobFailed(names[error.task][0], "its worker process died each time (out of memory?)", None)
+    return JobFailed(name, f"{type(error).__name__}: {error}", None)
 
 
 def _duration(seconds: float) -> str:
@@ -218,7 +218,8 @@ def _client(address: str | None, workers: int) -> Iterator[Client]:
 
 def _local_cluster(workers: int) -> LocalCluster:
     # Kernels hold the memory, not workers: there is nothing that Dask's limits could watch.
-    # Silent, because every failure of a job comes as an exception and is reported once.
+    # Silent, because every failure of a job comes as an exception and is reported once.  A job whose worker
+    # dies gets one more try: whoever fills the memory need not be the one that is killed.
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -226,7 +227,7 @@ def _local_cluster(workers: int) -> LocalCluster:
         memory_limit=0,
         # Dask serves some page in any case; on a free port it disturbs no other cluster of this machine.
         dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False},
+        scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
         silence_logs=logging.CRITICAL,
         preload=IGNORE_CTRL_C,
     )
