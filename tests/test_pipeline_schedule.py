@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from distributed import LocalCluster
 from tiny_notebooks import write, write_arithmetic
 
 from bcrlib.pipeline.jobs import GraphError, Job
@@ -175,10 +176,18 @@ def test_nothing_runs_when_anything_is_wrong(run, tmp_path):
 
 def test_no_scheduler_at_the_address(run, monkeypatch):
     monkeypatch.setattr("bcrlib.pipeline.schedule.CONNECT_SECONDS", 1)
-    with pytest.raises(
-        ConnectionError, match=r"no Dask scheduler with workers answers at tcp://127\.0\.0\.1:9"
-    ):
+    with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         run(ARITHMETIC, scheduler_address="tcp://127.0.0.1:9")
+
+
+def test_scheduler_without_workers(run, monkeypatch):
+    monkeypatch.setattr("bcrlib.pipeline.schedule.CONNECT_SECONDS", 1)
+    with (
+        LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
+        pytest.raises(ConnectionError) as caught,
+    ):
+        run(ARITHMETIC, scheduler_address=cluster.scheduler_address)
+    assert str(caught.value).endswith("has no workers")
 
 
 @contextmanager

@@ -236,9 +236,13 @@ def _local_cluster(workers: int) -> LocalCluster:
 def _connect(address: str) -> Client:
     try:
         client = Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"no Dask scheduler answers at {address}: {error}") from None
+    try:
         client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise ConnectionError(f"no Dask scheduler with workers answers at {address}: {error}") from None
+    except TimeoutError:
+        client.close()
+        raise ConnectionError(f"the Dask scheduler at {address} has no workers") from None
     return client
 
 
