@@ -1,8 +1,6 @@
 """Real Dask clusters and real kernels; the slowest tests of the pipeline."""
 
-import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -10,10 +8,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 from distributed import LocalCluster
-from tiny_notebooks import write, write_arithmetic
+from tiny_notebooks import number, quick_imports, states, write, write_arithmetic  # noqa: F401
 
 from bcrlib.pipeline.jobs import GraphError, Job
 from bcrlib.pipeline.schedule import GraphFailed, plan_graph, run_graph
@@ -24,26 +21,6 @@ ARITHMETIC = [
     Job("three", "sum.ipynb", {}, ("one", "two")),
     Job("six", "sum.ipynb", {}, ("one", "two", "three")),
 ]
-
-
-def number(folder: Path) -> int:
-    return int((folder / "number.txt").read_text())
-
-
-def states(lines: list[str]) -> dict[str, str]:
-    """Job -> what its line says, durations as 'ran'."""
-    told = [
-        line.partition("] ")[2].partition("\n")[0].split("  ", 1) for line in lines if line.startswith("[")
-    ]
-    return {name: "ran" if state.endswith(" s") else state for name, state in told}
-
-
-@pytest.fixture(autouse=True)
-def quick_imports(tmp_path, monkeypatch):
-    """An optional part of jsonschema takes seconds to import; without it all processes here start sooner."""
-    (tmp_path / "stubs").mkdir()
-    (tmp_path / "stubs" / "rfc3987_syntax.py").write_text("raise ImportError")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stubs"), prepend=os.pathsep)
 
 
 @pytest.fixture
@@ -244,92 +221,3 @@ def test_scheduler_and_workers_started_elsewhere(run, tmp_path):
         # The cluster lives on, and what failed there is not remembered.
         write(tmp_path / "notebooks", "bad.ipynb", "open('number.txt', 'w').write('4')")
         assert number(run([Job("bad", "bad.ipynb")], scheduler_address=address)[0]["bad"]) == 4
-
-
-DRIVER = """
-import signal, sys
-from pathlib import Path
-from bcrlib.pipeline.jobs import Job
-from bcrlib.pipeline.schedule import run_graph
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    jobs = [
-        Job("quick", "number.ipynb", {"number": 1}),
-        Job("slow", "slow.ipynb", {}, ("quick",)),
-        Job("other", "slow.ipynb"),
-        Job("end", "sum.ipynb", {}, ("quick", "slow", "other")),
-    ]
-    run_graph(jobs, Path("notebooks"), Path("runs"), num_workers=2)
-"""
-# Says which process it is, then works as long as the file `hold` is there.
-SLOW = """
-import os, time
-from pathlib import Path
-top = Path(output_folder).resolve().parents[2]
-(top / f"kernel-{os.getpid()}").touch()
-while (top / "hold").exists():
-    time.sleep(0.1)
-Path(output_folder, "number.txt").write_text("3")
-"""
-
-
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-def running(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-@pytest.fixture
-def driver(tmp_path):
-    """A run in its own process group, both workers amid a job; the process and its descendants."""
-    write_arithmetic(tmp_path / "notebooks")
-    write(tmp_path / "notebooks", "slow.ipynb", SLOW)
-    (tmp_path / "driver.py").write_text(DRIVER)
-    (tmp_path / "hold").touch()
-    process = start_driver(tmp_path)
-    wait_for(lambda: len(list(tmp_path.glob("kernel-*"))) == 2)
-    family = psutil.Process(process.pid).children(recursive=True)
-    kernels = {int(file.name.removeprefix("kernel-")) for file in tmp_path.glob("kernel-*")}
-    assert kernels <= {member.pid for member in family}
-    yield process, family
-    process.kill()
-
-
-def start_driver(folder: Path) -> subprocess.Popen:
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "driver.py"], cwd=folder, start_new_session=True, **streams)
-
-
-def test_kill_9_in_the_middle_then_the_same_command_again(driver, tmp_path):
-    process, family = driver
-    process.kill()
-    assert "quick" in process.communicate(timeout=30)[0]
-    wait_for(lambda: not any(running(member) for member in family))
-
-    (tmp_path / "hold").unlink()
-    again = start_driver(tmp_path)
-    told = states(again.communicate(timeout=60)[0].splitlines())
-    assert again.returncode == 0
-    assert told == {"quick": "fresh", "slow": "ran", "other": "ran", "end": "ran"}
-    (end,) = (tmp_path / "runs").glob("*-end")
-    assert number(end) == 7
-    assert list((tmp_path / "runs" / ".partial").iterdir()) == []
-    assert json.loads((end / "job.json").read_text())["name"] == "end"
-
-
-def test_ctrl_c_ends_everything_and_only_the_driver_speaks(driver):
-    process, family = driver
-    os.killpg(process.pid, signal.SIGINT)
-    errors = process.communicate(timeout=30)[1]
-    assert process.returncode == -signal.SIGINT
-    assert errors.count("Traceback") == 1 and errors.rstrip().endswith("KeyboardInterrupt")
-    wait_for(lambda: not any(running(member) for member in family))

@@ -1,8 +1,10 @@
 """Notebooks made on the spot for the tests of the pipeline."""
 
+import os
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 DRIVER_CELL = 'output_folder = "."\ninputs = {}\n'
@@ -30,3 +32,23 @@ def write(folder: Path, name: str, *cells: str, parameters: str = "") -> None:
 def write_arithmetic(folder: Path) -> None:
     write(folder, "number.ipynb", NUMBER, parameters="number: int")
     write(folder, "sum.ipynb", SUM)
+
+
+def number(folder: Path) -> int:
+    return int((folder / "number.txt").read_text())
+
+
+def states(lines: list[str]) -> dict[str, str]:
+    """Job -> what its line says, durations as 'ran'."""
+    told = [
+        line.partition("] ")[2].partition("\n")[0].split("  ", 1) for line in lines if line.startswith("[")
+    ]
+    return {name: "ran" if state.endswith(" s") else state for name, state in told}
+
+
+@pytest.fixture(autouse=True)
+def quick_imports(tmp_path, monkeypatch):
+    """An optional part of jsonschema takes seconds to import; without it all processes here start sooner."""
+    (tmp_path / "stubs").mkdir()
+    (tmp_path / "stubs" / "rfc3987_syntax.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stubs"), prepend=os.pathsep)
