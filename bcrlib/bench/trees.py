@@ -17,7 +17,7 @@ NUM_REPEATS = 7
 def bench_trees(
     arc_scores: Float[np.ndarray, "batch dep head"], lengths: Integer[np.ndarray, "batch"]
 ) -> dict[str, float]:
-    """Sentences per second of each search (median of interleaved repeats) and ratios of these speeds.
+    """Sentences per CPU second of each search (median of interleaved repeats), ratios of these speeds.
 
     `arc_scores[b, dep, head]` padded as for `maximum_spanning_trees`. Sentences are decoded in batches of 64
     of like length, as the pipeline does. Keys: "one_best_single_root", "one_best_unconstrained",
@@ -114,12 +114,12 @@ def _ufal_heads(tables: list[np.ndarray]) -> None:
 
 
 def _interleaved_speeds(searches: dict[str, Callable[[], None]], num_sentences: int) -> dict[str, float]:
-    """Medians over repeats in which the searches take turns: a busy machine slows all of them alike."""
+    """Medians, in CPU time, over repeats in which the searches take turns: others' work weighs little."""
     seconds: dict[str, list[float]] = {name: [] for name in searches}
     for repeat in range(NUM_REPEATS + 1):
         for name, search in searches.items():
-            start = time.perf_counter()
+            start = time.process_time()
             search()
             if repeat > 0:  # the first round compiles
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.process_time() - start)
     return {name: num_sentences / float(np.median(taken)) for name, taken in seconds.items()}

@@ -22,7 +22,7 @@ from bcrlib.decoding.spanning_trees import (
     raise_on_fault,
 )
 from bcrlib.decoding.split_trees import split_and_search
-from bcrlib.decoding.swap_search import GAVE_UP, Kept, new_scratch, search_by_swaps
+from bcrlib.decoding.swap_search import GAVE_UP, KEPT, new_scratch, search_by_swaps
 
 
 def k_best_spanning_trees(
@@ -57,8 +57,8 @@ def _decode_batch(arc_scores, lengths, k, single_root, heads, scores, status):
     size = arc_scores.shape[1]
     best, tree, stamp = np.empty(size), np.zeros(size, np.int16), np.empty(size, np.int64)
     gains, forest = np.empty((size, size)), np.empty((5, 2 * size), np.int64)
-    kept = Kept(np.zeros(k), np.zeros(k, np.int64), np.zeros((k, size), np.int64))
     scratch = new_scratch(size, k)
+    kept, kept_swaps = np.zeros(k, KEPT), np.zeros((k, size), np.int64)
     for b in range(len(lengths)):
         n, table = lengths[b], arc_scores[b]
         status[b] = greedy_heads(table, n, tree, best)
@@ -70,25 +70,25 @@ def _decode_batch(arc_scores, lengths, k, single_root, heads, scores, status):
             status[b] = _contracted_gains(table, n, single_root, tree, gains, forest)
             if status[b] != OK:
                 continue
-        num_kept = search_by_swaps(table, gains, n, k, single_root, tree, kept, scratch)
+        num_kept = search_by_swaps(table, gains, n, k, single_root, tree, kept, kept_swaps, scratch)
         if num_kept == GAVE_UP:
             num_kept = split_and_search(table, n, k, single_root, heads[b], scores[b])
         else:
-            _write(table, n, num_kept, tree, kept, scratch.swaps, heads[b], scores[b])
+            _write(table, n, num_kept, tree, kept, kept_swaps, scratch.swaps, heads[b], scores[b])
         _repeat_best(n, num_kept, heads[b])
 
 
 @njit(cache=True, nogil=True)
-def _write(table, n, num_kept, tree, kept, swaps, heads, scores):
+def _write(table, n, num_kept, tree, kept, kept_swaps, swaps, heads, scores):
     best_score = _sum_of_arcs(table, n, tree)
     for rank in range(num_kept):
         for dep in range(1, n + 1):
             heads[rank, dep] = tree[dep]
-        slot = kept.slot[rank]
-        for level in range(kept.path[slot, 0]):
-            i = kept.path[slot, 1 + level]
-            heads[rank, swaps.dep[i]] = swaps.head[i]
-        scores[rank] = best_score - kept.loss[rank]
+        slot = kept[rank].slot
+        for level in range(kept_swaps[slot, 0]):
+            swap = swaps[kept_swaps[slot, 1 + level]]
+            heads[rank, swap.dep] = swap.head
+        scores[rank] = best_score - kept[rank].loss
 
 
 @njit(cache=True, nogil=True)
