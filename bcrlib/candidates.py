@@ -43,6 +43,10 @@ class CandidatePool:
             first[np.logical_and.reduceat(same, self.offsets[:-1], axis=1)] = candidate
         return first
 
+    def num_distinct(self) -> Int64[np.ndarray, "sentence"]:
+        """Distinct labelled trees among the candidates of each sentence."""
+        return (self.first_equal() == np.arange(self.num_candidates)[:, None]).sum(axis=0)
+
 
 def single(pool: CandidatePool, choice: Int64[np.ndarray, "sentence"]) -> CandidatePool:
     """The pool of one candidate a sentence that a re-ranker chose: candidate choice[s] of sentence s."""

@@ -52,7 +52,8 @@ class LabelBiaffine(nn.Module):
         """Scores of all labels of all arcs. O(sentence * length * label * size * (size + length))."""
         num_labels, size, _ = self.bilinear.shape
         batch, length, _ = dep.shape
-        projected = dep @ self.bilinear.permute(1, 0, 2).reshape(size, -1)  # (sentence, dep, label * size)
-        scores = torch.bmm(projected.view(batch, length * num_labels, size), head.transpose(1, 2))
-        scores = scores.view(batch, length, num_labels, length)
-        return scores + self.dep(dep)[..., None] + self.head(head).transpose(1, 2)[:, None]
+        # w_label joins each word's own vector for a label, the terms of the word alone are added in the product.
+        projected = dep @ self.bilinear.permute(1, 0, 2).reshape(size, -1) + self.head.weight.flatten()
+        projected = projected.view(batch, length * num_labels, size)
+        own = self.dep(dep).view(batch, length * num_labels, 1)
+        return torch.baddbmm(own, projected, head.transpose(1, 2)).view(batch, length, num_labels, length)

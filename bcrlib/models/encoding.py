@@ -145,7 +145,7 @@ def make_batch(
 
 
 def decoding_batches(
-    encoded: EncodedTreebank, max_tokens: int, copies: int = 1, max_arcs: int = 1_000_000
+    encoded: EncodedTreebank, max_tokens: int, copies: int = 1, max_arcs: int = 250_000
 ) -> Iterator[np.ndarray]:
     """Sentences sorted by length, cut so that `copies` of a batch have at most `max_tokens` tokens and `max_arcs` arcs.
 

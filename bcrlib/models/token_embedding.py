@@ -62,11 +62,17 @@ class TokenEmbedding(nn.Module):
 
 
 class CharacterCNN(nn.Module):
-    """Two convolutions of width three over the characters of a word, then the maximum over the word."""
+    """Two convolutions of width three over the characters of a word, then the maximum over the word.
+
+    All words of a batch stand in one long row, each closed by a position kept at zero, so that nothing is computed for
+    padding. The authors' network does see padding: with `pool_padding` each word is followed by as many open positions
+    as its convolutions can still reach, which is the same as any longer padding.
+    """
 
     def __init__(self, num_chars: int, size: int, pool_padding: bool) -> None:
         super().__init__()
-        self.pool_padding = pool_padding
+        self.num_open = 4 if pool_padding else 0
+        self.num_pooled = 3 if pool_padding else 0
         self.embedding = nn.Embedding(num_chars, size)
         self.widen = nn.Linear(3 * size, 4 * size)
         self.narrow = nn.Linear(3 * 4 * size, size)
@@ -76,19 +82,22 @@ class CharacterCNN(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, chars: Tensor) -> Float[Tensor, "form size"]:
-        """chars: int64 [form, character], -1 behind the end. O(form * character * size^2)."""
-        inside = (chars >= 0)[..., None]
-        x = self.embedding(chars.clamp(min=0)) * inside  # (form, character, size)
+        """chars: int64 [form, character], -1 behind the end. O(characters * size^2)."""
+        chars = F.pad(chars, (0, self.num_open + 1), value=-1)
+        lengths = (chars >= 0).sum(dim=1, keepdim=True)
+        place = torch.arange(chars.shape[1], device=chars.device)
+        used = place < lengths + self.num_open + 1
+        flat, place = chars[used], place.expand_as(chars)[used]
+        length_here = lengths.expand_as(chars)[used]
+        x = self.embedding(flat.clamp(min=0)) * (flat >= 0)[:, None]  # (position, size)
         x = F.elu(self.widen(_windows(x)))
-        if not self.pool_padding:
-            x = x * inside
-        x = F.elu(self.narrow(_windows(x)))
-        if not self.pool_padding:
-            x = x.masked_fill(~inside, float("-inf"))
-        return x.amax(dim=1)
+        x = x * (place < length_here + self.num_open)[:, None]
+        x = F.elu(self.narrow(_windows(x))).float()
+        x = x[place < length_here + self.num_pooled]
+        return torch.segment_reduce(x, "max", lengths=lengths[:, 0] + self.num_pooled, axis=0)
 
 
-def _windows(x: Float[Tensor, "form character size"]) -> Float[Tensor, "form character three_sizes"]:
-    """Each character beside its neighbours, zeros at the ends: a convolution is then one matrix product."""
+def _windows(x: Float[Tensor, "position size"]) -> Float[Tensor, "position three_sizes"]:
+    """Each position beside its neighbours, zeros at the ends: a convolution is then one matrix product."""
     padded = F.pad(x, (0, 0, 1, 1))
-    return torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=2)
+    return torch.cat([padded[:-2], padded[1:-1], padded[2:]], dim=1)

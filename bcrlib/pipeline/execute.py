@@ -158,7 +158,7 @@ def run_job(planned: PlannedJob, need_results: Mapping[str, Finished], num_threa
     partial = results.new_partial(planned.runs_folder, job.name, planned.fingerprint)
     parameters = _all_parameters(job, need_results)
     try:
-        execute_notebook(notebook, job.notebook, partial / job.notebook, parameters, partial, num_threads)
+        execute_notebook(notebook, job.notebook, partial / Path(job.notebook).name, parameters, partial, num_threads)
     except NotebookError as error:
         left = results.keep_failed(partial, planned.runs_folder, job.name)
         raise JobFailed(job.name, str(error), str(left)) from None
