@@ -85,16 +85,12 @@ class CorrectnessStore:
             key = (*astuple(system), preset, level)
             self._save("systems", key, {key: right[level]})
 
-    def save_pool(
-        self, pool: Pool, right: Mapping[str, Bool[np.ndarray, "candidate _"]], preset: str
-    ) -> None:
+    def save_pool(self, pool: Pool, right: Mapping[str, Bool[np.ndarray, "candidate _"]], preset: str) -> None:
         """Add which units of each level every candidate gets right."""
         for level in LEVELS:
             self._save_candidates("pools", (*astuple(pool), preset, level), right[level])
 
-    def save_scores(
-        self, pool: Pool, scorer: str, log_probs: Float32[np.ndarray, "candidate sentence"]
-    ) -> None:
+    def save_scores(self, pool: Pool, scorer: str, log_probs: Float32[np.ndarray, "candidate sentence"]) -> None:
         """Add the log-probabilities a model (`System.name`) gives to the candidates, in nats."""
         self._save_candidates("scores", (*astuple(pool), scorer), log_probs)
 

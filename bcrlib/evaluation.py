@@ -27,9 +27,7 @@ def evaluate_files(gold: Path, old: Path, new: Path, preset: Preset) -> dict[str
     return evaluate_treebanks(gold_treebank, *(predicted for _, predicted in predictions), preset)
 
 
-def evaluate_treebanks(
-    gold: Treebank, old: Treebank, new: Treebank, preset: Preset
-) -> dict[str, dict[str, float]]:
+def evaluate_treebanks(gold: Treebank, old: Treebank, new: Treebank, preset: Preset) -> dict[str, dict[str, float]]:
     """The same as `evaluate_files`, of treebanks of the same words.  O(tokens)."""
     old_right = treebank_correctness(gold, old, preset)
     new_right = treebank_correctness(gold, new, preset)
@@ -58,17 +56,13 @@ def check_same_words(gold: Treebank, predicted: Treebank, name: str) -> None:
 
 def _sentence_fault(gold: Treebank, predicted: Treebank, sentence: int) -> tuple[int, str] | None:
     """Number of the first differing word, counted from 1, and what is wrong with it."""
-    gold_words, words = (
-        bank.forms[bank.offsets[sentence] : bank.offsets[sentence + 1]] for bank in (gold, predicted)
-    )
+    gold_words, words = (bank.forms[bank.offsets[sentence] : bank.offsets[sentence + 1]] for bank in (gold, predicted))
     if gold_words == words:
         return None
     for number, (gold_word, word) in enumerate(zip(gold_words, words), start=1):
         if gold_word != word:
             return number, f", word {number}: {word!r}, in the gold file {gold_word!r}"
-    return min(
-        len(words), len(gold_words) + 1
-    ), f" has {len(words)} words, in the gold file {len(gold_words)}"
+    return min(len(words), len(gold_words) + 1), f" has {len(words)} words, in the gold file {len(gold_words)}"
 
 
 def _line(treebank: Treebank, sentence: int, word: int) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from jaxtyping import Bool
 
-from bcrlib.correctness import CorrectnessStore, Pool, System
+from bcrlib.correctness import CorrectnessStore, Pool
 from bcrlib.metrics.flips import flips_by_sentence
 from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, take
@@ -58,9 +58,7 @@ def ensemble(store: CorrectnessStore, preset: str, level: str) -> PairCounts:
     """Every old model replaced by every ensemble."""
     old = _right_of_single(store, preset, level, old_models(store))
     groups = [system for system in store.systems() if system.method == "ensemble"]
-    pairs = {
-        (o, group.name): (old[o], store.load_system(group, preset, level)) for o in old for group in groups
-    }
+    pairs = {(o, group.name): (old[o], store.load_system(group, preset, level)) for o in old for group in groups}
     return _count(store, preset, level, pairs)
 
 
@@ -144,9 +142,7 @@ def _reranked(
     return _count(store, preset, level, pairs)
 
 
-def _right_of_single(
-    store: CorrectnessStore, preset: str, level: str, names: Iterable[str]
-) -> dict[str, Right]:
+def _right_of_single(store: CorrectnessStore, preset: str, level: str, names: Iterable[str]) -> dict[str, Right]:
     singles = {system.name: system for system in store.systems() if system.method == "untreated"}
     return {name: store.load_system(singles[name], preset, level) for name in names}
 

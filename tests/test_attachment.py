@@ -126,9 +126,7 @@ def test_subtypes_count_and_unknown_relations_are_wrong():
 
 def test_a_treebank_of_punctuation_has_no_units():
     gold = treebank(["PUNCT"], [0], ["root"], [1])
-    assert {level: len(r) for level, r in treebank_correctness(gold, gold, CLEAN).items()} == dict.fromkeys(
-        LEVELS, 0
-    )
+    assert {level: len(r) for level, r in treebank_correctness(gold, gold, CLEAN).items()} == dict.fromkeys(LEVELS, 0)
 
 
 def test_shapes_and_names_are_checked():

@@ -56,9 +56,7 @@ def test_only_trees_change_in_a_file_written_with_other_trees():
     expected = FULL.replace("\t2\tcase\t2:case", "\t0\troot\t2:case").replace(
         "#\t_\tNOUN\t_\t_\t0\troot", "#\t_\tNOUN\t_\t_\t1\tdep"
     )
-    expected = expected.replace("a b\t_\t_\t_\t_\t0\troot", "a b\t_\t_\t_\t_\t2\tdet").replace(
-        "parataxis:x", "root"
-    )
+    expected = expected.replace("a b\t_\t_\t_\t_\t0\troot", "a b\t_\t_\t_\t_\t2\tdet").replace("parataxis:x", "root")
     assert format_conllu(new) == expected
     reread = parse_conllu(expected.encode(), "f")
     assert reread.heads.tolist() == [0, 1, 2, 0]

@@ -69,9 +69,7 @@ def test_parts_merge_into_the_same_bytes_whatever_their_number(tmp_path):
     save_everything([CorrectnessStore(tmp_path / "one")])
     consolidate([tmp_path / "one"], tmp_path / "one")  # in place
     check_everything(CorrectnessStore(tmp_path / "one"))
-    one, three = (
-        {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("one", "three")
-    )
+    one, three = ({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("one", "three"))
     assert one == three
     assert sorted(one) == [f"{t}.parquet" for t in ("copies", "pools", "scores", "systems", "units")]
 

@@ -99,9 +99,7 @@ def test_results_do_not_depend_on_the_rest_of_the_batch(single_root):
     heads, scores = k_best_spanning_trees(table, lengths, 5, single_root)
     for sentence, length in enumerate(lengths):
         alone = table[sentence : sentence + 1, : length + 1, : length + 1]
-        alone_heads, alone_scores = k_best_spanning_trees(
-            alone, lengths[sentence : sentence + 1], 5, single_root
-        )
+        alone_heads, alone_scores = k_best_spanning_trees(alone, lengths[sentence : sentence + 1], 5, single_root)
         np.testing.assert_array_equal(heads[sentence, :, : length + 1], alone_heads[0])
         np.testing.assert_array_equal(scores[sentence], alone_scores[0])
 

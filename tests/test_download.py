@@ -95,9 +95,7 @@ def test_a_wrong_file_of_the_publisher_is_refused(publisher):
 def test_without_the_file_or_a_network_both_ways_out_are_named(publisher_is_there, request):
     if publisher_is_there:
         request.getfixturevalue("publisher")
-    with pytest.raises(
-        DataError, match=rf"could not be fetched.*retry with a network.*BCRLIB_DATA.*{DEV}"
-    ) as error:
+    with pytest.raises(DataError, match=rf"could not be fetched.*retry with a network.*BCRLIB_DATA.*{DEV}") as error:
         ewt_path("dev")
     assert_one_sentence(str(error.value))
 
@@ -109,17 +107,13 @@ def test_a_given_folder_is_used_without_a_network(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"another release"])
-def test_a_given_folder_with_a_wrong_or_no_file_is_refused_without_a_network(
-    monkeypatch, tmp_path, publisher, content
-):
+def test_a_given_folder_with_a_wrong_or_no_file_is_refused_without_a_network(monkeypatch, tmp_path, publisher, content):
     folder, asked = publisher
     put(folder / "en_ewt-ud-dev.conllu", RIGHT)
     monkeypatch.setenv("BCRLIB_DATA", str(tmp_path / "given"))
     if content is not None:
         put(tmp_path / "given" / DEV, content)
-    with pytest.raises(
-        DataError, match=rf"BCRLIB_DATA to a folder with.*{DEV}.*unset it to download"
-    ) as error:
+    with pytest.raises(DataError, match=rf"BCRLIB_DATA to a folder with.*{DEV}.*unset it to download") as error:
         ewt_path("dev")
     assert_one_sentence(str(error.value))
     assert asked == []

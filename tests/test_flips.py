@@ -51,9 +51,7 @@ def test_by_sentence_equals_counting_each_sentence_of_each_pair():
             units = sentence_of_unit == sentence
             expected = flips(old_right[pair, units], new_right[pair, units])
             assert as_flips(counts[pair, sentence]) == expected
-    np.testing.assert_array_equal(
-        flips_by_sentence(old_right[0], new_right[0], sentence_of_unit, 10), counts[0]
-    )
+    np.testing.assert_array_equal(flips_by_sentence(old_right[0], new_right[0], sentence_of_unit, 10), counts[0])
 
 
 def test_rates_of_arrays_are_the_rates_of_their_entries():

@@ -136,8 +136,7 @@ def test_words_predict_attachment_the_better_the_lower_the_dial() -> None:
 
 def test_some_arcs_cross() -> None:
     counts = [
-        num_crossing_arcs([head for head, _ in arcs])
-        for _, arcs in sentences_of(generate_treebank(3000, seed=2))
+        num_crossing_arcs([head for head, _ in arcs]) for _, arcs in sentences_of(generate_treebank(3000, seed=2))
     ]
     assert 0.04 < np.mean(np.array(counts) > 0) < 0.12
 

@@ -17,9 +17,7 @@ def execute(tmp_path, *cells, parameters="", values=None, num_threads=None):
 
 
 def printed(executed):
-    return "".join(
-        output.text for cell in executed.cells for output in cell.get("outputs", ()) if "text" in output
-    )
+    return "".join(output.text for cell in executed.cells for output in cell.get("outputs", ()) if "text" in output)
 
 
 def test_kernel_has_parameters_folder_threads_and_this_interpreter(tmp_path, capfd):

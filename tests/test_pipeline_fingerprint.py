@@ -31,9 +31,7 @@ def code(package, *cells):
     return code_fingerprint(notebook(*(cells or ["from toy import train"])), "n.ipynb", package)
 
 
-@pytest.mark.parametrize(
-    "name", ["train.py", "layers/__init__.py", "layers/lstm.py", "maths.py", "data.py", "late.py"]
-)
+@pytest.mark.parametrize("name", ["train.py", "layers/__init__.py", "layers/lstm.py", "maths.py", "data.py", "late.py"])
 def test_every_reachable_module_counts(package, name):
     before = code(package)
     (package / name).write_text(FILES[name] + "ANSWER = 42\n")
@@ -138,7 +136,4 @@ def test_fixed_value_guards_against_silent_change_of_the_scheme():
     expected = '{"code": "c", "needs": {"b": "d"}, "params": {"seed": 1}}'
     import hashlib
 
-    assert (
-        job_fingerprint("c", job, {"b": "d"})
-        == hashlib.sha256(textwrap.dedent(expected).encode()).hexdigest()
-    )
+    assert job_fingerprint("c", job, {"b": "d"}) == hashlib.sha256(textwrap.dedent(expected).encode()).hexdigest()

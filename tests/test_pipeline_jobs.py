@@ -69,9 +69,7 @@ def test_no_tagged_cell_declares_nothing():
 def test_unknown_and_missing_parameters_are_refused():
     content = notebook(parameters="seed: int\nwidth = 400")
     check_parameters(Job("j", "n.ipynb", {"seed": 1}), content)
-    with pytest.raises(
-        GraphError, match=r"job 'j', n\.ipynb: unknown parameter sede; missing parameter seed"
-    ):
+    with pytest.raises(GraphError, match=r"job 'j', n\.ipynb: unknown parameter sede; missing parameter seed"):
         check_parameters(Job("j", "n.ipynb", {"sede": 1}), content)
 
 

@@ -26,9 +26,7 @@ def treebank() -> Treebank:
 def test_sizes_and_sentence_numbers(treebank):
     assert (treebank.num_sentences, treebank.num_tokens) == (3, 5)
     np.testing.assert_array_equal(treebank.lengths, np.array([2, 1, 2], np.int64), strict=True)
-    np.testing.assert_array_equal(
-        treebank.sentence_of_token, np.array([0, 0, 1, 2, 2], np.int64), strict=True
-    )
+    np.testing.assert_array_equal(treebank.sentence_of_token, np.array([0, 0, 1, 2, 2], np.int64), strict=True)
 
 
 @pytest.mark.parametrize("numbers", [[0, 1, 2], [2, 0], [1], [1, 1, 0, 1], []])

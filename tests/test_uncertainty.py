@@ -106,9 +106,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(rate):
     truth = {"acc_old": 0.9, "acc_new": 0.9, "nfr": 0.09, "pfr": 0.09, "nfi": 0.9}[rate]
     hits = 0
     for seed in range(40):
-        estimate = rate_intervals(pair_counts(CROSSED, seed=seed), 200, np.random.default_rng(seed), 0.9)[
-            rate
-        ]
+        estimate = rate_intervals(pair_counts(CROSSED, seed=seed), 200, np.random.default_rng(seed), 0.9)[rate]
         assert estimate.low <= estimate.value <= estimate.high
         hits += estimate.low <= truth <= estimate.high
     assert 28 <= hits <= 40

@@ -40,9 +40,7 @@ def number(folder: Path) -> int:
 
 def states(lines: list[str]) -> dict[str, str]:
     """Job -> what its line says, durations as 'ran'."""
-    told = [
-        line.partition("] ")[2].partition("\n")[0].split("  ", 1) for line in lines if line.startswith("[")
-    ]
+    told = [line.partition("] ")[2].partition("\n")[0].split("  ", 1) for line in lines if line.startswith("[")]
     return {name: "ran" if state.endswith(" s") else state for name, state in told}
 
 

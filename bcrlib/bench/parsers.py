@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 
-from bcrlib.bench.timing import seconds_by_turns, speed_ratio
+from bcrlib.bench.timing import cpu_seconds_by_turns, speed_ratio
 from bcrlib.data.treebank import Treebank
 from bcrlib.decoding.strategies import DropoutP, KBest, OneBest
 from bcrlib.models.checkpoint import new_parser
@@ -55,7 +55,7 @@ def bench_parser(
     pool = parser.candidates(treebank, KBest(NUM_CANDIDATES))
     forward = _packings(encoded, list(decoding_batches(encoded, runtime.max_tokens)))
     batches = training_batches(encoded.lengths, 2000, np.random.default_rng(0))[:8]
-    seconds = seconds_by_turns(
+    seconds = cpu_seconds_by_turns(
         {
             "lstm": lambda: _lstm_forward(lstm, forward),
             "decoding": lambda: parser.candidates(treebank, OneBest()),

@@ -129,9 +129,7 @@ def _find_layout(buffer: UInt8[np.ndarray, "byte"]) -> _Layout | None:
     return _Layout(rows, sentence[rows], _offsets(sentence[~blank], int(sentence[-1])))
 
 
-def _offsets(
-    sentence_of_item: Int64[np.ndarray, "item"], num_sentences: int
-) -> Int64[np.ndarray, "sentence_plus_one"]:
+def _offsets(sentence_of_item: Int64[np.ndarray, "item"], num_sentences: int) -> Int64[np.ndarray, "sentence_plus_one"]:
     return np.concatenate([[0], np.cumsum(np.bincount(sentence_of_item, minlength=num_sentences))])
 
 
@@ -140,9 +138,7 @@ def _to_numbers(cells: list[str], number_of: dict[str, int]) -> Int32[np.ndarray
     return np.fromiter((number_of.get(cell, -1) for cell in cells), np.int32, len(cells))
 
 
-def _find_words(
-    numbers: Int32[np.ndarray, "row"], layout: _Layout, lines: list[str]
-) -> Bool[np.ndarray, "row"] | None:
+def _find_words(numbers: Int32[np.ndarray, "row"], layout: _Layout, lines: list[str]) -> Bool[np.ndarray, "row"] | None:
     """Which rows are words; None where the numbering is wrong."""
     words = numbers > 0
     for sentence in np.unique(layout.sentence_of_row[~words]):  # those with ranges or empty nodes: few
@@ -208,8 +204,7 @@ def _with_columns(cells: list[str], treebank: Treebank, token: int) -> list[str]
 def _format_bare(treebank: Treebank) -> str:
     numbers = np.arange(treebank.num_tokens) - np.repeat(treebank.offsets[:-1], treebank.lengths) + 1
     lines = [
-        "\t".join(_with_columns([str(number), *"_________"], treebank, token))
-        for token, number in enumerate(numbers)
+        "\t".join(_with_columns([str(number), *"_________"], treebank, token)) for token, number in enumerate(numbers)
     ]
     return _join_sentences(lines, treebank.offsets)
 

@@ -49,9 +49,7 @@ def ewt_path(split: str) -> Path:
     path = data_folder() / name
     if os.environ.get("BCRLIB_DATA"):
         fault = _fault(path, name)
-        remedy = (
-            f"set BCRLIB_DATA to a folder with the release's {name}, or unset it to download with a network"
-        )
+        remedy = f"set BCRLIB_DATA to a folder with the release's {name}, or unset it to download with a network"
     else:
         fault = _fetch(EWT_ADDRESS + path.name, path, name)
         remedy = f"retry with a network, or set BCRLIB_DATA to a folder with the release's {name}"
@@ -70,9 +68,7 @@ def minilm_folder() -> Path:
     given = data_folder() / MINILM_FOLDER
     if os.environ.get("BCRLIB_DATA") and given.is_dir():
         if fault := _minilm_fault(given):
-            raise DataError(
-                f"{fault}: put the right file there, or delete {given} to download with a network."
-            )
+            raise DataError(f"{fault}: put the right file there, or delete {given} to download with a network.")
         return given
     folder = cache_folder() / MINILM_FOLDER
     if _minilm_fault(folder):

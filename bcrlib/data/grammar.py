@@ -139,9 +139,7 @@ CLOSED_WORDS = {name: (upos, *_closed_words(entries)) for name, (upos, entries) 
 class _Sentence:
     """One sentence as it grows; tokens count from 0 here, -1 is the root."""
 
-    def __init__(
-        self, lexicon: Lexicon, draw: Iterator[float], noise: Iterator[float], ambiguity: float
-    ) -> None:
+    def __init__(self, lexicon: Lexicon, draw: Iterator[float], noise: Iterator[float], ambiguity: float) -> None:
         self.lexicon, self.draw, self.noise, self.ambiguity = lexicon, draw, noise, ambiguity
         self.forms: list[str] = []
         self.upos: list[str] = []
@@ -184,9 +182,7 @@ class _Sentence:
         self.hang_fronted(before, head)
         return head
 
-    def expand_right(
-        self, item: Item, form: str | None, head: int, barrier: int, before: list[Waiting]
-    ) -> None:
+    def expand_right(self, item: Item, form: str | None, head: int, barrier: int, before: list[Waiting]) -> None:
         """Grow an item that follows its head, and hang it."""
         if item.how in "~%":
             hidden = [phrase.token for phrase in before] if item.how == "%" else []

@@ -78,9 +78,7 @@ class Treebank:
         Raises ValueError when there is not exactly one head and one relation a token.  O(tokens).
         """
         if len(heads) != self.num_tokens or len(relations) != self.num_tokens:
-            raise ValueError(
-                f"{len(heads)} heads and {len(relations)} relations for {self.num_tokens} tokens"
-            )
+            raise ValueError(f"{len(heads)} heads and {len(relations)} relations for {self.num_tokens} tokens")
         return replace(self, heads=np.asarray(heads, dtype=np.int32), relations=list(relations))
 
 

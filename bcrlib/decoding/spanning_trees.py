@@ -43,9 +43,7 @@ def maximum_spanning_trees(
     return heads
 
 
-def tree_score(
-    arc_scores: Float[np.ndarray, "dep head"], heads: Integer[np.ndarray, "dep"], length: int
-) -> float:
+def tree_score(arc_scores: Float[np.ndarray, "dep head"], heads: Integer[np.ndarray, "dep"], length: int) -> float:
     """Sum of the scores of the arcs of one tree over the words 1..length (`heads[0]` is ignored). O(n)."""
     words = np.arange(1, length + 1)
     return float(np.sum(arc_scores[words, np.asarray(heads)[words]], dtype=np.float64))
@@ -60,9 +58,7 @@ def checked_input(
         scores = scores.astype(np.float32, copy=False)
     lengths = np.asarray(lengths, dtype=np.int64)
     if scores.ndim != 3 or scores.shape[1] != scores.shape[2] or lengths.shape != scores.shape[:1]:
-        raise ValueError(
-            f"arc_scores {scores.shape} and lengths {lengths.shape}: want [b, n + 1, n + 1] and [b]"
-        )
+        raise ValueError(f"arc_scores {scores.shape} and lengths {lengths.shape}: want [b, n + 1, n + 1] and [b]")
     if scores.shape[1] > np.iinfo(np.int16).max:
         raise ValueError(f"{scores.shape[1] - 1} words are too many for heads stored as int16")
     if len(lengths) and (lengths.min() < 1 or lengths.max() >= scores.shape[1]):

@@ -26,18 +26,14 @@ def split_and_search(arc_scores, n, k, single_root, heads, scores):
     found = [np.zeros(n + 1, heads.dtype)]
     least_loss = [np.zeros(n + 1)]
     reduced, forest = np.empty((n + 1, n + 1)), np.empty((5, 2 * n + 2), np.int64)
-    queue = [
-        (-np.inf, 1, 0)
-    ]  # (minus score or a bound on it, 1 = not searched, part): searched ones first in ties
+    queue = [(-np.inf, 1, 0)]  # (minus score or a bound on it, 1 = not searched, part): searched ones first in ties
     num_found = 0
     while len(queue) > 0 and num_found < k:
         minus_score, unsearched, part = heappop(queue)
         free = first_free[part]
         if unsearched == 1:
             tree, loss_at = found[part].copy(), np.full(n + 1, np.inf)
-            if _best_of_part(
-                arc_scores, n, single_root, free, forbidden[part], tree, loss_at, reduced, forest
-            ):
+            if _best_of_part(arc_scores, n, single_root, free, forbidden[part], tree, loss_at, reduced, forest):
                 found[part], least_loss[part] = tree, loss_at
                 heappush(queue, (-_score(arc_scores, n, tree), 0, part))
             continue

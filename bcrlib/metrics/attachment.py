@@ -58,9 +58,7 @@ def correctness(
     occurs twice.  O(candidates tokens).
     """
     if heads.shape[1:] != (gold.num_tokens,) or heads.shape != relations.shape:
-        raise ValueError(
-            f"heads {heads.shape} and relations {relations.shape} for {gold.num_tokens} gold tokens"
-        )
+        raise ValueError(f"heads {heads.shape} and relations {relations.shape} for {gold.num_tokens} gold tokens")
     head_right = heads == gold.heads
     relation_right = relations == _relation_ids(gold, relation_names)
     tree_relation_right = relation_right if preset.lcm_root_label else relation_right | (gold.heads == 0)
@@ -73,9 +71,7 @@ def correctness(
     }
 
 
-def treebank_correctness(
-    gold: Treebank, predicted: Treebank, preset: Preset
-) -> dict[str, Bool[np.ndarray, "unit"]]:
+def treebank_correctness(gold: Treebank, predicted: Treebank, preset: Preset) -> dict[str, Bool[np.ndarray, "unit"]]:
     """`correctness` of one prediction, a treebank of the same words: [unit] for each level.  O(tokens)."""
     names = sorted(set(predicted.relations))
     index = {name: i for i, name in enumerate(names)}

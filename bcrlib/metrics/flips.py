@@ -68,9 +68,7 @@ def flips(old_right: Bool[np.ndarray, "unit"], new_right: Bool[np.ndarray, "unit
         raise ValueError(f"{old_right.shape} old and {new_right.shape} new units")
     num_kept = int((old_right & new_right).sum())
     num_old, num_new = int(old_right.sum()), int(new_right.sum())
-    return Flips(
-        num_kept, num_old - num_kept, num_new - num_kept, old_right.size - num_old - num_new + num_kept
-    )
+    return Flips(num_kept, num_old - num_kept, num_new - num_kept, old_right.size - num_old - num_new + num_kept)
 
 
 def flips_by_sentence(

@@ -60,9 +60,7 @@ def pair_spread(counts: Int64[np.ndarray, "pair sentence 4"]) -> dict[str, tuple
     return {name: (float(getattr(pairs, name).mean()), float(getattr(pairs, name).std())) for name in RATES}
 
 
-def resample(
-    methods: Mapping[str, PairCounts], num_resamples: int, rng: np.random.Generator
-) -> dict[str, Flips]:
+def resample(methods: Mapping[str, PairCounts], num_resamples: int, rng: np.random.Generator) -> dict[str, Flips]:
     """Bootstrap: the flips of every method, each count [resample], over sentences and models drawn anew.
 
     Each resample draws sentences with replacement, the same for all methods, and models with replacement,
@@ -122,9 +120,7 @@ def mcnemar(update: Flips) -> float:
     return float(binomtest(update.yn, num_flips, 0.5).pvalue) if num_flips else 1.0
 
 
-def _draws(
-    num_items: int, num_resamples: int, rng: np.random.Generator
-) -> Int64[np.ndarray, "resample item"]:
+def _draws(num_items: int, num_resamples: int, rng: np.random.Generator) -> Int64[np.ndarray, "resample item"]:
     """How often each item is drawn when as many as there are are drawn with replacement."""
     return rng.multinomial(num_items, np.full(num_items, 1 / num_items), size=num_resamples)
 
@@ -162,9 +158,7 @@ def _pair_draws_once(
     }
 
 
-def _resampled(
-    method: PairCounts, sentences: Float64[np.ndarray, "resample sentence"], pairs: np.ndarray
-) -> Flips:
+def _resampled(method: PairCounts, sentences: Float64[np.ndarray, "resample sentence"], pairs: np.ndarray) -> Flips:
     """Counts under these draws; exact, since integers stay below 2**53."""
     num_pairs, num_sentences, _ = method.counts.shape
     by_sentence = method.counts.transpose(1, 0, 2).reshape(num_sentences, num_pairs * 4).astype(np.float64)

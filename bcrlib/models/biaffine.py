@@ -37,9 +37,7 @@ class LabelBiaffine(nn.Module):
         for matrix in self.bilinear:
             nn.init.xavier_uniform_(matrix)
 
-    def of_arcs(
-        self, dep: Float[Tensor, "arc size"], head: Float[Tensor, "arc size"]
-    ) -> Float[Tensor, "arc label"]:
+    def of_arcs(self, dep: Float[Tensor, "arc size"], head: Float[Tensor, "arc size"]) -> Float[Tensor, "arc label"]:
         """Scores of all labels of given arcs. O(arc * label * size^2)."""
         num_labels, size, _ = self.bilinear.shape
         projected = dep @ self.bilinear.permute(1, 0, 2).reshape(size, -1)  # (arc, label * size)

@@ -15,9 +15,7 @@ from bcrlib.models.vocabulary import Vocabulary
 from bcrlib.randomness import key
 
 
-def new_parser(
-    config: DeepBiafConfig, vocabulary: Vocabulary, seed: int, runtime: Runtime
-) -> DeepBiafParser:
+def new_parser(config: DeepBiafConfig, vocabulary: Vocabulary, seed: int, runtime: Runtime) -> DeepBiafParser:
     """An untrained parser; its initial weights depend on the seed alone."""
     vectors = load_vectors(config.vectors)
     torch.manual_seed(key(seed, "weights"))

@@ -97,12 +97,8 @@ class DeepBiaf(nn.Module):
         with runtime.autocast():
             projections = self.encode(batch, noise)
         arc_dep, arc_head, label_dep, label_head = (rows.float() for rows in projections)
-        label_scores = self.label.of_all_arcs(
-            unpack(label_dep, batch.packing), unpack(label_head, batch.packing)
-        )
-        return ScoreTables(
-            self.arc_log_probs(arc_dep, arc_head, batch), label_scores.log_softmax(dim=2)
-        )
+        label_scores = self.label.of_all_arcs(unpack(label_dep, batch.packing), unpack(label_head, batch.packing))
+        return ScoreTables(self.arc_log_probs(arc_dep, arc_head, batch), label_scores.log_softmax(dim=2))
 
     def loss(self, batch: Batch, noise: Noise | None) -> Tensor:
         """-log p(gold trees), summed over the batch; the artificial root has no head."""

@@ -83,13 +83,9 @@ def encode(treebank: Treebank, vocabulary: Vocabulary, vectors: WordVectors | No
     return EncodedTreebank(
         forms=_encode_forms(types, vocabulary, vectors),
         form=_with_root([row[form] for form in treebank.forms], treebank.offsets, 0),
-        upos=_with_root(
-            [vocabulary.upos_ids.get(tag, UNKNOWN) for tag in treebank.upos], treebank.offsets, ROOT
-        ),
+        upos=_with_root([vocabulary.upos_ids.get(tag, UNKNOWN) for tag in treebank.upos], treebank.offsets, ROOT),
         heads=_with_root(treebank.heads, treebank.offsets, 0),
-        relations=_with_root(
-            [vocabulary.relation_ids.get(r, -1) for r in treebank.relations], treebank.offsets, -1
-        ),
+        relations=_with_root([vocabulary.relation_ids.get(r, -1) for r in treebank.relations], treebank.offsets, -1),
         offsets=offsets,
         keys=np.array([key(*treebank.forms[a:b]) for a, b in zip(treebank.offsets, treebank.offsets[1:])]),
     )
@@ -117,9 +113,7 @@ def _with_root(values, offsets: np.ndarray, root: int) -> np.ndarray:
     return np.insert(np.asarray(values, dtype=np.int64), offsets[:-1], root)
 
 
-def make_batch(
-    encoded: EncodedTreebank, sentences: np.ndarray, device: torch.device | str = "cpu"
-) -> Batch:
+def make_batch(encoded: EncodedTreebank, sentences: np.ndarray, device: torch.device | str = "cpu") -> Batch:
     """These sentences (int64, any order, repeats allowed) as one batch. O(tokens of the batch)."""
     sentences = sentences[np.argsort(-encoded.lengths[sentences], kind="stable")]
     packing = pack(encoded.lengths[sentences], device)
@@ -177,9 +171,7 @@ def training_batches(lengths: np.ndarray, max_tokens: int, rng: np.random.Genera
 BUCKET_LIMITS = (10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 140)
 
 
-def bucket_batches(
-    lengths: np.ndarray, rng: np.random.Generator, batch_size: int = 32
-) -> list[np.ndarray]:
+def bucket_batches(lengths: np.ndarray, rng: np.random.Generator, batch_size: int = 32) -> list[np.ndarray]:
     """One epoch as the authors make it: batches of 32 sentences that never mix the eleven length buckets.
 
     `lengths` count the root and must be below a bucket's limit; a sentence of 140 or more is left out, as theirs is.

@@ -1,7 +1,7 @@
 """Parsers that score arcs: decoding and scoring for the deep biaffine parser and for ensembles of it."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -113,9 +113,7 @@ class GraphEnsemble(GraphParser):
         return ScoreTables(arcs, labels)
 
 
-def score_trees(
-    tables: ScoreTables, batch: Batch, words: Tensor, heads: Tensor, relations: Tensor
-) -> Tensor:
+def score_trees(tables: ScoreTables, batch: Batch, words: Tensor, heads: Tensor, relations: Tensor) -> Tensor:
     """log p of trees: [candidate, sentence], the sum over words of log p(head) + log p(relation | head).
 
     words: int64 [word], the rows that are words; heads, relations: int64 [candidate, word]. A relation -1 scores -inf.
@@ -135,9 +133,7 @@ def _batch(
     return make_batch(encoded, sentences[order], device), samples[order]
 
 
-def _noise(
-    encoded: EncodedTreebank, batch: Batch, samples: np.ndarray, strategy: Strategy, seed: int
-) -> Noise | None:
+def _noise(encoded: EncodedTreebank, batch: Batch, samples: np.ndarray, strategy: Strategy, seed: int) -> Noise | None:
     if not isinstance(strategy, DropoutP):
         return None
     sample_keys = np.array([key(seed, "dropout-p", i) for i in range(strategy.num_candidates)])

@@ -27,18 +27,14 @@ class TokenEmbedding(nn.Module):
         self.unk_policy = preset.unk_policy
         self.words = nn.Embedding(NUM_SPECIAL + len(vocabulary.words), word_size)
         self.upos = nn.Embedding(NUM_SPECIAL + len(vocabulary.upos), upos_size)
-        self.characters = CharacterCNN(
-            NUM_SPECIAL + len(vocabulary.chars), char_size, preset.char_pool_padding
-        )
+        self.characters = CharacterCNN(NUM_SPECIAL + len(vocabulary.chars), char_size, preset.char_pool_padding)
         self.pretrained = None if vector_size is None else nn.Linear(vector_size, word_size, bias=False)
         # The learned part starts small beside pretrained vectors, so that rare words do not drown them in noise.
         bound = (3 / word_size) ** 0.5 if vector_size is None else 0.05
         nn.init.uniform_(self.words.weight, -bound, bound)
         nn.init.uniform_(self.upos.weight, -0.1, 0.1)
 
-    def forward(
-        self, batch: Batch, noise: Noise | None, training: bool = False
-    ) -> Float[Tensor, "row feature"]:
+    def forward(self, batch: Batch, noise: Noise | None, training: bool = False) -> Float[Tensor, "row feature"]:
         """[row, word + char + upos]. Under dropout each of the three vectors of a token is dropped whole."""
         words = self._word_vectors(batch, noise if training else None)
         characters = self.characters(batch.chars)[batch.form]

@@ -85,9 +85,7 @@ def train(
         loss = _train_epoch(network, encoded, config, optimizer, scheduler, rng, device, precision)
         score = dev_score(parser, dev)
         is_best = score > max((e.dev_score for e in history), default=-1.0)
-        history.append(
-            EpochReport(epoch, config.num_epochs, loss, score, is_best, time.perf_counter() - start)
-        )
+        history.append(EpochReport(epoch, config.num_epochs, loss, score, is_best, time.perf_counter() - start))
         report(history[-1])
         if is_best:
             best_weights, best_epoch = _copy(network), epoch

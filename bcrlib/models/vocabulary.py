@@ -4,8 +4,6 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
-import numpy as np
-
 from bcrlib.data.treebank import Treebank
 
 UNKNOWN, ROOT = 0, 1

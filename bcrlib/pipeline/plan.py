@@ -1,8 +1,8 @@
 """From a profile to its jobs: the experiments of the paper as a graph of notebook executions.
 
-    train ──> predict (1-best of every system) ────────────────────────┐
-      ├────> distil (students of the old models) ──> predict           ├──> collect ──> speed, story notebooks
-      └────> candidates on dev ──> choose dropout rate ──> candidates ─┘
+train ──> predict (1-best of every system) ────────────────────────┐
+  ├────> distil (students of the old models) ──> predict           ├──> collect ──> speed, story notebooks
+  └────> candidates on dev ──> choose dropout rate ──> candidates ─┘
 """
 
 from dataclasses import asdict
@@ -33,10 +33,7 @@ def plan(profile: Profile) -> list[Job]:
     histories = tuple(job.name for job in (*training, *students))
     collect = Job("collect", "pipeline/collect.ipynb", {"profile": _plain(profile)}, (*parts, *histories))
     speed = Job("speed", "pipeline/speed.ipynb", _corpus(profile), (_model(profile.new_seeds[0]), "collect"))
-    story = [
-        Job(name.removesuffix(".ipynb"), name, {"profile": profile.name}, ("collect", "speed"))
-        for name in STORY
-    ]
+    story = [Job(name.removesuffix(".ipynb"), name, {"profile": profile.name}, ("collect", "speed")) for name in STORY]
     return [*work, collect, speed, *story]
 
 

@@ -55,7 +55,7 @@ class Profile:
     """Seeds of the members of each ensemble, disjoint from the old models."""
     dropout_grid: tuple[float, ...]
     """Rates among which dropout-p's is chosen on dev."""
-    ambiguity: float = 0.3
+    ambiguity: float = 0.2
     """Dial of the generated corpus."""
     num_candidates: int = 10
     preset: str = "clean"

@@ -38,9 +38,7 @@ def fault(folder: Path, fingerprint: str) -> str | None:
     if recorded != fingerprint:
         return "it is the result of something else"
     there = _file_sizes(folder)
-    return next(
-        (f"{file} is missing or cut" for file, size in sizes.items() if there.get(file) != size), None
-    )
+    return next((f"{file} is missing or cut" for file, size in sizes.items() if there.get(file) != size), None)
 
 
 def new_partial(runs_folder: Path, name: str, fingerprint: str) -> Path:

@@ -100,9 +100,7 @@ def run_graph(
         workers = num_workers or min(CPU_COUNT, len(stale))
         with _client(scheduler_address, workers) as client:
             report(f"{len(stale)} of {len(planned)} jobs to run on {len(client.nthreads())} workers")
-            _run_stale(
-                client, planned, stale, None if scheduler_address else _threads_each(workers), progress
-            )
+            _run_stale(client, planned, stale, None if scheduler_address else _threads_each(workers), progress)
     return {job.job.name: job.folder for job in planned}
 
 

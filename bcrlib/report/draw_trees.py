@@ -85,9 +85,7 @@ def _draw_arc(arc: Arc, port: dict, base: float, sign: int, change: Change, righ
     path, x, y = _arc_path(arc, port, base, sign)
     strong = change is not SAME
     dash = "" if right else DASH
-    line = (
-        f'<path d="{path}" fill="none" stroke="{change.colour}" stroke-width="{2 if strong else 1.2}"{dash}/>'
-    )
+    line = f'<path d="{path}" fill="none" stroke="{change.colour}" stroke-width="{2 if strong else 1.2}"{dash}/>'
     tip = port[arc.dependent, arc.dependent]
     head = f"M{tip:.1f} {base:.1f}l-3.5 {sign * 7}h7z"
     arrow = f'<path d="{head}" fill="{change.colour}"/>'
@@ -105,8 +103,7 @@ def _draw_side(
     port = ports(arcs, centres)
     quiet_first = sorted(arcs, key=lambda arc: kinds[arc.dependent - 1] is not SAME)
     drawn = [
-        _draw_arc(arc, port, base, sign, kinds[arc.dependent - 1], right[arc.dependent - 1])
-        for arc in quiet_first
+        _draw_arc(arc, port, base, sign, kinds[arc.dependent - 1], right[arc.dependent - 1]) for arc in quiet_first
     ]
     return "\n".join([line for line, _ in drawn] + [label for _, label in drawn])
 

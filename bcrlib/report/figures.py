@@ -123,9 +123,7 @@ def nfr_by_dropout(
     return _curves(rows, "p", "dropout rate p while sampling candidates", title, metrics, chosen_p)
 
 
-def _curves(
-    rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str], mark: float | None
-) -> Figure:
+def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str], mark: float | None) -> Figure:
     frame = tidy(rows, extra=(x,))
     frame = frame[frame["metric"].isin(metrics)]
     _one_group(frame)

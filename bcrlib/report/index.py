@@ -42,8 +42,7 @@ def write_index(figures_folder: Path, profile: str) -> Path:
     entries = [_entry(read_record(path), folder) for path in sorted(folder.glob("*.json"))]
     entries.sort(key=lambda entry: _paper_order(entry.record.name))
     sections = [
-        (heading, [entry for entry in entries if entry.record.kind == kind])
-        for kind, heading in _SECTIONS.items()
+        (heading, [entry for entry in entries if entry.record.kind == kind]) for kind, heading in _SECTIONS.items()
     ]
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE)
     note = PROFILE_NOTES.get(profile, "")

@@ -37,9 +37,7 @@ def paper(cell: dict | None) -> tuple[str, str]:
     if cell is None or cell["paper"] is None:
         return MISSING, ""
     spread = cell["paper_spread"]
-    return _number(
-        cell["paper"], cell["unit"]
-    ), "" if spread is None else f"± {_number(spread, cell['unit'])}"
+    return _number(cell["paper"], cell["unit"]), "" if spread is None else f"± {_number(spread, cell['unit'])}"
 
 
 def arrow(group: str) -> str:
@@ -95,9 +93,7 @@ def _markdown_level(grid: Grid, level: str) -> str:
     for line in grid.lines:
         cells = [grid.cell(line, level, metric) for metric in metrics]
         numbers = [" ".join(filter(None, pair)) for cell in cells for pair in (paper(cell), ours(cell))]
-        command = (
-            [f"`{_markdown_text(grid.commands[line])}`" if line in grid.commands else ""] if last else []
-        )
+        command = [f"`{_markdown_text(grid.commands[line])}`" if line in grid.commands else ""] if last else []
         lines.append(grid.names(line, _markdown_text) + numbers + command)
     return "\n".join(map(_markdown_line, lines))
 
@@ -105,9 +101,7 @@ def _markdown_level(grid: Grid, level: str) -> str:
 def markdown_grid(record: Record) -> str:
     """The numbers alone, a block a level: what a notebook prints and nbval compares."""
     grid = Grid(record)
-    return "\n\n".join(
-        f"**{grid.heading(level)}**\n\n{_markdown_level(grid, level)}" for level in grid.levels
-    )
+    return "\n\n".join(f"**{grid.heading(level)}**\n\n{_markdown_level(grid, level)}" for level in grid.levels)
 
 
 def to_markdown(record: Record) -> str:
@@ -161,8 +155,7 @@ def _html_pair(pair: tuple[str, str], who: str) -> str:
 
 def _html_heads(grid: Grid, columns: list[tuple[str, str]]) -> str:
     levels = "".join(
-        f'<th class="level" colspan="{2 * len(grid.metrics(level))}">{escape(level)}</th>'
-        for level in grid.levels
+        f'<th class="level" colspan="{2 * len(grid.metrics(level))}">{escape(level)}</th>' for level in grid.levels
     )
     metrics = "".join(f'<th class="metric" colspan="2">{escape(grid.header(m))}</th>' for _, m in columns)
     who = '<th class="paper">paper</th><th class="ours">ours</th>' * len(columns)

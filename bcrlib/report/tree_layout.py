@@ -42,9 +42,7 @@ def word_width(form: str, tag: str) -> float:
     return max(text_width(form, WORD_SIZE), text_width(tag, TAG_SIZE))
 
 
-def place_words(
-    forms: Sequence[str], upos: Sequence[str], arcs: Sequence[Arc], left_margin: float
-) -> list[float]:
+def place_words(forms: Sequence[str], upos: Sequence[str], arcs: Sequence[Arc], left_margin: float) -> list[float]:
     """The x of every word's centre (index 0 unused): words do not touch, and a label fits on its arc."""
     widths = [word_width(form, tag) for form, tag in zip(forms, upos)]
     ending: dict[int, list[Arc]] = {}
