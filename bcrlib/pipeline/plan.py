@@ -32,7 +32,9 @@ def plan(profile: Profile) -> list[Job]:
     parts = [job.name for job in work if not job.name.startswith(("train", "distil"))]
     histories = tuple(job.name for job in (*training, *students))
     collect = Job("collect", "pipeline/collect.ipynb", {"profile": _plain(profile)}, (*parts, *histories))
-    speed = Job("speed", "pipeline/speed.ipynb", _corpus(profile), (_model(profile.new_seeds[0]), "collect"))
+    sample = {**_corpus(profile), "num_sentences": profile.speed_sentences}
+    # After everything else: what runs beside a measurement spoils it.
+    speed = Job("speed", "pipeline/speed.ipynb", sample, (_model(profile.new_seeds[0]), "collect"))
     story = [Job(name.removesuffix(".ipynb"), name, {"profile": profile.name}, ("collect", "speed")) for name in STORY]
     return [*work, collect, speed, *story]
 

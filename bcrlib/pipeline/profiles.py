@@ -62,6 +62,8 @@ class Profile:
     """Definitions by which models are trained and decoded; correctness is counted under both presets."""
     precision: str = "auto"
     """Of matrix products in training: float32, bfloat16, or auto, i.e. bfloat16 where the hardware has it."""
+    speed_sentences: int = 500
+    """Sentences on which speed is measured."""
     model: ModelSizes = field(default_factory=ModelSizes)
     training: Recipe = field(default_factory=Recipe)
 

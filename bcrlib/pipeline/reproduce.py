@@ -31,7 +31,9 @@ def reproduce(
     _make_absolute("BCRLIB_DATA", "BCRLIB_CACHE")
     runs = Path(os.environ.get("BCRLIB_RUNS") or output / "runs").resolve()
     folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, num_workers, report=report)
-    _replace(folders["collect"] / "correctness", output / "data" / "correctness" / profile.name)
+    kept = output / "data" / "correctness" / profile.name
+    _replace(folders["collect"] / "correctness", kept)
+    shutil.copy(folders["speed"] / "speed.json", kept)
     figures = output / "figures" / profile.name
     shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir(parents=True)
