@@ -32,7 +32,7 @@ def plan(profile: Profile) -> list[Job]:
     parts = [job.name for job in work if not job.name.startswith(("train", "distil"))]
     histories = tuple(job.name for job in (*training, *students))
     collect = Job("collect", "pipeline/collect.ipynb", {"profile": _plain(profile)}, (*parts, *histories))
-    sample = {**_corpus(profile), "num_sentences": profile.speed_sentences}
+    sample = {**_corpus(profile), "num_sentences": profile.speed_sentences, "precision": profile.precision}
     # After everything else: what runs beside a measurement spoils it.
     speed = Job("speed", "pipeline/speed.ipynb", sample, (_model(profile.new_seeds[0]), "collect"))
     story = [Job(name.removesuffix(".ipynb"), name, {"profile": profile.name}, ("collect", "speed")) for name in STORY]
