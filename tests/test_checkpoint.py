@@ -1,0 +1,63 @@
+"""A saved parser is the same parser again."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from random_trees import random_treebank
+from tiny_parsers import tiny_parser
+
+from bcrlib.data.treebank import Treebank
+from bcrlib.decoding.strategies import DropoutP, OneBest
+from bcrlib.models.checkpoint import load_parser, load_parsers, save_parser
+from bcrlib.models.graph_parser import DeepBiafParser, GraphEnsemble
+from bcrlib.models.runtime import Runtime
+
+
+@pytest.fixture
+def treebank() -> Treebank:
+    return random_treebank(20, np.random.default_rng(0), longest=9)
+
+
+@pytest.mark.parametrize("strategy", [OneBest(), DropoutP(0.2, 3)], ids=str)
+def test_a_saved_parser_predicts_the_same(treebank, tmp_path, strategy):
+    parser = tiny_parser(treebank)
+    save_parser(parser, tmp_path / "model")
+    torch.manual_seed(77)
+    loaded = load_parser(tmp_path / "model", Runtime())
+    for name, tensor in parser.network.state_dict().items():
+        assert torch.equal(loaded.network.state_dict()[name], tensor), name
+    assert loaded.vocabulary == parser.vocabulary and loaded.network.config == parser.network.config
+    ours, theirs = (p.candidates(treebank, strategy) for p in (parser, loaded))
+    assert np.array_equal(ours.heads, theirs.heads) and np.array_equal(ours.relations, theirs.relations)
+    assert np.array_equal(ours.log_probs, theirs.log_probs)
+
+
+def test_a_saved_parser_is_what_the_listing_says(treebank, tmp_path):
+    save_parser(tiny_parser(treebank), tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["config.json", "model.safetensors", "vocabulary.json"]
+
+
+def test_a_saved_parser_keeps_its_preset(treebank, tmp_path):
+    save_parser(tiny_parser(treebank, preset="official"), tmp_path)
+    loaded = load_parser(tmp_path, Runtime())
+    assert loaded.network.embedding.unk_policy == "always" and not loaded.single_root
+
+
+def test_one_folder_is_a_parser_and_several_are_an_ensemble(treebank, tmp_path):
+    folders = [tmp_path / str(seed) for seed in range(2)]
+    for seed, folder in enumerate(folders):
+        save_parser(tiny_parser(treebank, seed), folder)
+    assert isinstance(load_parsers(folders[:1], Runtime()), DeepBiafParser)
+    ensemble = load_parsers(folders, Runtime())
+    assert isinstance(ensemble, GraphEnsemble) and len(ensemble.members) == 2
+
+
+def test_another_kind_of_model_is_refused(treebank, tmp_path):
+    save_parser(tiny_parser(treebank), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"kind": "stackptr"}))
+    with pytest.raises(ValueError, match=r"kind 'stackptr', expected 'deepbiaf'"):
+        load_parser(tmp_path, Runtime())

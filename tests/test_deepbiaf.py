@@ -1,0 +1,171 @@
+"""The deep biaffine network, piece by piece against plain twins, and as a probability model."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from random_trees import random_treebank
+from tiny_parsers import noise_of, strewn, tiny_parser, whole_batch
+
+from bcrlib.models.biaffine import ArcBiaffine, LabelBiaffine
+from bcrlib.models.deepbiaf import DeepBiafConfig
+from bcrlib.models.encoding import encode, make_batch
+from bcrlib.models.graph_parser import score_trees
+from bcrlib.models.noise import Noise
+from bcrlib.models.runtime import Runtime
+
+PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
+
+
+@pytest.fixture
+def treebank():
+    return random_treebank(12, np.random.default_rng(0))
+
+
+@pytest.fixture
+def parser(treebank):
+    return tiny_parser(treebank)
+
+
+def test_defaults_are_the_papers_sizes():
+    assert DeepBiafConfig() == DeepBiafConfig(
+        word_size=100, char_size=100, upos_size=100, hidden_size=512, num_layers=3, arc_size=512, label_size=128,
+        dropout=0.33, vectors="none", preset="clean",
+    )  # fmt: skip
+
+
+def test_arc_biaffine_is_the_formula():
+    biaffine = strewn(ArcBiaffine(4))
+    dep, head = torch.randn(2, 3, 5, 4, generator=torch.Generator().manual_seed(1))
+    scores = biaffine(dep, head)
+    for b, d, h in product(range(3), range(5), range(5)):
+        expected = dep[b, d] @ biaffine.bilinear @ head[b, h] + biaffine.head @ head[b, h]
+        torch.testing.assert_close(scores[b, d, h], expected)
+
+
+def test_label_biaffine_of_given_and_of_all_arcs_is_the_formula():
+    biaffine = strewn(LabelBiaffine(4, 3))
+    dep, head = torch.randn(2, 2, 5, 4, generator=torch.Generator().manual_seed(1))
+    of_all = biaffine.of_all_arcs(dep, head)
+    assert of_all.shape == (2, 5, 3, 5)
+    for b, d, h in product(range(2), range(5), range(5)):
+        (of_arc,) = biaffine.of_arcs(dep[b, d][None], head[b, h][None])
+        torch.testing.assert_close(of_arc, of_all[b, d, :, h], atol=1e-5, rtol=1e-5)
+        for label in range(3):
+            bilinear = dep[b, d] @ biaffine.bilinear[label] @ head[b, h]
+            linear = biaffine.dep.weight[label] @ dep[b, d] + biaffine.head.weight[label] @ head[b, h]
+            expected = bilinear + linear + biaffine.dep.bias[label]
+            torch.testing.assert_close(of_arc[label], expected, atol=1e-5, rtol=1e-5)
+
+
+@PRESETS
+def test_tables_are_log_probabilities(treebank, preset):
+    parser = tiny_parser(treebank, preset=preset)
+    batch = whole_batch(parser, treebank)
+    with torch.no_grad():
+        tables = parser.tables(batch)
+    num_relations = len(parser.vocabulary.relations)
+    longest = batch.packing.max_length
+    assert tables.arcs.shape == (12, longest, longest)
+    assert tables.labels.shape == (12, longest, num_relations, longest)
+    for b, length in enumerate(batch.packing.lengths):
+        torch.testing.assert_close(tables.arcs[b, :length].exp().sum(dim=1), torch.ones(length))
+        assert (tables.arcs[b, :, length:] == -torch.inf).all()
+        assert tables.arcs[b, :length, :length].isfinite().all(), "no head of the sentence is impossible"
+        labels = tables.labels[b, :length, :, :length]
+        torch.testing.assert_close(labels.exp().sum(dim=1), torch.ones(length, length))
+    assert tables.arcs[0].exp().amax(dim=1).mean() > 2 / longest, "flat scores would test nothing"
+
+
+def gold_log_probs(parser, batch, noise=None) -> torch.Tensor:
+    """[sentence]: log p of the gold trees, read from the tables."""
+    words = (batch.packing.step > 0).nonzero().squeeze(1)
+    tables = parser.tables(batch, noise)
+    return score_trees(tables, batch, words, batch.heads[words][None], batch.relations[words][None])[0]
+
+
+@PRESETS
+@pytest.mark.parametrize("p", [None, 0.33])
+def test_loss_is_minus_the_log_probability_of_the_gold_trees(treebank, preset, p):
+    parser = tiny_parser(treebank, preset=preset)
+    batch = whole_batch(parser, treebank)
+    noise = p and noise_of(batch, p)
+    with torch.no_grad():
+        log_probs = gold_log_probs(parser, batch, noise)
+        assert parser.network.loss(batch, noise).item() == pytest.approx(-log_probs.sum().item(), rel=1e-5)
+        assert p is None or not torch.allclose(log_probs, gold_log_probs(parser, batch), rtol=0.01)
+
+
+def test_score_trees_is_the_sum_over_words(treebank, parser):
+    batch = whole_batch(parser, treebank)
+    with torch.no_grad():
+        tables, log_probs = parser.tables(batch), gold_log_probs(parser, batch)
+    encoded = encode(treebank, parser.vocabulary, None)
+    for b, sentence in enumerate(batch.sentences):
+        expected = 0.0
+        for dep in range(1, encoded.lengths[sentence]):
+            at = encoded.offsets[sentence] + dep
+            head, relation = encoded.heads[at], encoded.relations[at]
+            expected += (tables.arcs[b, dep, head] + tables.labels[b, dep, relation, head]).item()
+        assert log_probs[b].item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("p", [None, 0.5])
+def test_tables_of_a_sentence_do_not_depend_on_its_neighbours(treebank, parser, p):
+    encoded = encode(treebank, parser.vocabulary, None)
+    whole = make_batch(encoded, np.arange(12))
+    keys = torch.from_numpy(encoded.keys)
+    with torch.no_grad():
+        together = parser.tables(whole, p and Noise(keys[whole.sentences], whole.packing, p))
+        for chosen in ([3], [5, 0], [11, 2, 7]):
+            part = make_batch(encoded, np.array(chosen))
+            tables = parser.tables(part, p and Noise(keys[part.sentences], part.packing, p))
+            for b, sentence in enumerate(part.sentences):
+                (at,) = np.flatnonzero(whole.sentences == sentence)
+                n = encoded.lengths[sentence]
+                for ours, expected in (
+                    (tables.arcs[b, 1:n, :n], together.arcs[at, 1:n, :n]),
+                    (tables.labels[b, 1:n, :, :n], together.labels[at, 1:n, :, :n]),
+                ):
+                    torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-4)
+
+
+def test_bfloat16_tables_are_close_and_stay_float32(treebank, parser):
+    batch = whole_batch(parser, treebank)
+    with torch.no_grad():
+        exact = parser.network.tables(batch, None, Runtime())
+        rough = parser.network.tables(batch, None, Runtime(precision="bfloat16"))
+    assert rough.arcs.dtype == rough.labels.dtype == torch.float32
+    finite = exact.arcs.isfinite()
+    assert 0 < (rough.arcs[finite].exp() - exact.arcs[finite].exp()).abs().max() < 0.1
+    assert (rough.labels.exp() - exact.labels.exp()).abs().max() < 0.1
+
+
+@pytest.mark.parametrize("p", [None, 0.33])
+def test_the_loss_reaches_every_parameter(treebank, parser, p):
+    batch = whole_batch(parser, treebank)
+    parser.network.train()
+    parser.network.loss(batch, p and noise_of(batch, p)).backward()
+    for name, parameter in parser.network.named_parameters():
+        assert parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+def test_projections_of_a_sentence_share_their_masks(treebank, parser):
+    batch = whole_batch(parser, treebank)
+    with torch.no_grad():
+        arc_dep, arc_head, label_dep, label_head = parser.network.encode(batch, noise_of(batch, 0.4))
+    for dep, head in ((arc_dep, arc_head), (label_dep, label_head)):
+        assert torch.equal(dep == 0, head == 0), "both sides of an arc"
+        for b in range(batch.packing.num_sentences):
+            zero = dep[batch.packing.sentence == b] == 0
+            assert torch.equal(zero, zero[:1].expand_as(zero)), "all words of a sentence"
+        assert len((dep[:12] == 0).unique(dim=0)) > 6, "but not all sentences"
+
+
+def test_the_roots_own_head_and_relation_do_not_count(treebank, parser):
+    batch = whole_batch(parser, treebank)
+    with torch.no_grad():
+        loss = parser.network.loss(batch, None)
+        batch.heads[batch.packing.step == 0] = 1
+        assert torch.equal(parser.network.loss(batch, None), loss)

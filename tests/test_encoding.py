@@ -1,0 +1,266 @@
+"""Alphabets, a treebank in numbers, and batches of it."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from bcrlib.data.conllu import read_conllu
+from bcrlib.data.treebank import Treebank
+from bcrlib.models.encoding import (
+    BUCKET_LIMITS,
+    EncodedTreebank,
+    bucket_batches,
+    decoding_batches,
+    encode,
+    make_batch,
+    training_batches,
+)
+from bcrlib.models.vocabulary import MAX_CHARS, NUM_SPECIAL, ROOT, UNKNOWN, Vocabulary, build_vocabulary, normalise
+
+TRAIN = [
+    [("The", "DET", 2, "det"), ("cat", "NOUN", 3, "nsubj"), ("sleeps", "VERB", 0, "root")],
+    [("cat", "NOUN", 0, "root"), ("24", "NUM", 1, "nummod"), ("17", "NUM", 1, "nummod")],
+    [("sleeps", "VERB", 0, "root"), ("cat", "NOUN", 1, "nsubj"), ("2x", "X", 1, "dep"), ("!", "PUNCT", 1, "punct")],
+]
+OTHER = [
+    [("Cat", "NOUN", 2, "nsubj"), ("sleeps", "AUX", 0, "root"), ("99", "NUM", 2, "nsubj:pass")],
+    [("é" + "a" * 60, "SYM", 0, "root")],
+]
+
+
+def treebank_of(sentences: list[list[tuple[str, str, int, str]]]) -> Treebank:
+    forms, upos, heads, relations = zip(*(token for sentence in sentences for token in sentence))
+    offsets = np.cumsum([0, *map(len, sentences)])
+    return Treebank(list(forms), list(upos), np.array(heads, dtype=np.int32), list(relations), offsets)
+
+
+def encoded_lengths(lengths: np.ndarray) -> EncodedTreebank:
+    """A treebank whose sentences have these lengths, the root included."""
+    sentences = [[("w", "X", max(i, 0), "dep") for i in range(length - 1)] for length in lengths]
+    treebank = treebank_of(sentences)
+    return encode(treebank, build_vocabulary(treebank), None)
+
+
+@pytest.fixture
+def train() -> Treebank:
+    return treebank_of(TRAIN)
+
+
+@pytest.fixture
+def vocabulary(train) -> Vocabulary:
+    return build_vocabulary(train)
+
+
+class InitialVectors:
+    """Word vectors of two numbers: the code of the first character and the length."""
+
+    name, dim = "initials", 2
+
+    def lookup(self, forms):
+        return np.array([[ord(form[0]), len(form)] for form in forms], dtype=np.float32)
+
+    def covers(self, forms):
+        return np.ones(len(forms), dtype=bool)
+
+
+def test_alphabets(vocabulary):
+    assert vocabulary.words == ("cat", "sleeps", "00", "The", "0x", "!"), "by decreasing count, then by first sight"
+    assert vocabulary.singletons == ("The", "0x", "!"), "24 and 17 are one word"
+    assert vocabulary.chars == tuple("Thecatslp2417x!")
+    assert vocabulary.upos == ("DET", "NOUN", "VERB", "NUM", "X", "PUNCT")
+    assert vocabulary.relations == ("det", "nsubj", "root", "nummod", "dep", "punct")
+
+
+def test_ids_leave_room_for_the_special_symbols(vocabulary):
+    assert {UNKNOWN, ROOT} == set(range(NUM_SPECIAL))
+    for ids, symbols in (
+        (vocabulary.word_ids, vocabulary.words),
+        (vocabulary.char_ids, vocabulary.chars),
+        (vocabulary.upos_ids, vocabulary.upos),
+    ):
+        assert list(ids.items()) == [(symbol, NUM_SPECIAL + i) for i, symbol in enumerate(symbols)]
+    assert list(vocabulary.relation_ids.values()) == list(range(6)), "a parser predicts no special relation"
+
+
+def test_vocabulary_survives_json(vocabulary):
+    assert Vocabulary.from_json(json.loads(json.dumps(vocabulary.to_json()))) == vocabulary
+
+
+def test_normalise_zeroes_ascii_digits_only():
+    assert normalise("A1b290") == "A0b000"
+    assert normalise("x²٣") == "x²٣"
+
+
+def test_known_words(train, vocabulary):
+    encoded = encode(train, vocabulary, None)
+    assert encoded.offsets.tolist() == [0, 4, 8, 13] and encoded.lengths.tolist() == [4, 4, 5]
+    words = encoded.forms.words[encoded.form]
+    ids = vocabulary.word_ids
+    expected = [ROOT, ids["The"], ids["cat"], ids["sleeps"], ROOT, ids["cat"], ids["00"], ids["00"]]
+    assert words[:8].tolist() == expected
+    assert encoded.upos[:4].tolist() == [ROOT, *(vocabulary.upos_ids[t] for t in ("DET", "NOUN", "VERB"))]
+    assert encoded.heads.tolist() == [0, 2, 3, 0, 0, 0, 1, 1, 0, 0, 1, 1, 1]
+    assert encoded.relations[:4].tolist() == [-1, 0, 1, 2]
+    singleton = encoded.forms.is_singleton[encoded.form]
+    assert singleton.tolist() == [False, True, *[False] * 9, True, True]
+
+
+def test_one_row_a_type(train, vocabulary):
+    encoded = encode(train, vocabulary, None)
+    assert encoded.forms.words.shape == (1 + len(set(train.forms)),)
+    assert encoded.form[6] != encoded.form[7], "24 and 17 are one word, but not one form"
+    assert encoded.forms.words[encoded.form[6]] == encoded.forms.words[encoded.form[7]]
+    assert encoded.form[2] == encoded.form[5] == encoded.form[10]
+
+
+def test_unknown_words_tags_and_relations(vocabulary):
+    encoded = encode(treebank_of(OTHER), vocabulary, None)
+    words = encoded.forms.words[encoded.form]
+    ids = vocabulary.word_ids
+    assert words.tolist() == [ROOT, UNKNOWN, ids["sleeps"], ids["00"], ROOT, UNKNOWN], "case matters, digits do not"
+    assert encoded.upos.tolist() == [ROOT, vocabulary.upos_ids["NOUN"], UNKNOWN, vocabulary.upos_ids["NUM"], ROOT, 0]
+    relation = vocabulary.relation_ids
+    assert encoded.relations.tolist() == [-1, relation["nsubj"], relation["root"], -1, -1, relation["root"]]
+    assert not encoded.forms.is_singleton[encoded.form].any(), "a word never seen is no singleton"
+
+
+def test_characters(vocabulary):
+    encoded = encode(treebank_of(OTHER), vocabulary, None)
+    chars = encoded.forms.chars[encoded.form]
+    ids = vocabulary.char_ids
+    assert chars.shape == (6, MAX_CHARS) and MAX_CHARS == 45
+    assert chars[0].tolist() == [ROOT] + [-1] * 44
+    assert chars[1].tolist() == [UNKNOWN, ids["a"], ids["t"]] + [-1] * 42, "C was never seen, c was"
+    assert chars[3].tolist() == [UNKNOWN, UNKNOWN] + [-1] * 43, "characters are those of the form, not of the word"
+    assert chars[5].tolist() == [UNKNOWN] + [ids["a"]] * 44, "what is behind the 45th is cut"
+
+
+def test_vectors_by_type(train, vocabulary):
+    encoded = encode(train, vocabulary, InitialVectors())
+    vectors = encoded.forms.vectors[encoded.form]
+    assert vectors.dtype == np.float32
+    assert vectors[:4].tolist() == [[0, 0], [ord("T"), 3], [ord("c"), 3], [ord("s"), 6]]
+    assert encode(train, vocabulary, None).forms.vectors is None
+
+
+@pytest.mark.parametrize("sentences", [[0, 1, 2], [2], [1, 2, 2, 0]])
+def test_a_batch_holds_its_sentences(train, vocabulary, sentences):
+    encoded = encode(train, vocabulary, InitialVectors())
+    batch = make_batch(encoded, np.array(sentences))
+    lengths = encoded.lengths[batch.sentences]
+    assert sorted(batch.sentences.tolist()) == sorted(sentences)
+    assert batch.packing.lengths.tolist() == lengths.tolist() == sorted(lengths.tolist(), reverse=True)
+    forms = batch.form.numpy()
+    for row in range(batch.packing.num_rows):
+        at = encoded.offsets[batch.sentences[batch.packing.sentence[row]]] + batch.packing.step[row].item()
+        form = encoded.form[at]
+        for name in ("upos", "heads", "relations"):
+            assert getattr(batch, name)[row] == getattr(encoded, name)[at]
+        assert batch.words[forms[row]] == encoded.forms.words[form]
+        assert batch.is_singleton[forms[row]] == encoded.forms.is_singleton[form]
+        assert batch.vectors[forms[row]].tolist() == encoded.forms.vectors[form].tolist()
+        chars = batch.chars[forms[row]].tolist()
+        expected = encoded.forms.chars[form].tolist()
+        assert chars == expected[: len(chars)] and set(expected[len(chars) :]) <= {-1}
+    assert len(batch.words) == len(set(forms.tolist())), "each type of the batch once, and no other"
+    assert (batch.chars >= 0).any(dim=0).all(), "no wider than the longest form"
+
+
+def test_equally_long_sentences_keep_their_order(train, vocabulary):
+    encoded = encode(train, vocabulary, None)
+    assert make_batch(encoded, np.array([1, 0, 2])).sentences.tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize(("max_tokens", "copies", "max_arcs"), [(60, 1, 10_000), (60, 3, 10_000), (10_000, 2, 900)])
+def test_decoding_batches_keep_their_budgets(max_tokens, copies, max_arcs):
+    lengths = np.random.default_rng(0).integers(2, 30, 200)
+    encoded = encoded_lengths(lengths)
+    batches = list(decoding_batches(encoded, max_tokens, copies, max_arcs))
+    assert sorted(np.concatenate(batches)) == list(range(200))
+    by_length = lengths[np.concatenate(batches)]
+    assert (np.diff(by_length) >= 0).all(), "alike lengths together"
+    num_alone = 0
+    for batch, after in zip(batches, [*batches[1:], None]):
+        longest = lengths[batch].max()
+        fits = longest * len(batch) * copies <= max_tokens and longest**2 * len(batch) * copies <= max_arcs
+        assert fits or len(batch) == 1
+        num_alone += not fits
+        if after is not None:  # one more would not have fitted
+            longest, count = lengths[after].min(), (len(batch) + 1) * copies
+            assert longest * count > max_tokens or longest**2 * count > max_arcs
+    assert (num_alone > 0) == (copies == 3 or max_arcs == 900), "the case of a sentence over the budget is tested"
+
+
+def test_training_batches_cover_an_epoch():
+    lengths = np.random.default_rng(0).integers(2, 60, 1000)
+    batches = training_batches(lengths, 500, np.random.default_rng(1))
+    assert sorted(np.concatenate(batches)) == list(range(1000))
+    sums = np.array([lengths[batch].sum() for batch in batches])
+    assert (sums <= 500 + 60).all(), "a batch may be over by the sentence that fills it"
+    assert abs(sums.mean() - 500) < 25
+    spread = [np.ptp(lengths[batch]) for batch in batches]
+    assert np.median(spread) <= 4, "similar lengths together"
+    longest_first = [lengths[batch].max() for batch in batches]
+    assert abs(np.corrcoef(np.arange(len(batches)), longest_first)[0, 1]) < 0.5, "in random order"
+
+
+@pytest.mark.parametrize(
+    "epoch", [lambda lengths, rng: training_batches(lengths, 300, rng), bucket_batches], ids=["tokens", "buckets"]
+)
+def test_epochs_follow_from_the_generator(epoch):
+    lengths = np.random.default_rng(0).integers(2, 60, 3000)
+    first, same, other = (epoch(lengths, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert [b.tolist() for b in first] == [b.tolist() for b in same]
+    assert [b.tolist() for b in first] != [b.tolist() for b in other]
+    together = {frozenset(b.tolist()) for b in first} & {frozenset(b.tolist()) for b in other}
+    assert len(together) < len(first) / 2, "not only the order of the batches changes"
+
+
+def test_a_bucket_ends_below_its_limit():
+    lengths = np.array([9, 10, 14, 15, 69, 70, 139, 140, 200])
+    batches = bucket_batches(lengths, np.random.default_rng(0))
+    assert {frozenset(b.tolist()) for b in batches} == {frozenset(b) for b in ([0], [1, 2], [3], [4], [5, 6])}, (
+        "sentences of 140 and more are left out"
+    )
+
+
+def bucket_of(length: int) -> int:
+    return next(i for i, limit in enumerate(BUCKET_LIMITS) if length < limit)
+
+
+def test_buckets_do_not_mix():
+    lengths = np.random.default_rng(0).integers(2, 139, 2000)
+    batches = bucket_batches(lengths, np.random.default_rng(1))
+    assert sorted(np.concatenate(batches)) == list(range(2000))
+    assert max(map(len, batches)) == 32
+    buckets = []
+    for batch in batches:
+        (bucket,) = {bucket_of(length) for length in lengths[batch]}
+        buckets.append(bucket)
+    changes = 1 + np.count_nonzero(np.diff(buckets))
+    assert changes == 11, "one bucket after another"
+    assert sorted(dict.fromkeys(buckets)) != list(dict.fromkeys(buckets)), "in random order"
+
+
+@pytest.mark.corpus
+def test_ewt_in_the_authors_buckets(ewt):
+    lengths = read_conllu(ewt("train")).lengths + 1
+    batches = bucket_batches(lengths, np.random.default_rng(0))
+    sizes = Counter()
+    for batch in batches:
+        sizes[bucket_of(lengths[batch[0]])] += len(batch)
+    assert [sizes[i] for i in range(11)] == [3734, 2309, 2042, 1635, 1042, 682, 412, 426, 148, 66, 46]
+    assert len(lengths) - sum(sizes.values()) == 1
+    assert len(batches) == 398
+
+
+@pytest.mark.corpus
+def test_ewt_alphabets(ewt):
+    train = read_conllu(ewt("train"))
+    vocabulary = build_vocabulary(train)
+    assert (len(vocabulary.relations), len(vocabulary.upos)) == (49, 17)
+    singleton = encode(train, vocabulary, None)
+    share = singleton.forms.is_singleton[singleton.form].sum() / train.num_tokens
+    assert share == pytest.approx(0.045, abs=5e-4), "4.5 % of the tokens, as with the authors"
