@@ -5,8 +5,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from bcrlib.data.corpora import SPLITS
+from bcrlib.data.download import ewt_path, minilm_folder
 from bcrlib.pipeline.plan import STORY, plan
-from bcrlib.pipeline.profiles import load_profile
+from bcrlib.pipeline.profiles import Profile, load_profile
 from bcrlib.pipeline.schedule import print_line, run_graph
 from bcrlib.report.index import write_index
 
@@ -25,10 +27,11 @@ def reproduce(
 
     Trained models and pools stay in the folder of runs (BCRLIB_RUNS, default OUTPUT/runs), from which finished jobs are
     taken the next time. OUTPUT/figures/PROFILE and OUTPUT/data/correctness/PROFILE are replaced.
-    Errors: ValueError for the profile, GraphFailed for failed jobs, ConnectionError for the scheduler.
+    Errors: ValueError for the profile, DataError for its data, GraphFailed for failed jobs, ConnectionError for the scheduler.
     """
     profile = load_profile(profile_name, overrides)
     _make_absolute("BCRLIB_DATA", "BCRLIB_CACHE")
+    _fetch(profile)
     runs = Path(os.environ.get("BCRLIB_RUNS") or output / "runs").resolve()
     folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, num_workers, report=report)
     kept = output / "data" / "correctness" / profile.name
@@ -42,6 +45,15 @@ def reproduce(
         for file in sorted(made.glob("*")) if made.is_dir() else ():
             shutil.copy(file, figures)
     return write_index(figures, profile.name)
+
+
+def _fetch(profile: Profile) -> None:
+    """Have what must be downloaded before jobs start, which would fetch it side by side or fail one by one."""
+    if profile.corpus == "ewt":
+        for split in SPLITS:
+            ewt_path(split)
+    if profile.model.vectors == "minilm":
+        minilm_folder()
 
 
 def _make_absolute(*variables: str) -> None:

@@ -1,0 +1,48 @@
+# make reproduce             set up, then regenerate the tables and figures of the demo profile
+# make reproduce PROFILE=small    the same on the real treebank
+# make test                  set up, then pytest and nbval
+
+PYTHON ?= python3
+PROFILE ?= demo
+VENV := .venv
+READY := $(VENV)/.ready
+
+.PHONY: help setup reproduce test notebooks lab bench lint lock clean
+
+help:  ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+setup: $(READY)  ## .venv with everything, at the pinned versions
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[lab,test]'
+	touch $@
+
+reproduce: setup  ## all tables and figures of PROFILE (demo, small, paper) into figures/PROFILE
+	$(VENV)/bin/bcr reproduce --profile $(PROFILE)
+
+test: setup  ## pytest, then the committed notebooks under nbval
+	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 120 --nbval-kernel-startup-timeout 120 notebooks/0*.ipynb
+
+notebooks: setup  ## run the story notebooks again and keep their outputs
+	$(VENV)/bin/python notebooks/refresh.py
+
+lab: setup  ## open the notebooks
+	$(VENV)/bin/jupyter lab notebooks
+
+bench: setup  ## speed as fractions of the bare LSTM's and of peers'
+	$(VENV)/bin/bcr bench
+
+lint: setup  ## ruff, notebooks included
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+lock: setup  ## pin what is installed now
+	(grep '^#' constraints.txt; $(VENV)/bin/python -m pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new
+	mv constraints.new constraints.txt
+
+clean:  ## remove the environment and the runs
+	rm -rf $(VENV) runs

@@ -1,0 +1,27 @@
+"""Run the story notebooks with their defaults (the demo profile) and keep their outputs: `make notebooks`."""
+
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+from bcrlib.pipeline.execute import execute_notebook
+
+FOLDER = Path(__file__).resolve().parent
+
+
+def refresh(path: Path) -> None:
+    """Execute one notebook in place, without the marks that change from run to run."""
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as scratch:
+        executed = execute_notebook(notebook, path.name, Path(scratch, path.name), {}, FOLDER)
+    executed.metadata = {"kernelspec": notebook.metadata.kernelspec, "language_info": {"name": "python"}}
+    for cell in executed.cells:
+        cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+    nbformat.write(executed, path)
+
+
+if __name__ == "__main__":
+    for path in sorted(FOLDER.glob("0*.ipynb")):
+        print(path.name, flush=True)
+        refresh(path)

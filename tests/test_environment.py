@@ -1,0 +1,90 @@
+"""The four descriptions of the environment say the same: pyproject.toml, environment.yml, constraints.txt, README."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+CONDA_NAMES = {"torch": "pytorch"}
+
+
+def declared() -> dict[str, Requirement]:
+    """Every requirement of the project, extras included, by name."""
+    extras = [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+    return {(r := Requirement(text)).name: r for text in [*PROJECT["dependencies"], *extras]}
+
+
+def in_environment() -> dict[str, Requirement]:
+    """Every requirement of environment.yml by name, pip's section included."""
+    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    plain = [e for e in entries if isinstance(e, str)]
+    pip = [e for section in entries if isinstance(section, dict) for e in section["pip"] if not e.startswith("--")]
+    return {(r := Requirement(text)).name: r for text in [*plain, *pip]}
+
+
+def pinned() -> dict[str, Version]:
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    return {_canonical(name): Version(version) for name, _, version in (line.partition("==") for line in lines)}
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_environment_has_the_bounds_of_the_project():
+    conda = in_environment()
+    for name, requirement in declared().items():
+        assert conda[CONDA_NAMES.get(name, name)].specifier == requirement.specifier, name
+    assert conda["python"].specifier == Requirement("python" + PROJECT["requires-python"]).specifier
+
+
+def test_environment_has_nothing_else():
+    names = {CONDA_NAMES.get(name, name) for name in declared()}
+    assert set(in_environment()) - names == {"python", "pip"}
+
+
+def test_constraints_pin_every_requirement_within_its_bounds():
+    pins = pinned()
+    for name, requirement in declared().items():
+        assert pins[_canonical(name)] in requirement.specifier, name
+
+
+def test_the_user_asked_for_these_packages():
+    assert {"torch", "jupyterlab", "papermill", "matplotlib", "seaborn", "nbval"} <= set(declared())
+
+
+def makefile_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def readme_code() -> str:
+    return "\n".join(re.findall(r"```(?:sh|bash)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL))
+
+
+def test_readme_names_only_make_targets_that_exist():
+    text = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"\bmake ([a-z]+)", text))
+    assert {"reproduce", "test"} <= named
+    assert named <= makefile_targets()
+
+
+def test_ci_runs_the_readme_s_test_command():
+    assert "make test" in readme_code()
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("profile", re.findall(r"PROFILE=(\w+)", (ROOT / "README.md").read_text()))
+def test_profiles_named_in_the_readme_exist(profile):
+    assert (ROOT / "notebooks" / "profiles" / f"{profile}.yaml").is_file()
+
+
+def test_paths_named_in_the_readme_exist():
+    text = (ROOT / "README.md").read_text()
+    for path in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / path).exists(), path
