@@ -5,7 +5,7 @@ import os
 from bcrlib.data.conllu import ConlluError, read_conllu
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import LEVELS, scored_words, treebank_correctness
-from bcrlib.metrics.flips import RATES, flips
+from bcrlib.metrics.flips import RATES, Flips, flips
 from bcrlib.presets import Preset
 
 Path = str | os.PathLike[str]
@@ -14,6 +14,14 @@ Path = str | os.PathLike[str]
 def evaluate_files(gold: Path, old: Path, new: Path, preset: Preset) -> dict[str, dict[str, float]]:
     """Accuracies, flip rates (in [0, 1]) and number of units of every level, from three CoNLL-U files.
 
+    Errors and cost as `read_update`.
+    """
+    return evaluate_treebanks(*read_update(gold, old, new, preset), preset)
+
+
+def read_update(gold: Path, old: Path, new: Path, preset: Preset) -> tuple[Treebank, Treebank, Treebank]:
+    """The treebanks of three CoNLL-U files with the same words.
+
     Gold UPOS decides which words count; the predictions' own UPOS is not looked at.  Raises ConlluError, with
     file, line and fault, for a malformed file, for a prediction with other sentences or words than gold, and
     for a gold file without a single word that counts.  O(bytes).
@@ -21,21 +29,27 @@ def evaluate_files(gold: Path, old: Path, new: Path, preset: Preset) -> dict[str
     gold_treebank = read_conllu(gold)
     if not scored_words(gold_treebank, preset).any():
         raise ConlluError(str(gold), 1, f"no word that counts under preset {preset.name!r} in the whole file")
-    predictions = [(path, read_conllu(path)) for path in (old, new)]
-    for path, predicted in predictions:
-        check_same_words(gold_treebank, predicted, str(path))
-    return evaluate_treebanks(gold_treebank, *(predicted for _, predicted in predictions), preset)
+    old_treebank, new_treebank = read_conllu(old), read_conllu(new)
+    check_same_words(gold_treebank, old_treebank, str(old))
+    check_same_words(gold_treebank, new_treebank, str(new))
+    return gold_treebank, old_treebank, new_treebank
 
 
 def evaluate_treebanks(gold: Treebank, old: Treebank, new: Treebank, preset: Preset) -> dict[str, dict[str, float]]:
     """The same as `evaluate_files`, of treebanks of the same words.  O(tokens)."""
+    return {level: rates_of(update) for level, update in count_flips(gold, old, new, preset).items()}
+
+
+def count_flips(gold: Treebank, old: Treebank, new: Treebank, preset: Preset) -> dict[str, Flips]:
+    """The flips of every level, of treebanks of the same words.  O(tokens)."""
     old_right = treebank_correctness(gold, old, preset)
     new_right = treebank_correctness(gold, new, preset)
-    counted = {level: flips(old_right[level], new_right[level]) for level in LEVELS}
-    return {
-        level: {rate: float(getattr(update, rate)) for rate in RATES} | {"num_units": update.num_units}
-        for level, update in counted.items()
-    }
+    return {level: flips(old_right[level], new_right[level]) for level in LEVELS}
+
+
+def rates_of(update: Flips) -> dict[str, float]:
+    """The rates of an update in [0, 1], by name, and its number of units."""
+    return {rate: float(getattr(update, rate)) for rate in RATES} | {"num_units": update.num_units}
 
 
 def check_same_words(gold: Treebank, predicted: Treebank, name: str) -> None:

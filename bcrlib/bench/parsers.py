@@ -1,7 +1,8 @@
 """How fast the deep biaffine parser is, as a fraction of the bare LSTM inside it.
 
-The limit is torch.nn.LSTM of the same size, forward (or forward and backward), on the same length-sorted packed batches,
-fed with vectors that are already there. A parser must also embed words, score arcs and labels, and find trees.
+The limit is torch.nn.LSTM of the same size, forward (or forward and backward), on the same length-sorted packed
+batches, in float32, fed with vectors that are already there. A parser must also embed words, score arcs and labels, and
+find trees.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,53 @@
+"""The command `bcr`. Each command imports what it needs when it runs, so that `bcr --help` is there at once."""
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from bcrlib.cli.bench import bench
+from bcrlib.cli.candidates import candidates
+from bcrlib.cli.errors import OneLineErrors
+from bcrlib.cli.evaluate import evaluate
+from bcrlib.cli.reproduce import reproduce
+from bcrlib.cli.rerank import rerank
+from bcrlib.cli.train import train
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(version("bcrlib"))
+        raise typer.Exit
+
+
+@app.callback()
+def bcr(
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from, with a traceback.")] = False,
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Does a newer parser break what the old one got right? Measure it, and repair it.
+
+    A new model that is better on average still makes [bold]negative flips[/bold]:
+    words or sentences that the old model parsed right and the new one parses
+    wrong. [bold]evaluate[/bold] counts them, in prediction files of any parser.
+    [bold]train[/bold], [bold]candidates[/bold] and [bold]rerank[/bold] cut them: the new model proposes
+    several parses of each sentence, the old model picks one
+    (backward-congruent re-ranking, BCR).
+
+    Files are CoNLL-U. Start with: [green]bcr reproduce[/green], or [green]bcr COMMAND --help[/green].
+    """
+
+
+for command in (reproduce, train, candidates, rerank, evaluate, bench):
+    app.command()(command)

@@ -1,0 +1,156 @@
+"""`bcr bench`: the project's speed bars on this machine."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bcrlib.cli.options import Json, print_json, progress, read_profile
+
+if TYPE_CHECKING:  # at run time these would bring torch
+    from bcrlib.bench.bars import Bar
+    from bcrlib.data.treebank import Treebank
+    from bcrlib.models.training import EpochReport
+
+
+def bench(
+    corpus: Annotated[
+        str | None,
+        typer.Option(help="Its test split is parsed.", show_default="ewt where BCRLIB_DATA has it, else demo"),
+    ] = None,
+    sentences: Annotated[
+        int, typer.Option(min=0, metavar="N", help="How many sentences, evenly drawn; 0 for all.")
+    ] = 200,
+    turns: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Contestants take turns this often; medians count.")
+    ] = 3,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL", help="Folder of a parser whose scores the tree searches get.", show_default="simulated"
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Whose sizes the network has.", show_default="the paper's, 3 x 512")
+    ] = None,
+    accuracy: Annotated[
+        bool, typer.Option("--accuracy", help="Also train the network of profile small and test it (minutes).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure speed on one core, as ratios that carry over to other machines.
+
+    The parser (1-best, re-ranking, training) as a fraction of a bare LSTM of
+    its size: in float32 and, where the processor multiplies it natively, in
+    bfloat16, always against the float32 LSTM. Tree searches against
+    ufal.chu_liu_edmonds and each other. Takes minutes; nothing else should
+    run meanwhile.
+
+    Example: [green]bcr bench --json --sentences 100[/green]
+    """
+    from bcrlib.bench.bars import accuracy_bars, parser_bars, tree_bars
+    from bcrlib.bench.one_core import one_core
+
+    name = corpus or _default_corpus()
+    treebank = _sample(name, sentences)
+    with one_core():
+        parsers = _parsers(treebank, profile, turns)
+        trees = _trees(treebank, model)
+        trained = _accuracy(name) if accuracy else None
+    bars = [bar for speed in parsers.values() for bar in parser_bars(speed)]
+    bars += tree_bars(trees) + (accuracy_bars(trained) if trained and name == "ewt" else [])
+    setting = _setting(name, treebank, turns, profile, model)
+    if as_json:
+        missed = [bar.name for bar in bars if bar.met is False]
+        measured = {"parser": parsers, "trees": trees, "accuracy": trained}
+        print_json(setting | measured | {"bars": [bar.to_json() for bar in bars], "missed": missed})
+    else:
+        typer.echo("\n".join([_describe(setting), "", *bar_table(bars)]))
+
+
+def _default_corpus() -> str:
+    from bcrlib.data.download import ewt_path
+
+    # Without BCRLIB_DATA the treebank would be downloaded: no measurement is worth that surprise.
+    return "ewt" if os.environ.get("BCRLIB_DATA") and ewt_path("test").is_file() else "demo"
+
+
+def _sample(corpus: str, num_sentences: int) -> "Treebank":
+    """Sentences drawn evenly over the test split: files are not in random order."""
+    import numpy as np
+
+    from bcrlib.data.corpora import load_treebank
+
+    treebank = load_treebank(corpus, "test")
+    num_sentences = min(num_sentences or treebank.num_sentences, treebank.num_sentences)
+    return treebank.select(np.linspace(0, treebank.num_sentences - 1, num_sentences).astype(np.int64))
+
+
+def _parsers(treebank: "Treebank", profile: str | None, turns: int) -> dict[str, dict[str, Any]]:
+    from dataclasses import asdict
+
+    from bcrlib.bench.parsers import bench_parser
+    from bcrlib.models.deepbiaf import DeepBiafConfig
+    from bcrlib.models.runtime import fast_precision
+
+    sizes = asdict(read_profile(profile, []).model) if profile else {}
+    speeds = {}
+    for precision in dict.fromkeys(["float32", fast_precision("cpu")]):
+        progress(f"parser in {precision}: {treebank.num_sentences} sentences, {turns} turns")
+        speeds[precision] = bench_parser(treebank, DeepBiafConfig(**sizes), precision, turns)
+    return speeds
+
+
+def _trees(treebank: "Treebank", model: Path | None) -> dict[str, float]:
+    from bcrlib.bench.score_tables import arc_score_tables
+    from bcrlib.bench.trees import bench_trees, simulated_arc_scores
+    from bcrlib.cli.models import load_model
+
+    progress("tree searches")
+    if model is None:
+        scores = simulated_arc_scores(treebank.lengths, seed=1)
+    else:
+        scores = arc_score_tables(load_model(model), treebank)
+    return bench_trees(scores, treebank.lengths)
+
+
+def _accuracy(corpus: str) -> dict[str, float]:
+    from bcrlib.bench.accuracy import bench_accuracy
+
+    def report(epoch: "EpochReport") -> None:
+        progress(f"{epoch.epoch:3d}/{epoch.num_epochs}  dev {100 * epoch.dev_score:.2f} %  {epoch.seconds:.0f} s")
+
+    progress("accuracy per minute: training")
+    return bench_accuracy(read_profile("small", [f"corpus={corpus}"]), report=report)
+
+
+def _setting(corpus: str, treebank: "Treebank", turns: int, profile: str | None, model: Path | None) -> dict[str, Any]:
+    from bcrlib.pipeline.manifest import machine
+
+    return {
+        "machine": machine(),
+        "corpus": corpus,
+        "num_sentences": treebank.num_sentences,
+        "num_turns": turns,
+        "sizes": profile or "paper",
+        "tree_scores": str(model) if model else "simulated",
+    }
+
+
+def _describe(setting: dict[str, Any]) -> str:
+    return (
+        f"{setting['machine']['processor']}, one core; {setting['num_sentences']} sentences of {setting['corpus']} test"
+        f"; sizes: {setting['sizes']}; scores for the tree searches: {setting['tree_scores']}."
+    )
+
+
+def bar_table(bars: list["Bar"]) -> list[str]:
+    """Lines for people: what was measured, its bar, and whether it is met."""
+    width = max(len(bar.what) for bar in bars)
+    verdicts = {True: "met", False: "MISSED", None: "not measured: is ufal.chu_liu_edmonds installed?"}
+    return [
+        f"{bar.what:{width}}  {'-' if bar.value is None else format(bar.value, '.3f'):>7}"
+        f"  {'<=' if bar.at_most else '>='} {bar.bar:<5g}  {verdicts[bar.met]}"
+        for bar in bars
+    ]

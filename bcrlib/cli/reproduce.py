@@ -1,0 +1,56 @@
+"""`bcr reproduce`: every table and figure of a profile."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bcrlib.cli.options import Json, Overrides, print_json, progress, read_profile
+
+
+def reproduce(
+    profile: Annotated[
+        str,
+        typer.Option(
+            help="How large: [bold]demo[/bold] (minutes), [bold]small[/bold] (real treebank), or a YAML file."
+        ),
+    ] = "demo",
+    overrides: Overrides = [],  # noqa: B006  typer copies it
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler to run on, e.g. tcp://host:8786; it shares our files."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Jobs at a time on this machine.", show_default="one a core")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="For figures, data and runs.", show_default="the repository"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the experiments of a profile, from corpus to tables and figures.
+
+    Trains old and new models, lets the new ones propose and the old ones
+    pick, and writes the paper's tables and figures into figures/PROFILE,
+    with an index.html that shows them beside the paper's numbers. Finished
+    jobs are not repeated: after an interruption the same command goes on.
+
+    Example: [green]bcr reproduce --profile demo --set training.num_epochs=4[/green]
+    """
+    read_profile(profile, overrides)  # its faults are named before slower imports
+    from bcrlib.pipeline import reproduce as pipeline
+    from bcrlib.pipeline.schedule import GraphFailed
+
+    folder = (output or pipeline.ROOT).resolve()
+    try:
+        index = pipeline.reproduce(profile, tuple(overrides), scheduler, workers, folder, progress)
+    except GraphFailed as failure:
+        typer.echo(str(failure), err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        print_json({"profile": profile, "figures": str(index.parent), "index": str(index)})
+    else:
+        typer.echo(f"tables and figures: {index}")

@@ -1,0 +1,235 @@
+"""`bcr train`, `candidates` and `rerank`: real runs of tiny parsers, and what happens to malformed input."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_parsers import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
+
+from bcrlib.candidate_files import read_candidates
+from bcrlib.data.conllu import read_conllu
+from bcrlib.models.checkpoint import load_parser
+from bcrlib.models.runtime import Runtime
+
+
+def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):
+    files = ["--train", work / "train.conllu", "--dev", work / "dev.conllu"]
+    result = bcr("train", *files, *TINY, "--seed", 1, "-o", tmp_path / "deep" / "model", "--json")
+    summary = json.loads(result.stdout)
+    assert summary["output"] == str(tmp_path / "deep" / "model") and summary["seed"] == 1
+    assert [epoch["epoch"] for epoch in summary["history"]] == [1, 2]
+    assert summary["dev_score"] == max(epoch["dev_score"] for epoch in summary["history"])
+    assert summary["dev_score"] == summary["history"][summary["best_epoch"] - 1]["dev_score"]
+    assert [line.split()[0] for line in result.stderr.splitlines()] == ["1/2", "2/2"]
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
+    same = "model.safetensors"  # as the fixture's, which has the same seed and data
+    assert (tmp_path / "deep" / "model" / same).read_bytes() == (work / "new" / same).read_bytes()
+    assert (tmp_path / "deep" / "model" / same).read_bytes() != (work / "old" / same).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--set", "training.num_epoch=3"], "did you mean training.num_epochs?"),
+        (["--set", "training.num_epochs=0"], "training.num_epochs must be at least 1"),
+        (["--set", "model.hidden_size=many"], "model.hidden_size must be int"),
+        (["--set", "old_seeds=[1"], "profile 'demo'"),
+        (["--set", "corpus.name=x"], "profile 'demo'"),
+        (["--profile", "huge"], "unknown profile 'huge'; choose one of demo"),
+        (["--train", "x.conllu"], "--train and --dev go together"),
+        (["--corpus", "no such folder"], "no such folder/train.conllu: No such file"),
+        (["--set", "model.vectors=no-such-vectors.txt"], "no-such-vectors.txt"),
+        (["--set", "preset=unofficial"], "unknown preset 'unofficial'"),
+    ],
+)
+def test_train_refuses_what_it_cannot_do(tmp_path, options, message):
+    assert message in refused("train", *options, "-o", tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_train_tells_how_to_get_a_corpus_that_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("BCRLIB_DATA", str(tmp_path))
+    assert "set BCRLIB_DATA to a folder" in refused("train", "--corpus", "ewt", "-o", tmp_path / "model")
+
+
+def test_train_overwrites_nothing(work):
+    before = (work / "old" / "model.safetensors").read_bytes()
+    assert "exists already" in refused("train", "--corpus", work, *TINY, "-o", work / "old")
+    assert (work / "old" / "model.safetensors").read_bytes() == before
+
+
+def test_k_best_candidates_are_the_models_own(work):
+    treebank = read_conllu(work / "test.conllu")
+    pool = read_candidates(work / "pool.jsonl", treebank)
+    parser = load_parser(work / "new", Runtime())
+    new_tree = pool.first_equal() == np.arange(4)[:, None]  # two words have fewer than four trees
+    assert (np.diff(pool.log_probs, axis=0)[new_tree[1:]] <= 1e-6).all() and new_tree.mean() > 0.9
+    assert pool.log_probs == pytest.approx(parser.log_probs(treebank, pool), abs=1e-4)
+
+
+def test_dropout_candidates_follow_the_seed_and_score_as_the_whole_network(work, tmp_path):
+    treebank = read_conllu(work / "test.conllu")
+    for name, options in {
+        "a": ["--strategy", "dropout-p", "--p", 0.4],
+        "b": ["--strategy", "dropout-p(p=0.4)"],
+        "c": ["--strategy", "dropout-p", "--p", 0.4, "--seed", 2],
+    }.items():
+        out = run("candidates", work / "new", work / "test.conllu", *options, "-n", 3, "-o", tmp_path / name, "--json")
+        summary = json.loads(out)
+        assert summary["strategy"] == "dropout-p(p=0.4)" and summary["num_sentences"] == 12
+        assert summary["num_candidates"] == 3 and 1 < summary["distinct_a_sentence"] <= 3
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
+    pool = read_candidates(tmp_path / "a", treebank)
+    expected = load_parser(work / "new", Runtime()).log_probs(treebank, pool)
+    assert pool.log_probs == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_1_best_parse_may_be_written_as_conllu(work, tmp_path):
+    run("candidates", work / "new", work / "test.conllu", "--strategy", "1-best", "-o", tmp_path / "new.conllu")
+    parsed = read_conllu(tmp_path / "new.conllu")
+    pool = read_candidates(work / "pool.jsonl", parsed)
+    assert parsed.heads.tolist() == pool.heads[0].tolist() and parsed.relations == pool.relation_strings(0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--strategy", "beam"], "unknown strategy 'beam'; choose 1-best, k-best or dropout-p(p=RATE)"),
+        (["--strategy", "dropout-p"], "needs its rate"),
+        (["--strategy", "dropout-p", "--p", 1.5], "a dropout rate is in [0, 1)"),
+        (["--p", 0.1], "--p is the rate of --strategy dropout-p"),
+        (["-o", "pool.conllu"], "a CoNLL-U file holds one parse a sentence"),
+        (["-o", "no such folder/pool"], "no such folder: no such folder"),
+        (["-o", "/"], "is a folder"),
+    ],
+)
+def test_candidates_refuses_what_it_cannot_do(work, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in refused("candidates", work / "new", work / "test.conllu", "-o", "pool", *options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def spoil_nothing(model: Path) -> None:
+    shutil.rmtree(model)
+
+
+def spoil_weights(model: Path) -> None:
+    (model / "model.safetensors").write_bytes(b"not weights")
+
+
+def spoil_sizes(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"hidden_size": 7}))
+
+
+def spoil_fields(model: Path) -> None:
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"width": 7}))
+
+
+def spoil_json(model: Path) -> None:
+    (model / "vocabulary.json").write_text("{")
+
+
+@pytest.mark.parametrize("spoil", [spoil_nothing, spoil_weights, spoil_sizes, spoil_fields, spoil_json])
+def test_a_folder_without_a_sound_model_is_named(work, tmp_path, spoil):
+    model = tmp_path / "model"
+    shutil.copytree(work / "new", model)
+    spoil(model)
+    assert str(model) in refused("candidates", model, work / "test.conllu", "-o", tmp_path / "pool")
+    assert not (tmp_path / "pool").exists()
+
+
+def log_probs(work: Path, model: str) -> np.ndarray:
+    treebank = read_conllu(work / "test.conllu")
+    return load_parser(work / model, Runtime()).log_probs(treebank, read_candidates(work / "pool.jsonl", treebank))
+
+
+def rerank(work: Path, output: Path, *options: object) -> np.ndarray:
+    """Heads of the chosen trees."""
+    run("rerank", "--old", work / "old", *options, work / "test.conllu", work / "pool.jsonl", "-o", output)
+    return read_conllu(output).heads
+
+
+def heads_of(work: Path, scores: np.ndarray) -> list[int]:
+    """Heads of the candidates with the best scores [candidate, sentence], sentence by sentence."""
+    lines = [json.loads(line) for line in (work / "pool.jsonl").read_text().splitlines()]
+    best = [max(range(4), key=lambda c: scores[c, s]) for s in range(len(lines))]
+    return [head for line, c in zip(lines, best) for head in line["candidates"][c]["heads"]]
+
+
+def test_the_old_model_picks(work, tmp_path):
+    heads = rerank(work, tmp_path / "out.conllu")
+    assert heads.tolist() == heads_of(work, log_probs(work, "old"))
+    assert heads.tolist() != heads_of(work, log_probs(work, "new"))
+
+
+def test_weights_of_several_old_models_and_of_the_new_one(work, tmp_path):
+    olds = ["--old", work / "new", "--old-weight", 0.3, "--old-weight", 0.9]
+    mixed = 0.3 * log_probs(work, "old") + 0.9 * log_probs(work, "new")
+    assert rerank(work, tmp_path / "a", *olds).tolist() == heads_of(work, mixed)
+    by_file = rerank(work, tmp_path / "b", "--new-weight", 0.7).tolist()
+    by_model = rerank(work, tmp_path / "c", "--new-weight", 0.7, "--new", work / "new").tolist()
+    assert by_file == by_model == heads_of(work, log_probs(work, "old") + 0.7 * log_probs(work, "new"))
+
+
+def test_other_columns_stay_and_changes_are_counted(work, tmp_path):
+    text = (work / "test.conllu").read_text().splitlines()
+    marked = [line.removesuffix("_") + "Mark=Yes" if "\t" in line else line for line in text]
+    (tmp_path / "in.conllu").write_text("\n".join(["# a comment", *marked]) + "\n")
+    arguments = [tmp_path / "in.conllu", work / "pool.jsonl", "-o", tmp_path / "out.conllu", "--json"]
+    summary = json.loads(run("rerank", "--old", work / "old", *arguments))
+    lines = (tmp_path / "out.conllu").read_text().splitlines()
+    assert lines[0] == "# a comment" and all(line.endswith("Mark=Yes") for line in lines if "\t" in line)
+    first = heads_of(work, -np.arange(4.0)[:, None] * np.ones(12))
+    changed = read_conllu(tmp_path / "out.conllu").heads != first
+    offsets = read_conllu(work / "test.conllu").offsets
+    assert summary["num_changed"] >= np.logical_or.reduceat(changed, offsets[:-1]).sum() > 0
+    assert summary["num_sentences"] == 12
+
+
+def spoiled(work: Path, change) -> str:
+    lines = [json.loads(line) for line in (work / "pool.jsonl").read_text().splitlines()]
+    change(lines[2]["candidates"][1])
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def cycle(candidate: dict) -> None:
+    candidate["heads"][:2] = [2, 1]
+
+
+def short(candidate: dict) -> None:
+    candidate["heads"].pop()
+
+
+def misspelt(candidate: dict) -> None:
+    candidate["relations"][0] = "nsubjj"
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [(cycle, "word 1: .* a cycle"), (short, "heads for"), (misspelt, "word 1: relation 'nsubjj' is known to none")],
+)
+def test_a_malformed_candidate_file_is_refused_and_nothing_written(work, tmp_path, change, fault):
+    (tmp_path / "pool.jsonl").write_text(spoiled(work, change))
+    arguments = [work / "test.conllu", tmp_path / "pool.jsonl", "-o", tmp_path / "out.conllu"]
+    message = refused("rerank", "--old", work / "old", *arguments)
+    assert re.search(rf"pool.jsonl:3: sentence 3: candidate 2.*{fault}", message)
+    assert [path.name for path in tmp_path.iterdir()] == ["pool.jsonl"]
+
+
+def test_unknown_log_probs_are_no_obstacle_unless_they_count(work, tmp_path):
+    (tmp_path / "pool.jsonl").write_text(spoiled(work, lambda candidate: candidate.update(log_prob=None)))
+    arguments = ["--old", work / "old", work / "test.conllu", tmp_path / "pool.jsonl", "-o", tmp_path / "out.conllu"]
+    assert "sentence 3: a candidate without log_prob" in refused("rerank", *arguments, "--new-weight", 1)
+    run("rerank", *arguments)
+    run("rerank", *arguments, "--new-weight", 1, "--new", work / "new")
+
+
+def test_rerank_wants_a_weight_for_each_old_model(work, tmp_path):
+    arguments = [work / "test.conllu", work / "pool.jsonl", "-o", tmp_path / "out.conllu"]
+    message = refused("rerank", "--old", work / "old", "--old-weight", 1, "--old-weight", 2, *arguments)
+    assert "2 times --old-weight for 1 times --old" in message
