@@ -2,7 +2,7 @@
 
 import json
 
-from tiny_parsers import TINY, run, work_folder  # noqa: F401  a fixture
+from command_runs import TINY, run, work_folder  # noqa: F401  a fixture
 
 from bcrlib.bench.accuracy import bench_accuracy
 from bcrlib.bench.bars import Bar, accuracy_bars

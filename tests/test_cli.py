@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_parsers import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
+from command_runs import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
 
 import bcrlib.pipeline.reproduce
 from bcrlib.pipeline.schedule import GraphFailed

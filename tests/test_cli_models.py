@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_parsers import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
+from command_runs import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
 
 from bcrlib.candidate_files import read_candidates
 from bcrlib.data.conllu import read_conllu

@@ -1,44 +1,63 @@
-"""The command `bcr` in-process, and tiny parsers made with it."""
+"""Small parsers with random weights, for tests of everything but accuracy."""
 
-from pathlib import Path
+from dataclasses import replace
 
-import pytest
-from typer.testing import CliRunner
+import numpy as np
+import torch
+from torch import nn
 
-from bcrlib.cli import app
-from bcrlib.data.conllu import write_conllu
-from bcrlib.data.grammar import generate_treebank
+from bcrlib.candidates import CandidatePool
+from bcrlib.data.treebank import Treebank
+from bcrlib.models.checkpoint import new_parser
+from bcrlib.models.deepbiaf import DeepBiafConfig
+from bcrlib.models.encoding import Batch, encode, make_batch
+from bcrlib.models.graph_parser import DeepBiafParser
+from bcrlib.models.noise import Noise
+from bcrlib.models.runtime import Runtime
+from bcrlib.models.vocabulary import Vocabulary, build_vocabulary
 
-SIZES = ("hidden_size=6", "num_layers=1", "word_size=6", "char_size=4", "upos_size=4", "arc_size=6", "label_size=6")
-TINY = [f"--set=model.{size}" for size in SIZES] + ["--set=training.num_epochs=2", "--set=training.batch_tokens=100"]
-
-
-def bcr(*arguments: object):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def run(*arguments: object) -> str:
-    """stdout of a command that must succeed."""
-    result = bcr(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
+TINY = DeepBiafConfig(
+    word_size=8, char_size=6, upos_size=4, hidden_size=7, num_layers=2, arc_size=9, label_size=5
+)  # fmt: skip
 
 
-def refused(*arguments: object) -> str:
-    """The one line that a command refuses its input with."""
-    result = bcr(*arguments)
-    assert result.exit_code == 2 and result.stdout == "", result.output
-    assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ")
-    return result.stderr
+def tiny_parser(
+    train: Treebank | Vocabulary, seed: int = 0, preset: str = "clean", runtime: Runtime | None = None
+) -> DeepBiafParser:
+    """A parser with the alphabets of `train`; its weights are strewn, biases too, so that no score is flat."""
+    vocabulary = train if isinstance(train, Vocabulary) else build_vocabulary(train)
+    parser = new_parser(replace(TINY, preset=preset), vocabulary, seed, runtime or Runtime())
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in parser.network.parameters():
+            parameter += 0.4 * torch.randn(parameter.shape, generator=generator)
+        parser.network.arc.bilinear *= 5
+        parser.network.label.bilinear *= 3
+    return parser
 
 
-@pytest.fixture(scope="module", name="work")
-def work_folder(tmp_path_factory) -> Path:
-    """A folder with a corpus, two trained parsers, old and new, and candidates of new."""
-    folder = tmp_path_factory.mktemp("work")
-    for seed, (split, size) in enumerate({"train": 30, "dev": 8, "test": 12}.items()):
-        write_conllu(generate_treebank(size, seed), folder / f"{split}.conllu")
-    for seed, name in enumerate(("old", "new")):
-        run("train", "--corpus", folder, *TINY, "--seed", seed, "-o", folder / name)
-    run("candidates", folder / "new", folder / "test.conllu", "-n", 4, "-o", folder / "pool.jsonl")
-    return folder
+def whole_batch(parser: DeepBiafParser, treebank: Treebank) -> Batch:
+    """All sentences of a treebank as one batch."""
+    encoded = encode(treebank, parser.vocabulary, parser.vectors)
+    return make_batch(encoded, np.arange(treebank.num_sentences))
+
+
+def strewn(module: nn.Module, seed: int = 0) -> nn.Module:
+    """The module with random numbers for all its parameters, biases too."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
+    return module
+
+
+def noise_of(batch, p: float = 0.33) -> Noise:
+    """Dropout with another key for every sentence of the batch."""
+    return Noise(torch.arange(batch.packing.num_sentences) * 7919, batch.packing, p)
+
+
+def assert_same_trees(pool: CandidatePool, other: CandidatePool) -> None:
+    """Equal in all but the last digits of the log-probabilities."""
+    assert np.array_equal(pool.heads, other.heads)
+    assert np.array_equal(pool.relations, other.relations)
+    np.testing.assert_allclose(pool.log_probs, other.log_probs, atol=1e-4)
