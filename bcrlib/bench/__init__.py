@@ -1,0 +1,1 @@
+"""Speed, as ratios that carry over to other machines."""

@@ -39,6 +39,7 @@ def place_arcs(heads: Sequence[int], relations: Sequence[str]) -> list[Arc]:
 
 
 def word_width(form: str, tag: str) -> float:
+    """Width in pixels that a word and the tag under it take."""
     return max(text_width(form, WORD_SIZE), text_width(tag, TAG_SIZE))
 
 
