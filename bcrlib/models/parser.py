@@ -18,8 +18,8 @@ class Parser(ABC):
     def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
         """Candidate trees of every sentence; only the words and UPOS of the treebank are looked at.
 
-        `seed` names the random choices of a sampling strategy. A sample depends on the seed, its number and the words of
-        its sentence, on nothing else.
+        `seed` names the random choices of a sampling strategy. A sample depends on the seed, its number and the words
+        of its sentence, on nothing else.
         """
 
     @abstractmethod

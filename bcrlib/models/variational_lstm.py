@@ -2,7 +2,7 @@
 
 The input masks do not change over time, so the input projections of a whole layer are one matrix product; so is every
 weight gradient. Only the recurrent product is taken step by step, for both directions at once and, thanks to the packed
-layout, for living sentences alone. Gal and Ghahramani (2016); the paper's encoder (section 6.1), after Ma et al. (2018).
+layout, for living sentences alone. Gal and Ghahramani (2016); the paper's encoder, after Ma et al. (2018).
 """
 
 from typing import Protocol
@@ -75,7 +75,7 @@ class BidirectionalLayer(nn.Module):
 
 
 class Recurrence(torch.autograd.Function):
-    """The recurrent part of a layer: gates before the recurrent product [2, row, 4 * hidden] to states [2, row, hidden].
+    """The recurrent part of a layer: gates without the recurrent product [2, row, 4 * hidden] to states [2, row, hidden].
 
     Both directions walk from step 0 on; the backward one gets its rows mirrored. The gradient is written out by hand:
     autograd would add up the weight gradient time step by time step, here it is one product at the end.

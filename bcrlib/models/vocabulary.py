@@ -57,7 +57,7 @@ def normalise(form: str) -> str:
 
 
 def build_vocabulary(train: Treebank) -> Vocabulary:
-    """Alphabets of a training treebank: words by decreasing count, everything else in order of first sight. O(tokens)."""
+    """Alphabets of a training treebank: words by decreasing count, all else in order of first sight. O(tokens)."""
     counts = Counter(map(normalise, train.forms))
     chars = dict.fromkeys(char for form in dict.fromkeys(train.forms) for char in form)
     return Vocabulary(

@@ -69,7 +69,8 @@ def _normalised(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
         if documented and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
+            # Not so in a module: an empty one that gets its first docstring stays the same work.
+            node.body = node.body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
     tree.body = [statement for statement in tree.body if not _sets_version(statement)]
     return ast.unparse(tree)
 

@@ -27,7 +27,7 @@ def reproduce(
 
     Trained models and pools stay in the folder of runs (BCRLIB_RUNS, default OUTPUT/runs), from which finished jobs are
     taken the next time. OUTPUT/figures/PROFILE and OUTPUT/data/correctness/PROFILE are replaced.
-    Errors: ValueError for the profile, DataError for its data, GraphFailed for failed jobs, ConnectionError for the scheduler.
+    Errors: ValueError (profile), DataError (corpus), GraphFailed (jobs), ConnectionError (scheduler).
     """
     profile = load_profile(profile_name, overrides)
     _make_absolute("BCRLIB_DATA", "BCRLIB_CACHE")
