@@ -12,6 +12,7 @@ import pytest
 
 from bcrlib.report.figures import (
     metric_by_num_candidates,
+    nfr_by_accuracy,
     nfr_by_dropout,
     nfr_nfi_by_method,
     save_figure,
@@ -42,6 +43,13 @@ CURVE = [
 ] + [{"row": "Untreated", "level": "UAS", "metric": "NFR", "value": 0.03, "num_candidates": np.nan}]
 PAIRS = [{"old_seed": o, "new_seed": n, "value": 0.02 + o / 1000} for o in (1, 2) for n in (3, 4)]
 
+TRADE = [
+    {"row": "BCR", "level": "UAS", "metric": metric, "value": value, "new_weight": weight}
+    for weight, accuracy, flips in ((2, 0.91, 0.012), (0, 0.9, 0.008))
+    for metric, value in (("ACC", accuracy), ("NFR", flips))
+]
+TRADE += [{"row": "Untreated", "level": "UAS", "metric": m, "value": v} for m, v in (("ACC", 0.89), ("NFR", 0.02))]
+
 
 def figures():
     dropout = [{"row": "BCR", "level": "UAS", "metric": "NFR", "p": p, "value": p / 100} for p in (0.1, 0.2)]
@@ -50,6 +58,7 @@ def figures():
         "curve": metric_by_num_candidates(CURVE, "More candidates, fewer flips"),
         "dropout": nfr_by_dropout(dropout, "More dropout", chosen_p=0.2, metrics=("NFR",)),
         "pairs": seed_pair_heat_map(PAIRS, "Any two seeds disagree"),
+        "trade": nfr_by_accuracy(TRADE, "What accuracy costs"),
     }
 
 
@@ -70,7 +79,15 @@ def test_curve_has_its_points_and_the_untreated_line():
     assert any(ys == [3.0, 3.0] for _, ys in data)
 
 
-@pytest.mark.parametrize("name", ["bars", "curve", "dropout", "pairs"])
+def test_trade_off_runs_from_the_smallest_weight_and_untreated_is_a_point():
+    axes = nfr_by_accuracy(TRADE, "What accuracy costs").axes[0]
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    np.testing.assert_allclose(lines["BCR"].get_xydata(), [[90, 0.8], [91, 1.2]])
+    np.testing.assert_allclose(lines["Untreated"].get_xydata(), [[89, 2]])
+    assert [text.get_text() for text in axes.texts] == ["0", "2"]
+
+
+@pytest.mark.parametrize("name", ["bars", "curve", "dropout", "pairs", "trade"])
 def test_every_figure_states_its_claim_and_units(name):
     figure = figures()[name]
     assert figure.get_suptitle()

@@ -1,0 +1,53 @@
+"""What a story notebook shows is also saved: tables, figures and drawings under one signature and command."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bcrlib.report.draw_trees import save_drawing
+from bcrlib.report.figures import save_figure
+from bcrlib.report.records import read_record
+from bcrlib.report.table_text import markdown_grid
+from bcrlib.report.tables import tidy, write_table
+
+
+def command_of(profile: str) -> str:
+    """The shell command that remakes the tables and figures of a profile."""
+    return "make reproduce" if profile == "demo" else f"make reproduce PROFILE={profile}"
+
+
+@dataclass(frozen=True, eq=False)
+class Publisher:
+    """Saves into one folder; what `write_table`, `save_figure` and `save_drawing` need beyond the thing itself."""
+
+    folder: Path
+    signature: Mapping[str, object]
+    """The settings under the numbers."""
+    command: str
+
+    def under(self, signature: Mapping[str, object]) -> "Publisher":
+        """The same with other settings under the numbers."""
+        return replace(self, signature=signature)
+
+    def table(self, rows: pd.DataFrame | Iterable[Mapping[str, object]], name: str, title: str, caption: str) -> str:
+        """Save a table, the command in every row; returns its numbers as text, without the commands."""
+        written = tidy(rows).assign(command=self.command)
+        about = {"title": title, "caption": caption, "signature": self.signature, "command": self.command}
+        write_table(written, self.folder, name, **about)
+        record = read_record(self.folder / f"{name}.json")
+        return markdown_grid(replace(record, rows=[row | {"command": ""} for row in record.rows]))
+
+    def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Figure:
+        """Save a figure with the numbers it plots; returns it, for a cell to show."""
+        about = {"caption": caption, "signature": self.signature, "command": self.command}
+        save_figure(figure, self.folder, name, rows, **about)
+        return figure
+
+    def drawing(self, svg: str, name: str, title: str, caption: str) -> str:
+        """Save a tree drawing; returns it."""
+        about = {"title": title, "caption": caption, "signature": self.signature, "command": self.command}
+        save_drawing(svg, self.folder, name, **about)
+        return svg

@@ -1,0 +1,147 @@
+"""From counted flips to tidy table rows: rates with intervals, differences, spread over seeds and pairs.
+
+A table is given as counts by level and row, {"UAS": {"Untreated": PairCounts, "BCR": PairCounts}, ...}; what comes out
+is what `tables.tidy`, `tables.beside_paper` and the figures take.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from bcrlib.metrics.flips import as_flips
+from bcrlib.metrics.uncertainty import Estimate, PairCounts, difference_intervals, pair_spread, rate_intervals
+
+NUM_RESAMPLES = 1000
+BOOTSTRAP_SEED = 0
+RATE_OF_METRIC = {"ACC": "acc_new", "NFR": "nfr", "PFR": "pfr", "NFI": "nfi"}
+METRICS = ("ACC", "NFR", "NFI")
+
+Counts = Mapping[str, Mapping[str, PairCounts]]
+
+
+def method_rows(
+    counts: Counts, group: str = "", metrics: Sequence[str] = METRICS, num_resamples: int = NUM_RESAMPLES
+) -> pd.DataFrame:
+    """Micro-averaged rates of every method with 95 % bootstrap intervals (paper, Tables 1, 3, 7 and 8).
+
+    `group` is the update, "deepbiaf=>deepbiaf"; metrics are ACC (of the new models), ER = 1 - ACC, NFR, PFR, NFI.
+    All methods see the same resamples.  KeyError for another metric.  O(methods resamples sentences pairs).
+    """
+    rows = []
+    for level, row, pairs in _cells(counts):
+        rates = rate_intervals(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+        estimates = {metric: _of_metric(rates, metric) for metric in metrics}
+        rows += [_row(group, row, level, metric, estimate) for metric, estimate in estimates.items()]
+    return pd.DataFrame(rows)
+
+
+def swept_rows(
+    counts_at: Mapping[float, Counts],
+    column: str,
+    group: str = "",
+    metrics: Sequence[str] = METRICS,
+    num_resamples: int = NUM_RESAMPLES,
+) -> pd.DataFrame:
+    """`method_rows` at every value of something that is varied, named by `column`; NaN for rows it does not concern.
+
+    For curves: {1: counts, 2: counts, ...} by number of candidates has the form of the paper's Figure 2.
+    """
+    frames = [
+        method_rows(counts, group, metrics, num_resamples).assign(**{column: float(value)})
+        for value, counts in counts_at.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def old_rows(
+    pairs_by_level: Mapping[str, PairCounts], group: str = "", num_resamples: int = NUM_RESAMPLES
+) -> pd.DataFrame:
+    """The row "Old": accuracy of the models that are replaced, with its interval (paper, Tables 3 and 8)."""
+    rows = []
+    for level, pairs in pairs_by_level.items():
+        rates = rate_intervals(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+        rows.append(_row(group, "Old", level, "ACC", rates["acc_old"]))
+    return pd.DataFrame(rows)
+
+
+def single_model_rows(pairs_by_level: Mapping[str, PairCounts], row: str) -> pd.DataFrame:
+    """Accuracy of one old model: mean and population standard deviation over the seeds (paper, Tables 1 and 7)."""
+    rows = []
+    for level, pairs in pairs_by_level.items():
+        accuracies = list(_accuracy_of_old(pairs).values())
+        spread = {"value": float(np.mean(accuracies)), "spread": float(np.std(accuracies))}
+        rows.append({"row": row, "level": level, "metric": "ACC", **spread})
+    return pd.DataFrame(rows)
+
+
+def difference_rows(
+    counts: Counts,
+    baseline: str,
+    beside: pd.DataFrame,
+    metrics: Sequence[str] = METRICS,
+    num_resamples: int = NUM_RESAMPLES,
+) -> pd.DataFrame:
+    """Every method minus the baseline row, "ΔNFR" and so on, with the interval of the paired difference.
+
+    An interval that leaves out 0 is a difference at that confidence; below 0 the method has less.  `beside` holds the
+    methods themselves with the paper's numbers (`tables.beside_paper` of `method_rows`): the group, and the paper's
+    differences, come from there.  O(methods resamples sentences pairs).
+    """
+    (group,) = beside["group"].unique()
+    paper = beside.set_index(["row", "level", "metric"])["paper"]
+    rows = []
+    for level, row, pairs in _cells(counts):
+        if row == baseline:
+            continue
+        rng = np.random.default_rng(BOOTSTRAP_SEED)
+        rates = difference_intervals(pairs, counts[level][baseline], num_resamples, rng)
+        for metric in metrics:
+            difference = _row(group, row, level, f"Δ{metric}", rates[RATE_OF_METRIC[metric]])
+            rows.append(difference | {"paper": paper[row, level, metric] - paper[baseline, level, metric]})
+    return pd.DataFrame(rows)
+
+
+def spread_rows(counts: Counts, group: str = "", metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+    """Mean and population standard deviation over pairs of models of the rate that each pair has by itself."""
+    rows = []
+    for level, row, pairs in _cells(counts):
+        rates = pair_spread(pairs.counts)
+        for metric in metrics:
+            mean, deviation = rates[RATE_OF_METRIC[metric]]
+            cell = {"group": group, "row": row, "level": level, "metric": metric}
+            rows.append(cell | {"value": mean, "spread": deviation})
+    return pd.DataFrame(rows)
+
+
+def pair_rows(pairs: PairCounts, metric: str = "NFR") -> pd.DataFrame:
+    """One rate of every pair by itself, columns old_seed, new_seed, value: what a seed-pair map shows."""
+    rates = getattr(as_flips(pairs.counts.sum(axis=1)), RATE_OF_METRIC[metric])
+    seeds = {"old_seed": _seeds(pairs.old_of_pair), "new_seed": _seeds(pairs.new_of_pair)}
+    return pd.DataFrame(seeds | {"value": rates})
+
+
+def _cells(counts: Counts) -> Iterator[tuple[str, str, PairCounts]]:
+    return ((level, row, pairs) for level, rows in counts.items() for row, pairs in rows.items())
+
+
+def _of_metric(rates: Mapping[str, Estimate], metric: str) -> Estimate:
+    if metric == "ER":
+        accuracy = rates["acc_new"]
+        return Estimate(1 - accuracy.value, 1 - accuracy.high, 1 - accuracy.low)
+    return rates[RATE_OF_METRIC[metric]]
+
+
+def _row(group: str, row: str, level: str, metric: str, estimate: Estimate) -> dict[str, object]:
+    cell = {"group": group, "row": row, "level": level, "metric": metric}
+    return cell | {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _accuracy_of_old(pairs: PairCounts) -> dict[str, float]:
+    """The accuracy of every old model once, however many pairs it is in."""
+    return dict(zip(pairs.old_of_pair, as_flips(pairs.counts.sum(axis=1)).acc_old.tolist()))
+
+
+def _seeds(names: Sequence[str]) -> list[int]:
+    """ "deepbiaf/123" -> 123"""
+    return [int(name.rsplit("/", 1)[1]) for name in names]
