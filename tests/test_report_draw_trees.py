@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from bcrlib.report.draw_trees import (
+    MARKED,
     NEGATIVE,
     POSITIVE,
     SAME,
     STILL_WRONG,
     changes,
+    draw_tree,
     draw_update,
     save_drawing,
     summary,
@@ -141,3 +143,14 @@ def test_a_saved_drawing_is_shown_on_the_page(tmp_path):
     assert (tmp_path / "one_update.svg").read_text(encoding="utf-8") == draw()
     page = write_index(tmp_path, "demo").read_text(encoding="utf-8")
     assert "One sentence" in page and 'class="drawing"' in page
+
+
+def test_one_tree_has_an_arc_a_word_and_colours_those_marked():
+    svg = draw_tree(FORMS, UPOS, GOLD, RELATIONS, marked=[4, 5], title="A & B")
+    ET.fromstring(svg)
+    assert "A &amp; B" in svg and all(f">{form}</text>" in svg for form in FORMS)
+    assert len(arcs_by_colour(svg, MARKED.colour)) == 2 and len(arcs_by_colour(svg, SAME.colour)) == 3
+    assert "dasharray" not in svg
+    assert not arcs_by_colour(draw_tree(FORMS, UPOS, GOLD, RELATIONS), MARKED.colour)
+    with pytest.raises(ValueError, match="head 9"):
+        draw_tree(FORMS, UPOS, [2, 0, 2, 9, 2], RELATIONS)
