@@ -9,6 +9,7 @@ from random_trees import random_treebank
 from tiny_parsers import assert_same_trees, tiny_parser, whole_batch
 
 from bcrlib.data.treebank import Treebank
+from bcrlib.data.vectors import TextVectors
 from bcrlib.decoding.brute_force import all_scored_trees
 from bcrlib.decoding.strategies import DropoutP, KBest, OneBest
 from bcrlib.models.graph_parser import DeepBiafParser, GraphEnsemble
@@ -74,13 +75,21 @@ def test_ensemble_refuses_members_with_other_vocabularies(long_treebank, members
         GraphEnsemble([*members, other])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="GraphEnsemble promises a ValueError for members with other vectors and does not look at them"
-)
 def test_ensemble_refuses_members_with_other_vectors(members):
-    members[1].vectors = object()
-    with pytest.raises(ValueError):
+    members[1].vectors = TextVectors("others", np.zeros((1, 2), np.float32), {}, False)
+    with pytest.raises(ValueError, match="word vectors"):
         GraphEnsemble(members)
+
+
+def test_a_pool_of_other_sentences_is_refused(long_treebank, long_parser):
+    pool = long_parser.candidates(long_treebank, OneBest())
+    with pytest.raises(ValueError, match="other sentences"):
+        long_parser.log_probs(long_treebank.select(np.arange(3)), pool)
+
+
+def test_no_sentence_is_refused(long_treebank, long_parser):
+    with pytest.raises(ValueError, match="no sentence"):
+        long_parser.candidates(long_treebank.select(np.arange(0)), OneBest())
 
 
 def test_a_relation_that_the_parser_lacks_is_impossible(long_treebank, long_parser):
@@ -127,7 +136,6 @@ def all_warnings():
     torch.set_warn_always(before)
 
 
-@pytest.mark.xfail(strict=True, reason="GraphParser.log_probs makes tensors of read-only arrays without copying")
 def test_a_pool_that_cannot_be_written_is_scored(long_treebank, long_parser, all_warnings):
     """Arrays read from a file or a memory map are read-only; scoring them is no reason for a warning."""
     pool = long_parser.candidates(long_treebank, OneBest())

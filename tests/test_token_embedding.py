@@ -59,10 +59,6 @@ def test_clean_character_cnn_sees_the_word_alone(longest):
     assert_same_with_gradients(cnn, cnn(chars), expected)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="CharacterCNN pools three positions of padding; the fourth, where the padding ends, has a value of its own",
-)
 @pytest.mark.parametrize("padding", [4, 5, 20])
 def test_official_character_cnn_is_the_maximum_over_any_padding(padding):
     cnn = strewn(CharacterCNN(12, 6, pool_padding=True))

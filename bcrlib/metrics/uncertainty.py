@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int64, Num
-from scipy.stats import binomtest
+from scipy.special import bdtr
 
 from bcrlib.metrics.flips import RATES, Flips, as_flips
 
@@ -117,7 +117,7 @@ def mcnemar(update: Flips) -> float:
     words.  1 if nothing flips.  O(flips).
     """
     num_flips = update.yn + update.ny
-    return float(binomtest(update.yn, num_flips, 0.5).pvalue) if num_flips else 1.0
+    return float(min(1.0, 2 * bdtr(min(update.yn, update.ny), num_flips, 0.5))) if num_flips else 1.0
 
 
 def _draws(num_items: int, num_resamples: int, rng: np.random.Generator) -> Int64[np.ndarray, "resample item"]:

@@ -6,10 +6,9 @@ from torch import Tensor, nn
 
 
 class ArcBiaffine(nn.Module):
-    """s(dep, head) = dep' U head + u_dep . dep + u_head . head.
+    """s(dep, head) = dep' U head + u . head.
 
-    A constant, and whatever depends on the dependent alone, cancels in the softmax over heads; u_dep is kept because
-    the scores are also compared as they are.
+    The authors have a constant and a term of the dependent alone as well; both cancel in the softmax over heads.
     """
 
     def __init__(self, size: int) -> None:

@@ -76,7 +76,9 @@ class Batch:
 
 
 def encode(treebank: Treebank, vocabulary: Vocabulary, vectors: WordVectors | None) -> EncodedTreebank:
-    """The treebank in a parser's numbers. O(tokens), and the vectors' cost a word type."""
+    """The treebank in a parser's numbers. O(tokens), and the vectors' cost a word type. ValueError: no sentence."""
+    if treebank.num_sentences == 0:
+        raise ValueError("there is no sentence to parse")
     types = list(dict.fromkeys(treebank.forms))
     row = {form: i for i, form in enumerate(types, start=1)}
     offsets = treebank.offsets + np.arange(len(treebank.offsets))
@@ -160,7 +162,10 @@ def decoding_batches(
 
 
 def training_batches(lengths: np.ndarray, max_tokens: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """One epoch: all sentences once, similar lengths together, batches in random order. O(sentences log sentences)."""
+    """One epoch: all sentences once, similar lengths together, batches in random order. O(sentences log sentences).
+
+    A batch has about `max_tokens` tokens: it is over by less than its longest sentence.
+    """
     order = np.argsort(lengths + rng.uniform(-1.5, 1.5, len(lengths)), kind="stable")
     group = np.cumsum(lengths[order]) // max_tokens
     batches = np.split(order, np.flatnonzero(np.diff(group)) + 1)

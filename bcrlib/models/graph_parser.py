@@ -62,9 +62,11 @@ class GraphParser(Parser):
 
     @torch.inference_mode()
     def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
+        if not np.array_equal(pool.offsets, treebank.offsets):
+            raise ValueError("the candidates are of other sentences: their lengths are not those of the treebank")
         encoded = encode(treebank, self.vocabulary, self.vectors)
         names = [self.vocabulary.relation_ids.get(name, -1) for name in pool.relation_names]
-        heads, relations = torch.from_numpy(pool.heads), torch.tensor(names)[torch.from_numpy(pool.relations).long()]
+        heads, relations = torch.tensor(pool.heads), torch.tensor(names)[torch.tensor(pool.relations).long()]
         result = np.empty(pool.log_probs.shape, dtype=np.float32)
         for sentences in decoding_batches(encoded, self.runtime.max_tokens):
             batch = make_batch(encoded, sentences, self.runtime.device)
@@ -94,13 +96,13 @@ class DeepBiafParser(GraphParser):
 class GraphEnsemble(GraphParser):
     """Several parsers as one: the mean of their log-probabilities (the authors' ensemble baseline).
 
-    The members must share vocabulary and vectors, as models trained on the same data do; ValueError otherwise.
+    The members must share vocabulary, vectors and root constraint, as models of one profile do; ValueError otherwise.
     """
 
     def __init__(self, members: Sequence[GraphParser]) -> None:
         first = members[0]
-        if any(member.vocabulary != first.vocabulary for member in members):
-            raise ValueError("the members of an ensemble must share one vocabulary")
+        if any(_definitions(member) != _definitions(first) for member in members):
+            raise ValueError("the members of an ensemble must share one vocabulary, word vectors and root constraint")
         self.members = tuple(members)
         self.vocabulary = first.vocabulary
         self.vectors = first.vectors
@@ -111,6 +113,10 @@ class GraphEnsemble(GraphParser):
         tables = [member.tables(batch, noise) for member in self.members]
         arcs, labels = (torch.stack(t).mean(dim=0) for t in zip(*((t.arcs, t.labels) for t in tables)))
         return ScoreTables(arcs, labels)
+
+
+def _definitions(parser: GraphParser) -> tuple[Vocabulary, str | None, bool]:
+    return parser.vocabulary, parser.vectors and parser.vectors.name, parser.single_root
 
 
 def score_trees(tables: ScoreTables, batch: Batch, words: Tensor, heads: Tensor, relations: Tensor) -> Tensor:

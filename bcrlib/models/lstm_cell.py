@@ -92,7 +92,9 @@ def _backward_kernel(grad_hidden, grad_carried, grad_cell, gates, cells, grad_ga
                 grad_gate[3 * size + j] = grad * squashed * out * (_ONE - out)
 
 
-def cell_forward_reference(gates, recurrent, cells, hidden, row: int, previous: int, count: int) -> None:
+def cell_forward_reference(
+    gates: Tensor, recurrent: Tensor, cells: Tensor, hidden: Tensor, row: int, previous: int, count: int
+) -> None:
     """One step in PyTorch: the arithmetic that `cell_forward` fuses, on any device.
 
     Replaces `gates` [2, token, 4 * unit] by the activated gates and writes `cells` and `hidden`
@@ -107,7 +109,15 @@ def cell_forward_reference(gates, recurrent, cells, hidden, row: int, previous: 
 
 
 def cell_backward_reference(
-    grad_hidden, grad_carried, grad_cell, gates, cells, grad_gates, row: int, previous: int, count: int
+    grad_hidden: Tensor,
+    grad_carried: Tensor,
+    grad_cell: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    grad_gates: Tensor,
+    row: int,
+    previous: int,
+    count: int,
 ) -> None:
     """Gradient of one step in PyTorch: writes `grad_gates` of this step and carries `grad_cell` one step back."""
     batch = cells.shape[1] - gates.shape[1]

@@ -47,13 +47,16 @@ class TokenEmbedding(nn.Module):
     def _word_vectors(self, batch: Batch, noise: Noise | None) -> Tensor:
         ids = batch.words[batch.form]
         singleton = batch.is_singleton[batch.form]
-        if self.unk_policy == "always":
+        never_seen = self.unk_policy == "always"
+        if never_seen:
             ids = ids.masked_fill(singleton, UNKNOWN)
         elif noise is not None:
             ids = ids.masked_fill(singleton & noise.tokens_hit("unk", 0.5), UNKNOWN)
         vectors = self.words(ids)
         if self.pretrained is not None:
-            vectors = vectors + self.pretrained(batch.vectors)[batch.form]
+            pretrained = self.pretrained(batch.vectors)[batch.form]
+            # The authors' unknown word has no pretrained vector either.
+            vectors = vectors + (pretrained.masked_fill(singleton[:, None], 0) if never_seen else pretrained)
         return vectors
 
 
@@ -61,14 +64,14 @@ class CharacterCNN(nn.Module):
     """Two convolutions of width three over the characters of a word, then the maximum over the word.
 
     All words of a batch stand in one long row, each closed by a position kept at zero, so that nothing is computed for
-    padding. The authors' network does see padding: with `pool_padding` each word is followed by as many open positions
-    as its convolutions can still reach, which is the same as any longer padding.
+    padding. The authors' network does see padding: with `pool_padding` each word is followed by four open positions,
+    two that its characters reach, one that sees nothing but padding, and the last before the zeros. Any longer padding
+    gives the same maximum.
     """
 
     def __init__(self, num_chars: int, size: int, pool_padding: bool) -> None:
         super().__init__()
         self.num_open = 4 if pool_padding else 0
-        self.num_pooled = 3 if pool_padding else 0
         self.embedding = nn.Embedding(num_chars, size)
         self.widen = nn.Linear(3 * size, 4 * size)
         self.narrow = nn.Linear(3 * 4 * size, size)
@@ -89,8 +92,8 @@ class CharacterCNN(nn.Module):
         x = F.elu(self.widen(_windows(x)))
         x = x * (place < length_here + self.num_open)[:, None]
         x = F.elu(self.narrow(_windows(x))).float()
-        x = x[place < length_here + self.num_pooled]
-        return torch.segment_reduce(x, "max", lengths=lengths[:, 0] + self.num_pooled, axis=0)
+        x = x[place < length_here + self.num_open]
+        return torch.segment_reduce(x, "max", lengths=lengths[:, 0] + self.num_open, axis=0)
 
 
 def _windows(x: Float[Tensor, "position size"]) -> Float[Tensor, "position three_sizes"]:

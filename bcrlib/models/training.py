@@ -133,7 +133,7 @@ def _train_epoch(
         if torch.isfinite(norm):  # as the authors do: a broken gradient changes nothing
             optimizer.step()
             scheduler.step()
-        total += loss.detach()
+            total += loss.detach()
     network.eval()
     return total.item() / int((encoded.lengths - 1).sum())
 

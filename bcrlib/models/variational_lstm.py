@@ -75,7 +75,7 @@ class BidirectionalLayer(nn.Module):
 
 
 class Recurrence(torch.autograd.Function):
-    """The recurrent part of a layer: gates without the recurrent product [2, row, 4 * hidden] to states [2, row, hidden].
+    """The recurrent part of a layer: from gates without it [2, row, 4 * hidden] to states [2, row, hidden].
 
     Both directions walk from step 0 on; the backward one gets its rows mirrored. The gradient is written out by hand:
     autograd would add up the weight gradient time step by time step, here it is one product at the end.

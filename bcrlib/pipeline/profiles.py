@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 
@@ -77,10 +77,20 @@ def load_profile(name: str, overrides: tuple[str, ...] = ()) -> Profile:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PROFILE_FOLDER.glob("*.yaml")))
         raise ValueError(f"unknown profile {name!r}; choose one of {known}, or give the path of a YAML file")
-    content = {"name": path.stem, **yaml.safe_load(path.read_text("utf-8"))}
+    content = {"name": path.stem, **_read(path)}
     for override in overrides:
         _override(content, override)
     return _build(Profile, content, "")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold NAME: VALUE lines")
+    return content
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -90,6 +100,8 @@ def _override(content: dict[str, Any], override: str) -> None:
     *path, last = place.split(".")
     for part in path:
         content = content.setdefault(part, {})
+        if not isinstance(content, dict):
+            raise ValueError(f"{place}: {part} has no fields of its own")
     content[last] = yaml.safe_load(value)
 
 
@@ -110,7 +122,9 @@ def _build(kind: type, content: dict[str, Any], place: str) -> Any:
 def _value(value: Any, kind: Any, place: str) -> Any:
     if is_dataclass(kind):
         return _build(kind, value, f"{place}.")
-    if isinstance(value, list):
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{place} must be a list, not {value!r}")
         return tuple(tuple(v) if isinstance(v, list) else v for v in value)
     if kind is float and isinstance(value, int | str):
         value = float(value)
