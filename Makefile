@@ -33,8 +33,10 @@ notebooks: setup  ## run the story notebooks again and keep their outputs
 lab: setup  ## open the notebooks
 	$(VENV)/bin/jupyter lab notebooks
 
-bench: setup  ## speed as fractions of the bare LSTM's and of peers'
-	$(VENV)/bin/bcr bench
+bench: setup  ## speed as fractions of the bare LSTM's and of peers', kept in data/bench.json for the README
+	$(VENV)/bin/bcr bench --sentences 600 --accuracy --json > bench.new
+	mv bench.new data/bench.json
+	$(VENV)/bin/python -m bcrlib.report.readme
 
 lint: setup  ## ruff, notebooks included
 	$(VENV)/bin/ruff check .

@@ -9,6 +9,8 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from bcrlib.report.readme import filled
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch"}
@@ -88,3 +90,9 @@ def test_paths_named_in_the_readme_exist():
     text = (ROOT / "README.md").read_text()
     for path in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / path).exists(), path
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_runs():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert "| Untreated |" in text
+    assert filled(text) == text

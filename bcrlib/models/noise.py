@@ -1,7 +1,7 @@
 """Dropout masks as a function of keys: a sentence's masks depend on its key alone.
 
 A counter-based generator (a hash of key, site and column) instead of a stream: a sample is the same in any batch, after
-any other sample, on the CPU and on CUDA. Training draws one key a sentence and step; dropout-p one a sentence and sample.
+any other sample, on the CPU and on CUDA. Training draws a key a sentence and step, dropout-p one a sentence and sample.
 """
 
 from dataclasses import dataclass
