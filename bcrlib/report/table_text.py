@@ -173,6 +173,8 @@ def _html_line(grid: Grid, line: tuple[str, str], columns: list[tuple[str, str]]
 def to_html(record: Record) -> str:
     """The grid as one HTML table, all levels side by side, intervals under the numbers; all text escaped."""
     grid = Grid(record)
+    if set(grid.commands.values()) == {record.command}:
+        grid.commands = {}  # the page says it under the table
     columns = [(level, metric) for level in grid.levels for metric in grid.metrics(level)]
     width = 1 + 2 * len(columns) + bool(grid.commands)
     lines = []
