@@ -134,7 +134,7 @@ def _setting(corpus: str, treebank: "Treebank", turns: int, profile: str | None,
         "num_sentences": treebank.num_sentences,
         "num_turns": turns,
         "sizes": profile or "paper",
-        "tree_scores": str(model) if model else "simulated",
+        "tree_scores": model.name if model else "simulated",
     }
 
 
