@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OneBest:
-    """The parser's best structure."""
+    """The parser's best structure: the maximum spanning tree, or the first of a beam of the parser's own width."""
 
     num_candidates: int = 1
 
@@ -16,12 +16,69 @@ class OneBest:
 
 @dataclass(frozen=True)
 class KBest:
-    """The exact k best structures."""
+    """The exact k best structures; of a graph-based parser only."""
 
     num_candidates: int = 10
 
     def __str__(self) -> str:
         return "k-best"
+
+
+@dataclass(frozen=True)
+class Beam:
+    """The best structures that a beam of `width` hypotheses ends with; of a sequential parser only.
+
+    Fewer than `num_candidates` of them: the best one fills the places, as with k-best.
+    """
+
+    width: int
+    num_candidates: int = 10
+    keep_duplicates: bool = False
+    """Whether structures that several sequences of actions lead to are listed several times (authors' code)."""
+
+    def __post_init__(self) -> None:
+        if self.width < 1:
+            raise ValueError(f"a beam has at least one hypothesis, not {self.width}")
+
+    def __str__(self) -> str:
+        return f"beam(b={self.width})"
+
+
+@dataclass(frozen=True)
+class TopK:
+    """Samples, action by action, each among the k most probable ones; of a sequential parser only."""
+
+    k: int
+    num_candidates: int = 10
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
+        if self.k < 1:
+            raise ValueError(f"top-k chooses among at least one action, not {self.k}")
+
+    def __str__(self) -> str:
+        return f"top-k(k={self.k}{_temperature(self.temperature)})"
+
+
+@dataclass(frozen=True)
+class Nucleus:
+    """Samples, action by action, each among the fewest actions that have probability p together (top-p).
+
+    p = 1 samples from the model's own distribution. Of a sequential parser only.
+    """
+
+    p: float
+    num_candidates: int = 10
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_temperature(self.temperature)
+        if not 0 < self.p <= 1:
+            raise ValueError(f"a nucleus has a probability in (0, 1], not {self.p}")
+
+    def __str__(self) -> str:
+        return f"nucleus(p={self.p:g}{_temperature(self.temperature)})"
 
 
 @dataclass(frozen=True)
@@ -39,15 +96,40 @@ class DropoutP:
         return f"dropout-p(p={self.p:g})"
 
 
-Strategy = OneBest | KBest | DropoutP
+Strategy = OneBest | KBest | Beam | TopK | Nucleus | DropoutP
+SAMPLING = (TopK, Nucleus, DropoutP)
+
+_NUMBER = r"([0-9.]+)"
+_TEMPERATURE = rf"(?:,t={_NUMBER})?"
 
 
 def parse_strategy(text: str, num_candidates: int = 10) -> Strategy:
-    """The strategy that prints as `text`: "1-best", "k-best" or "dropout-p(p=0.15)". ValueError names the choices."""
+    """The strategy that prints as `text`, e.g. "k-best", "beam(b=10)", "top-k(k=5)", "nucleus(p=0.9,t=0.7)".
+
+    ValueError names the choices.
+    """
     if text == "1-best":
         return OneBest()
     if text == "k-best":
         return KBest(num_candidates)
-    if match := re.fullmatch(r"dropout-p\(p=([0-9.]+)\)", text):
+    if match := re.fullmatch(r"beam\(b=([0-9]+)\)", text):
+        return Beam(int(match[1]), num_candidates)
+    if match := re.fullmatch(rf"top-k\(k=([0-9]+){_TEMPERATURE}\)", text):
+        return TopK(int(match[1]), num_candidates, float(match[2] or 1))
+    if match := re.fullmatch(rf"nucleus\(p={_NUMBER}{_TEMPERATURE}\)", text):
+        return Nucleus(float(match[1]), num_candidates, float(match[2] or 1))
+    if match := re.fullmatch(rf"dropout-p\(p={_NUMBER}\)", text):
         return DropoutP(float(match[1]), num_candidates)
-    raise ValueError(f"unknown strategy {text!r}; choose 1-best, k-best or dropout-p(p=RATE)")
+    raise ValueError(
+        f"unknown strategy {text!r}; choose 1-best, k-best, beam(b=WIDTH), top-k(k=K), nucleus(p=P) or"
+        " dropout-p(p=RATE); top-k and nucleus also with a temperature, top-k(k=5,t=0.7)"
+    )
+
+
+def _temperature(value: float) -> str:
+    return "" if value == 1 else f",t={value:g}"
+
+
+def _check_temperature(value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"a temperature is positive, not {value}")
