@@ -3,12 +3,12 @@
 A folder holds one evaluated corpus file (EWT test, say) as five parquet tables, each with key columns and one
 column of arrays:
 
-    table    key                                                    array
-    units    preset, level, num_sentences                           sentence_of_unit
-    systems  method, model, seed, old_seed, members, preset, level  right: units the 1-best gets right
-    pools    proposer, strategy, preset, level, candidate           right: units the candidate gets right
-    scores   proposer, strategy, scorer, candidate                  log_prob of the candidate, by sentence
-    copies   proposer, strategy, candidate                          first_equal: first copy of the same tree
+    table    key                                                   array
+    units    preset, level, num_sentences                          sentence_of_unit
+    systems  method, model, seed, teacher, members, preset, level  right: units the 1-best gets right
+    pools    proposer, strategy, preset, level, candidate          right: units the candidate gets right
+    scores   proposer, strategy, scorer, candidate                 log_prob of the candidate, by sentence
+    copies   proposer, strategy, candidate                         first_equal: first copy of the same tree
 
 While jobs run side by side, each `save_*` makes files of its own; `consolidate` merges such folders into one
 file a table.
@@ -33,29 +33,30 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True)
 class System:
-    """A parser whose 1-best was counted: "untreated", an "ensemble", a student by "distillation"."""
+    """A parser whose 1-best was counted."""
 
     method: str
+    """"old" or "new" (a single model before or after an update), "ensemble", or a student by "distillation"."""
     model: str
-    """Kind of parser, "deepbiaf"."""
+    """Kind of parser: "deepbiaf" or "stackptr"."""
     seed: int
-    old_seed: int | None = None
-    """Seed of the old model that taught a student."""
+    teacher: str | None = None
+    """Name of the old model that taught a student."""
     members: tuple[int, ...] = ()
     """Seeds of the parsers in an ensemble."""
 
     @property
     def name(self) -> str:
-        """The one name of this parser, for scorers and the bootstrap: "deepbiaf/123" for an untreated one."""
-        if self.method == "untreated":
+        """The one name of this parser, for scorers and the bootstrap: "stackptr/123" for a single model."""
+        if self.method in ("old", "new"):
             return f"{self.model}/{self.seed}"
-        made_of = [*self.members] if self.old_seed is None else [self.old_seed, *self.members]
-        return f"{self.model}/{self.method}({','.join(map(str, made_of))})/{self.seed}"
+        made_of = ",".join(map(str, self.members)) if self.teacher is None else self.teacher
+        return f"{self.model}/{self.method}({made_of})/{self.seed}"
 
 
 @dataclass(frozen=True)
 class Pool:
-    """A candidate pool: who proposed it ("deepbiaf/1"), and how ("dropout-p(p=0.15)")."""
+    """A candidate pool: who proposed it ("stackptr/1"), and how ("dropout-p(p=0.15)")."""
 
     proposer: str
     strategy: str

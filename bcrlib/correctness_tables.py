@@ -20,7 +20,7 @@ _SYSTEM = [
     pa.field("method", pa.string()),
     pa.field("model", pa.string()),
     pa.field("seed", pa.int32()),
-    pa.field("old_seed", pa.int32()),
+    pa.field("teacher", pa.string()),
     pa.field("members", pa.list_(pa.int32())),
 ]
 _SENTENCE_OF_UNIT = [
@@ -91,4 +91,4 @@ def _hashable(value: object) -> object:
 
 
 def _sortable(key: Key) -> list:
-    return [-1 if part is None else part for part in key]
+    return ["" if part is None else part for part in key]  # only the name of a teacher may be missing

@@ -1,14 +1,17 @@
 """The paper's experiments, counted from stored correctness: which systems are compared, pair by pair of seeds.
 
-Every function gives the flips of one method at one level as PairCounts; rates, intervals and tables follow from those.
-Old models are those that score the candidates of others, new models those that propose them. No torch, no corpus.
+An update replaces an old model of one kind of parser by a new model of the same or of another kind.  Every function
+gives the flips of one method at one level as PairCounts; rates, intervals and tables follow from those.
+No torch, no corpus.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
 
+from bcrlib.configuration import KINDS
 from bcrlib.correctness import CorrectnessStore, Pool
 from bcrlib.metrics.flips import flips_by_sentence
 from bcrlib.metrics.uncertainty import PairCounts
@@ -16,67 +19,112 @@ from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, ta
 
 Right = Bool[np.ndarray, "unit"]
 
-
-def new_models(store: CorrectnessStore) -> list[str]:
-    """Names of the models that propose candidates."""
-    return list(dict.fromkeys(pool.proposer for pool in store.pools()))
+_LISTED = {"deepbiaf": "k-best", "stackptr": "beam(b=10)"}
 
 
-def old_models(store: CorrectnessStore) -> list[str]:
-    """Names of the models that only score."""
-    new = new_models(store)
-    scorers = dict.fromkeys(scorer for pool in store.pools() for scorer in store.scorers(pool))
-    return [name for name in scorers if name not in new]
+@dataclass(frozen=True)
+class Update:
+    """The kinds of the replaced and of the replacing parser; prints as "deepbiaf=>stackptr"."""
+
+    old: str
+    new: str
+
+    def __str__(self) -> str:
+        return f"{self.old}=>{self.new}"
 
 
-def strategies(store: CorrectnessStore) -> list[str]:
-    """The strategies candidates came from, by name."""
-    return list(dict.fromkeys(pool.strategy for pool in store.pools()))
+def parse_update(text: str) -> Update:
+    """The update that prints as `text`. ValueError names what is wrong."""
+    old, arrow, new = text.partition("=>")
+    if not arrow:
+        raise ValueError(f"an update has the form OLD=>NEW, not {text!r}")
+    for kind in (old, new):
+        if kind not in KINDS:
+            raise ValueError(f"update {text!r}: unknown kind of parser {kind!r}; choose one of {', '.join(KINDS)}")
+    return Update(old, new)
 
 
-def dropout_strategy(store: CorrectnessStore) -> str:
-    """The one dropout-p strategy of a store of test results. ValueError where there is none or more than one."""
-    (strategy,) = [name for name in strategies(store) if name.startswith("dropout-p")]
-    return strategy
+def updates(store: CorrectnessStore) -> list[Update]:
+    """The updates whose re-ranking a store can count, in the paper's order: within a kind first."""
+    old = {system.name: system.model for system in store.systems() if system.method == "old"}
+    new = {system.name: system.model for system in store.systems() if system.method == "new"}
+    found = {
+        Update(old[scorer], new[pool.proposer])
+        for pool in store.pools()
+        for scorer in store.scorers(pool)
+        if scorer in old and pool.proposer in new
+    }
+    return sorted(found, key=lambda update: (update.old != update.new, update.old, update.new))
 
 
-def retrained(store: CorrectnessStore, preset: str, level: str) -> PairCounts:
-    """An update that only retrains: ordered pairs of different seeds among the old models (paper, Tables 1 and 7)."""
-    right = _right_of_single(store, preset, level, old_models(store))
-    pairs = {(old, new): (right[old], right[new]) for old in right for new in right if old != new}
-    return _count(store, preset, level, pairs)
+def old_models(store: CorrectnessStore, kind: str) -> list[str]:
+    """Names of the single models of this kind that an update replaces."""
+    return _singles(store, "old", kind)
 
 
-def untreated(store: CorrectnessStore, preset: str, level: str) -> PairCounts:
+def new_models(store: CorrectnessStore, kind: str) -> list[str]:
+    """Names of the single models of this kind that replace others."""
+    return _singles(store, "new", kind)
+
+
+def strategies(store: CorrectnessStore, kind: str) -> list[str]:
+    """The strategies by which the new models of this kind proposed candidates, in alphabetical order."""
+    new = new_models(store, kind)
+    return sorted({pool.strategy for pool in store.pools() if pool.proposer in new})
+
+
+def listed_strategy(update: Update) -> str:
+    """The strategy that lists the new parser's best trees, without chance."""
+    return _LISTED[update.new]
+
+
+def dropout_strategy(store: CorrectnessStore, update: Update) -> str:
+    """The dropout-p strategy chosen on dev for this update, from the manifest. KeyError where none was chosen."""
+    choices = store.load_manifest().get("dropout_choice", {})
+    if str(update) not in choices:
+        raise KeyError(f"no dropout rate was chosen for {update} in {store.folder}")
+    return choices[str(update)]["strategy"]
+
+
+def retrained(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
+    """The update before any choice of new models, by the old models alone (paper, Tables 1 and 7).
+
+    Within a kind: all ordered pairs of different seeds. Across kinds: every old model of the one kind with every old
+    model of the other.
+    """
+    old = _right_of_single(store, preset, level, old_models(store, update.old))
+    new = _right_of_single(store, preset, level, old_models(store, update.new))
+    return _count(store, preset, level, {(o, n): (old[o], new[n]) for o in old for n in new if o != n})
+
+
+def untreated(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
     """Every old model replaced by every new one (paper, Tables 3 and 8)."""
-    old = _right_of_single(store, preset, level, old_models(store))
-    new = _right_of_single(store, preset, level, new_models(store))
+    old = _right_of_single(store, preset, level, old_models(store, update.old))
+    new = _right_of_single(store, preset, level, new_models(store, update.new))
     return _count(store, preset, level, {(o, n): (old[o], new[n]) for o in old for n in new})
 
 
-def ensemble(store: CorrectnessStore, preset: str, level: str) -> PairCounts:
-    """Every old model replaced by every ensemble."""
-    old = _right_of_single(store, preset, level, old_models(store))
-    groups = [system for system in store.systems() if system.method == "ensemble"]
-    pairs = {(o, group.name): (old[o], store.load_system(group, preset, level)) for o in old for group in groups}
-    return _count(store, preset, level, pairs)
+def ensemble(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
+    """Every old model replaced by every ensemble of new ones."""
+    old = _right_of_single(store, preset, level, old_models(store, update.old))
+    groups = [s for s in store.systems() if s.method == "ensemble" and s.model == update.new]
+    right = {group.name: store.load_system(group, preset, level) for group in groups}
+    return _count(store, preset, level, {(o, n): (old[o], right[n]) for o in old for n in right})
 
 
-def distillation(store: CorrectnessStore, preset: str, level: str) -> PairCounts:
-    """Every old model replaced by the student it taught."""
-    old = _right_of_single(store, preset, level, old_models(store))
-    students = {s.old_seed: s for s in store.systems() if s.method == "distillation"}
-    pairs = {}
-    for name in old:
-        student = students[int(name.split("/")[1])]
-        pairs[name, student.name] = (old[name], store.load_system(student, preset, level))
-    return _count(store, preset, level, pairs)
+def distillation(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
+    """Every old model replaced by the student of the new kind that it taught."""
+    old = _right_of_single(store, preset, level, old_models(store, update.old))
+    students = {s.teacher: s for s in store.systems() if s.method == "distillation" and s.model == update.new}
+    right = {o: store.load_system(students[o], preset, level) for o in old}
+    return _count(store, preset, level, {(o, students[o].name): (old[o], right[o]) for o in old})
 
 
 def bcr(
     store: CorrectnessStore,
     preset: str,
     level: str,
+    update: Update,
     strategy: str,
     num_candidates: int | None = None,
     new_weight: float = 0.0,
@@ -86,22 +134,30 @@ def bcr(
     def scores(pool: Pool, old: str) -> np.ndarray:
         return bcr_scores(store.load_scores(pool, pool.proposer), [store.load_scores(pool, old)], new_weight)
 
-    return _reranked(store, preset, level, strategy, num_candidates, scores)
+    return _reranked(store, preset, level, update, strategy, num_candidates, scores)
 
 
 def own_choice(
-    store: CorrectnessStore, preset: str, level: str, strategy: str, num_candidates: int | None = None
+    store: CorrectnessStore,
+    preset: str,
+    level: str,
+    update: Update,
+    strategy: str,
+    num_candidates: int | None = None,
 ) -> PairCounts:
     """Re-ranking by the new model itself: what the pool does without an old model."""
-    return _reranked(
-        store, preset, level, strategy, num_candidates, lambda pool, _: store.load_scores(pool, pool.proposer)
-    )
+
+    def scores(pool: Pool, old: str) -> np.ndarray:
+        return store.load_scores(pool, pool.proposer)
+
+    return _reranked(store, preset, level, update, strategy, num_candidates, scores)
 
 
 def oracle(
     store: CorrectnessStore,
     preset: str,
     level: str,
+    update: Update,
     strategy: str,
     by: str,
     num_candidates: int | None = None,
@@ -110,7 +166,7 @@ def oracle(
     words = {"UCM": "UAS", "LCM": "LAS"}.get(level, level)
     units = store.load_units(preset)
     of_unit, num_sentences = units.sentence_of_unit[words], units.num_sentences
-    old_right = _right_of_single(store, preset, words, old_models(store))
+    old_right = _right_of_single(store, preset, words, old_models(store, update.old))
 
     def scores(pool: Pool, old: str) -> np.ndarray:
         right = store.load_pool(pool, preset, words)
@@ -118,22 +174,23 @@ def oracle(
             return accuracy_oracle(right, of_unit, num_sentences)
         return nfr_oracle(right, old_right[old], of_unit, num_sentences)
 
-    return _reranked(store, preset, level, strategy, num_candidates, scores)
+    return _reranked(store, preset, level, update, strategy, num_candidates, scores)
 
 
 def _reranked(
     store: CorrectnessStore,
     preset: str,
     level: str,
+    update: Update,
     strategy: str,
     num_candidates: int | None,
     scores: Callable[[Pool, str], np.ndarray],
 ) -> PairCounts:
     """Every old model replaced by every new one, the candidates chosen by their scores [candidate, sentence]."""
     of_unit = store.load_units(preset).sentence_of_unit[level]
-    old = _right_of_single(store, preset, level, old_models(store))
+    old = _right_of_single(store, preset, level, old_models(store, update.old))
     pairs = {}
-    for name in new_models(store):
+    for name in new_models(store, update.new):
         pool = Pool(name, strategy)
         right = store.load_pool(pool, preset, level)
         for o in old:
@@ -142,8 +199,12 @@ def _reranked(
     return _count(store, preset, level, pairs)
 
 
+def _singles(store: CorrectnessStore, method: str, kind: str) -> list[str]:
+    return [system.name for system in store.systems() if (system.method, system.model) == (method, kind)]
+
+
 def _right_of_single(store: CorrectnessStore, preset: str, level: str, names: Iterable[str]) -> dict[str, Right]:
-    singles = {system.name: system for system in store.systems() if system.method == "untreated"}
+    singles = {system.name: system for system in store.systems() if system.method in ("old", "new")}
     return {name: store.load_system(singles[name], preset, level) for name in names}
 
 
@@ -151,6 +212,8 @@ def _count(
     store: CorrectnessStore, preset: str, level: str, pairs: dict[tuple[str, str], tuple[Right, Right]]
 ) -> PairCounts:
     """The flips of each pair of names (old, new), from which units either gets right."""
+    if not pairs:
+        raise KeyError(f"no models of this update in {store.folder}")
     units = store.load_units(preset)
     old, new = (np.stack(side) for side in zip(*pairs.values()))
     counts = flips_by_sentence(old, new, units.sentence_of_unit[level], units.num_sentences)

@@ -4,15 +4,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from bcrlib.configuration import KINDS
 from bcrlib.correctness import CorrectnessStore, Pool, System, consolidate
 from bcrlib.metrics.attachment import LEVELS, Units
 
 UNITS = Units({level: np.arange(7) // (2 if level in ("UAS", "LAS") else 1) for level in LEVELS}, 8)
-POOL = Pool("deepbiaf/1", "dropout-p(p=0.15)")
+POOL = Pool("stackptr/1", "dropout-p(p=0.15)")
 SYSTEMS = [
-    System("untreated", "deepbiaf", 123),
-    System("untreated", "deepbiaf", 1),
-    System("distillation", "deepbiaf", 1, old_seed=123),
+    System("old", "deepbiaf", 123),
+    System("new", "stackptr", 1),
+    System("distillation", "deepbiaf", 1, teacher="deepbiaf/123"),
+    System("distillation", "stackptr", 1, teacher="deepbiaf/123"),
     System("ensemble", "deepbiaf", 0, members=(11, 12, 13)),
 ]
 
@@ -34,7 +36,7 @@ def save_everything(stores: list[CorrectnessStore]) -> None:
         stores[i % len(stores)].save_system(system, right_of(i), "clean")
     stores[0].save_pool(POOL, right_of(9, 12), "clean")
     stores[-1].save_scores(POOL, "deepbiaf/123", scores_of(1))
-    stores[0].save_scores(POOL, "deepbiaf/1", scores_of(2))
+    stores[0].save_scores(POOL, "stackptr/1", scores_of(2))
     stores[-1].save_first_equal(POOL, np.zeros((12, 8), dtype=np.int16))
 
 
@@ -48,9 +50,9 @@ def check_everything(store: CorrectnessStore) -> None:
             np.testing.assert_array_equal(right, right_of(i)[level])
             assert right.dtype == bool
         np.testing.assert_array_equal(store.load_pool(POOL, "clean", level), right_of(9, 12)[level])
-    assert set(store.systems()) == set(SYSTEMS) and len(store.systems()) == 4
+    assert set(store.systems()) == set(SYSTEMS) and len(store.systems()) == len(SYSTEMS)
     assert store.pools() == [POOL]
-    assert store.scorers(POOL) == ["deepbiaf/1", "deepbiaf/123"]
+    assert store.scorers(POOL) == ["deepbiaf/123", "stackptr/1"]
     scores = store.load_scores(POOL, "deepbiaf/123")
     np.testing.assert_array_equal(scores, scores_of(1))  # 12 candidates in order, bit for bit
     assert scores.dtype == np.float32 and store.load_first_equal(POOL).dtype == np.int16
@@ -84,10 +86,10 @@ def test_consolidating_again_leaves_no_stale_table(tmp_path):
 
 def test_saving_again_replaces(tmp_path):
     store = CorrectnessStore(tmp_path)
-    store.save_scores(POOL, "deepbiaf/1", scores_of(1))
-    assert len(store.load_scores(POOL, "deepbiaf/1")) == 12
-    store.save_scores(POOL, "deepbiaf/1", scores_of(2)[:3])
-    np.testing.assert_array_equal(store.load_scores(POOL, "deepbiaf/1"), scores_of(2)[:3])
+    store.save_scores(POOL, "stackptr/1", scores_of(1))
+    assert len(store.load_scores(POOL, "stackptr/1")) == 12
+    store.save_scores(POOL, "stackptr/1", scores_of(2)[:3])
+    np.testing.assert_array_equal(store.load_scores(POOL, "stackptr/1"), scores_of(2)[:3])
 
 
 def test_contradicting_parts_are_refused(tmp_path):
@@ -107,7 +109,7 @@ def test_arrays_that_do_not_fit_the_units_are_refused(tmp_path, table):
     elif table == "pools":
         store.save_pool(POOL, long, "clean")
     else:
-        store.save_scores(POOL, "deepbiaf/1", np.zeros((2, 7), dtype=np.float32))
+        store.save_scores(POOL, "stackptr/1", np.zeros((2, 7), dtype=np.float32))
     with pytest.raises(ValueError, match=f"'{table}' does not fit"):
         consolidate([tmp_path / "a"], tmp_path / "b")
     assert not (tmp_path / "b").exists()
@@ -118,7 +120,7 @@ def test_what_is_missing_is_named(tmp_path):
     assert store.systems() == store.pools() == store.scorers(POOL) == [] and store.load_manifest() == {}
     with pytest.raises(KeyError, match="official"):
         store.load_units("official")
-    with pytest.raises(KeyError, match=r"untreated.*systems"):
+    with pytest.raises(KeyError, match=r"old.*systems"):
         store.load_system(SYSTEMS[0], "clean", "UAS")
     with pytest.raises(KeyError, match=r"dropout-p.*scores"):
         store.load_scores(POOL, "deepbiaf/7")
@@ -140,9 +142,10 @@ def test_manifest_and_no_unfinished_files(tmp_path):
 
 
 def test_names_tell_all_parsers_apart():
-    assert SYSTEMS[0].name == "deepbiaf/123"
+    assert [system.name for system in SYSTEMS[:2]] == ["deepbiaf/123", "stackptr/1"]
     assert len({system.name for system in SYSTEMS}) == len(SYSTEMS)
-    assert System("distillation", "deepbiaf", 1, 123).name != System("distillation", "deepbiaf", 1, 456).name
+    names = {System("distillation", "stackptr", 1, f"{kind}/{seed}").name for kind in KINDS for seed in (123, 456)}
+    assert len(names) == 4
 
 
 def test_tables_are_compact_and_plain(tmp_path):

@@ -7,51 +7,55 @@ import pytest
 
 from bcrlib import experiments
 from bcrlib.correctness import CorrectnessStore, Pool, System
+from bcrlib.experiments import Update, parse_update
 from bcrlib.metrics.attachment import LEVELS, Units
 from bcrlib.metrics.uncertainty import micro_average
 
 WORDS = {"UAS": 12, "LAS": 12, "UCM": 5, "LCM": 5}
 OLD, NEW = (11, 12), (1, 2)
+GROUPS = ((1, 2), (3, 4))
 NUM_CANDIDATES = 4
 STRATEGY = "dropout-p(p=0.1)"
+UPDATES = (Update("deepbiaf", "deepbiaf"), Update("stackptr", "stackptr"), Update("deepbiaf", "stackptr"))
+HOMOGENEOUS, _, CROSS = UPDATES
+
+every_update = pytest.mark.parametrize("update", UPDATES, ids=str)
+every_level = pytest.mark.parametrize("level", LEVELS)
 
 
-@pytest.fixture
-def rng() -> np.random.Generator:
-    return np.random.default_rng(3)
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def units() -> Units:
     words, trees = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]), np.arange(5)
     return Units({"UAS": words, "LAS": words, "UCM": trees, "LCM": trees}, 5)
 
 
-@pytest.fixture
-def store(tmp_path, rng, units) -> CorrectnessStore:
-    store = CorrectnessStore(tmp_path)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, units) -> CorrectnessStore:
+    store, rng = CorrectnessStore(tmp_path_factory.mktemp("store")), np.random.default_rng(3)
     store.save_units(units, "clean")
-
-    def right(*shape: int) -> dict[str, np.ndarray]:
-        return {level: rng.random((*shape, WORDS[level])) < 0.7 for level in LEVELS}
-
-    for seed in OLD + NEW:
-        store.save_system(System("untreated", "deepbiaf", seed), right(), "clean")
-    for seed in OLD:
-        store.save_system(System("distillation", "deepbiaf", 1, seed), right(), "clean")
-    for number, members in enumerate([(1, 2), (3, 4)], start=1):
-        store.save_system(System("ensemble", "deepbiaf", number, None, members), right(), "clean")
-    for seed in NEW:
-        pool = Pool(f"deepbiaf/{seed}", STRATEGY)
-        store.save_pool(pool, right(NUM_CANDIDATES), "clean")
-        for scorer in (seed, *OLD):
-            scores = rng.normal(size=(NUM_CANDIDATES, 5)).astype(np.float32)
-            store.save_scores(pool, f"deepbiaf/{scorer}", scores)
+    for kind in ("deepbiaf", "stackptr"):
+        systems = [System("old", kind, seed) for seed in OLD] + [System("new", kind, seed) for seed in NEW]
+        systems += [System("ensemble", kind, number, None, group) for number, group in enumerate(GROUPS, start=1)]
+        teachers = [f"{u.old}/{seed}" for u in UPDATES if u.new == kind for seed in OLD]
+        systems += [System("distillation", kind, 1, teacher) for teacher in teachers]
+        for system in systems:
+            store.save_system(system, random_right(rng), "clean")
+        for seed in NEW:
+            pool = Pool(f"{kind}/{seed}", STRATEGY)
+            store.save_pool(pool, random_right(rng, NUM_CANDIDATES), "clean")
+            peers = [f"{kind}/{new}" for new in NEW]
+            for scorer in (*teachers, *peers):
+                store.save_scores(pool, scorer, rng.normal(size=(NUM_CANDIDATES, 5)).astype(np.float32))
+    store.save_manifest({"dropout_choice": {str(u): {"strategy": STRATEGY, "grid": []} for u in UPDATES}})
     return store
 
 
-def single(store, seed, level):
-    return store.load_system(System("untreated", "deepbiaf", seed), "clean", level)
+def random_right(rng: np.random.Generator, *shape: int) -> dict[str, np.ndarray]:
+    return {level: rng.random((*shape, WORDS[level])) < 0.7 for level in LEVELS}
+
+
+def right_of(store, level, method, kind, seed, teacher=None, members=()):
+    return store.load_system(System(method, kind, seed, teacher, members), "clean", level)
 
 
 def counted(pairs) -> tuple[int, int, int, int]:
@@ -68,45 +72,92 @@ def totals(pairs) -> tuple[int, int, int, int]:
     return flips.yy, flips.yn, flips.ny, flips.nn
 
 
-def test_old_models_only_score_and_new_ones_propose(store):
-    assert experiments.old_models(store) == ["deepbiaf/11", "deepbiaf/12"]
-    assert experiments.new_models(store) == ["deepbiaf/1", "deepbiaf/2"]
-    assert experiments.dropout_strategy(store) == STRATEGY
+def test_updates_are_written_with_an_arrow():
+    assert [str(update) for update in UPDATES] == ["deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr"]
+    assert all(parse_update(str(update)) == update for update in UPDATES)
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("text", "words"), [("deepbiaf", "OLD=>NEW"), ("deepbiaf=>s2s", "unknown kind .* 's2s'")])
+def test_malformed_updates_are_refused(text, words):
+    with pytest.raises(ValueError, match=words):
+        parse_update(text)
+
+
+def test_a_store_tells_its_updates_models_and_strategies(store):
+    assert experiments.updates(store) == list(UPDATES)
+    assert experiments.old_models(store, "deepbiaf") == ["deepbiaf/11", "deepbiaf/12"]
+    assert experiments.new_models(store, "stackptr") == ["stackptr/1", "stackptr/2"]
+    assert experiments.strategies(store, "stackptr") == [STRATEGY]
+    assert experiments.dropout_strategy(store, CROSS) == STRATEGY
+    assert [experiments.listed_strategy(update) for update in UPDATES] == ["k-best", "beam(b=10)", "beam(b=10)"]
+
+
+def test_scores_of_peers_alone_make_no_update(tmp_path, units):
+    store = CorrectnessStore(tmp_path)
+    store.save_units(units, "clean")
+    rng = np.random.default_rng(0)
+    for system in (System("old", "deepbiaf", 11), System("new", "deepbiaf", 1), System("new", "deepbiaf", 2)):
+        store.save_system(system, random_right(rng), "clean")
+    store.save_scores(Pool("deepbiaf/1", "k-best"), "deepbiaf/2", np.zeros((3, 5), dtype=np.float32))
+    assert experiments.updates(store) == []
+    with pytest.raises(KeyError, match="no dropout rate was chosen for deepbiaf=>deepbiaf"):
+        experiments.dropout_strategy(store, HOMOGENEOUS)
+    with pytest.raises(KeyError, match="no models of this update"):
+        experiments.untreated(store, "clean", "UAS", Update("stackptr", "stackptr"))
+
+
+@every_level
 def test_retrained_takes_ordered_pairs_of_old_models(store, level):
-    pairs = [(single(store, a, level), single(store, b, level)) for a, b in itertools.permutations(OLD, 2)]
-    assert totals(experiments.retrained(store, "clean", level)) == counted(pairs)
+    right = {seed: right_of(store, level, "old", "deepbiaf", seed) for seed in OLD}
+    pairs = [(right[a], right[b]) for a, b in itertools.permutations(OLD, 2)]
+    assert totals(experiments.retrained(store, "clean", level, HOMOGENEOUS)) == counted(pairs)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_untreated_takes_every_old_with_every_new(store, level):
-    pairs = [(single(store, a, level), single(store, b, level)) for a in OLD for b in NEW]
-    result = experiments.untreated(store, "clean", level)
+@every_level
+def test_retrained_across_kinds_takes_equal_seeds_too(store, level):
+    pairs = [
+        (right_of(store, level, "old", "deepbiaf", a), right_of(store, level, "old", "stackptr", b))
+        for a, b in itertools.product(OLD, OLD)
+    ]
+    result = experiments.retrained(store, "clean", level, CROSS)
     assert totals(result) == counted(pairs)
     assert len(result.old_of_pair) == 4
 
 
-def test_distillation_takes_each_old_with_its_own_student(store):
-    students = {s: store.load_system(System("distillation", "deepbiaf", 1, s), "clean", "LAS") for s in OLD}
-    result = experiments.distillation(store, "clean", "LAS")
-    assert totals(result) == counted([(single(store, s, "LAS"), students[s]) for s in OLD])
+@every_update
+@every_level
+def test_untreated_takes_every_old_with_every_new(store, level, update):
+    pairs = [
+        (right_of(store, level, "old", update.old, a), right_of(store, level, "new", update.new, b))
+        for a, b in itertools.product(OLD, NEW)
+    ]
+    result = experiments.untreated(store, "clean", level, update)
+    assert totals(result) == counted(pairs)
+    assert set(result.new_of_pair) == {f"{update.new}/1", f"{update.new}/2"}
+
+
+@every_update
+def test_distillation_takes_each_old_with_its_own_student(store, update):
+    pairs = [
+        (right_of(store, "LAS", "old", update.old, seed), right_of(store, "LAS", "distillation", update.new, 1, name))
+        for seed in OLD
+        for name in [f"{update.old}/{seed}"]
+    ]
+    result = experiments.distillation(store, "clean", "LAS", update)
+    assert totals(result) == counted(pairs)
     assert result.nested
 
 
-def test_ensemble_takes_every_old_with_every_group(store):
-    groups = [
-        store.load_system(System("ensemble", "deepbiaf", n, None, m), "clean", "UAS")
-        for n, m in [(1, (1, 2)), (2, (3, 4))]
-    ]
-    pairs = [(single(store, s, "UAS"), group) for s in OLD for group in groups]
-    assert totals(experiments.ensemble(store, "clean", "UAS")) == counted(pairs)
+@every_update
+def test_ensemble_takes_every_old_with_every_group(store, update):
+    groups = [right_of(store, "UAS", "ensemble", update.new, n, None, g) for n, g in enumerate(GROUPS, start=1)]
+    pairs = [(right_of(store, "UAS", "old", update.old, seed), group) for seed in OLD for group in groups]
+    assert totals(experiments.ensemble(store, "clean", "UAS", update)) == counted(pairs)
 
 
-def chosen_right(store, units, new, level, scores) -> np.ndarray:
+def chosen_right(store, units, proposer, level, scores) -> np.ndarray:
     """The re-ranked prediction, chosen sentence by sentence with plain loops."""
-    right = store.load_pool(Pool(f"deepbiaf/{new}", STRATEGY), "clean", level)
+    right = store.load_pool(Pool(proposer, STRATEGY), "clean", level)
     result = []
     for unit, sentence in enumerate(units.sentence_of_unit[level]):
         best = max(range(len(scores)), key=lambda c: (scores[c][sentence], -c))
@@ -114,36 +165,43 @@ def chosen_right(store, units, new, level, scores) -> np.ndarray:
     return np.array(result)
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@every_update
+@every_level
 @pytest.mark.parametrize("num_candidates", [1, 3, None])
-def test_bcr_lets_the_old_model_pick(store, units, level, num_candidates):
+def test_bcr_lets_the_old_model_pick(store, units, level, num_candidates, update):
     pairs = []
     for old, new in itertools.product(OLD, NEW):
-        scores = store.load_scores(Pool(f"deepbiaf/{new}", STRATEGY), f"deepbiaf/{old}")[:num_candidates]
-        pairs.append((single(store, old, level), chosen_right(store, units, new, level, scores)))
-    assert totals(experiments.bcr(store, "clean", level, STRATEGY, num_candidates)) == counted(pairs)
+        proposer = f"{update.new}/{new}"
+        scores = store.load_scores(Pool(proposer, STRATEGY), f"{update.old}/{old}")[:num_candidates]
+        old_right = right_of(store, level, "old", update.old, old)
+        pairs.append((old_right, chosen_right(store, units, proposer, level, scores)))
+    assert totals(experiments.bcr(store, "clean", level, update, STRATEGY, num_candidates)) == counted(pairs)
 
 
-def test_a_large_new_weight_is_the_new_model_s_own_choice(store):
-    weighted = experiments.bcr(store, "clean", "LAS", STRATEGY, new_weight=1e6)
-    assert totals(weighted) == totals(experiments.own_choice(store, "clean", "LAS", STRATEGY))
+@every_update
+def test_a_large_new_weight_is_the_new_model_s_own_choice(store, update):
+    weighted = experiments.bcr(store, "clean", "LAS", update, STRATEGY, new_weight=1e6)
+    assert totals(weighted) == totals(experiments.own_choice(store, "clean", "LAS", update, STRATEGY))
 
 
-def test_oracles_are_best_at_what_they_look_at(store):
+@every_update
+def test_oracles_are_best_at_what_they_look_at(store, update):
     methods = {
-        "bcr": micro_average(experiments.bcr(store, "clean", "UAS", STRATEGY).counts),
-        "ACC": micro_average(experiments.oracle(store, "clean", "UAS", STRATEGY, "ACC").counts),
-        "NFR": micro_average(experiments.oracle(store, "clean", "UAS", STRATEGY, "NFR").counts),
+        "bcr": micro_average(experiments.bcr(store, "clean", "UAS", update, STRATEGY).counts),
+        "ACC": micro_average(experiments.oracle(store, "clean", "UAS", update, STRATEGY, "ACC").counts),
+        "NFR": micro_average(experiments.oracle(store, "clean", "UAS", update, STRATEGY, "NFR").counts),
     }
-    assert max(methods, key=lambda name: methods[name].acc_new) == "ACC"
-    assert min(methods, key=lambda name: methods[name].nfr) == "NFR"
+    assert methods["ACC"].acc_new == max(flips.acc_new for flips in methods.values()) > methods["bcr"].acc_new
+    assert methods["NFR"].nfr == min(flips.nfr for flips in methods.values()) < methods["bcr"].nfr
 
 
-def test_the_oracle_decides_by_words_for_whole_trees(store, units):
-    new, old = NEW[0], OLD[0]
-    words = store.load_pool(Pool(f"deepbiaf/{new}", STRATEGY), "clean", "UAS")
+@every_update
+def test_the_oracle_decides_by_words_for_whole_trees(store, units, update):
+    proposer, old = f"{update.new}/{NEW[0]}", f"{update.old}/{OLD[0]}"
+    words = store.load_pool(Pool(proposer, STRATEGY), "clean", "UAS")
     scores = [[sum(row[units.sentence_of_unit["UAS"] == s]) for s in range(5)] for row in words]
-    expected = chosen_right(store, units, new, "UCM", scores)
-    result = experiments.oracle(store, "clean", "UCM", STRATEGY, "ACC")
-    pair = list(zip(result.old_of_pair, result.new_of_pair)).index((f"deepbiaf/{old}", f"deepbiaf/{new}"))
-    assert tuple(result.counts[pair].sum(axis=0)) == counted([(single(store, old, "UCM"), expected)])
+    expected = chosen_right(store, units, proposer, "UCM", scores)
+    result = experiments.oracle(store, "clean", "UCM", update, STRATEGY, "ACC")
+    pair = list(zip(result.old_of_pair, result.new_of_pair)).index((old, proposer))
+    old_right = right_of(store, "UCM", "old", update.old, OLD[0])
+    assert tuple(result.counts[pair].sum(axis=0)) == counted([(old_right, expected)])
