@@ -1,0 +1,206 @@
+"""Chains of updates against a slow simulation: unit by unit, with dictionaries and plain loops."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from bcrlib import experiments, rounds
+from bcrlib.correctness import CorrectnessStore, Pool, System
+from bcrlib.experiments import parse_update
+from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.uncertainty import micro_average, rate_intervals
+
+OLD = ["stackptr/11", "stackptr/12"]
+NEW = ["stackptr/1", "stackptr/2", "stackptr/3"]
+UPDATE = parse_update("stackptr=>stackptr")
+STRATEGY = "beam(b=4)"
+NUM_CANDIDATES = 4
+UNITS = {"UAS": np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]), "UCM": np.arange(5)}
+UNITS |= {"LAS": UNITS["UAS"], "LCM": UNITS["UCM"]}
+
+
+def seeded(name: str) -> tuple[str, int]:
+    kind, seed = name.split("/")
+    return kind, int(seed)
+
+
+def saved(folder, rng, news=NEW, scorers=(*OLD, *NEW)) -> CorrectnessStore:
+    """A store of random correctness and scores; every scorer scored every pool."""
+    store = CorrectnessStore(folder)
+    store.save_units(Units(UNITS, 5), "clean")
+
+    def right(*shape: int) -> dict[str, np.ndarray]:
+        return {level: rng.random((*shape, len(UNITS[level]))) < 0.7 for level in LEVELS}
+
+    for method, names in (("old", OLD), ("new", news)):
+        for name in names:
+            store.save_system(System(method, *seeded(name)), right(), "clean")
+    for name in news:
+        pool = Pool(name, STRATEGY)
+        store.save_pool(pool, right(NUM_CANDIDATES), "clean")
+        for scorer in dict.fromkeys((name, *scorers)):
+            store.save_scores(pool, scorer, rng.normal(size=(NUM_CANDIDATES, 5)).astype(np.float32))
+    return store
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def store(tmp_path, rng) -> CorrectnessStore:
+    return saved(tmp_path, rng)
+
+
+def one_best(store, name, level) -> list[bool]:
+    method = "old" if name in OLD else "new"
+    return store.load_system(System(method, *seeded(name)), "clean", level).tolist()
+
+
+def simulated(store, chain, level, memory, decay) -> list[list[bool]]:
+    """What each round deploys; the candidates are compared one after another."""
+    history = [one_best(store, chain[0], level)]
+    for number in range(1, len(chain)):
+        pool = Pool(chain[number], STRATEGY)
+        pickers = list(reversed(chain[:number]))[:memory]
+        right, picked = store.load_pool(pool, "clean", level), []
+        for unit, sentence in enumerate(UNITS[level]):
+            best, best_score = None, None
+            for candidate in range(NUM_CANDIDATES):
+                score = 0.0
+                for age, picker in enumerate(pickers):
+                    score += decay**age * float(store.load_scores(pool, picker)[candidate, sentence])
+                if best is None or score > best_score:
+                    best, best_score = candidate, score
+            picked.append(bool(right[best, unit]))
+        history.append(picked)
+    return history
+
+
+def counted(history, against, number) -> list[int]:
+    """yy, yn, ny, nn of one round of one chain."""
+    had = {
+        "before": lambda unit: history[number - 1][unit],
+        "first": lambda unit: history[0][unit],
+        "any": lambda unit: any(earlier[unit] for earlier in history[:number]),
+    }[against]
+    total = [0, 0, 0, 0]
+    for unit, now in enumerate(history[number]):
+        total[2 * (not had(unit)) + (not now)] += 1
+    return total
+
+
+def totals(pairs) -> list[int]:
+    flips = micro_average(pairs.counts)
+    return [flips.yy, flips.yn, flips.ny, flips.nn]
+
+
+def expected(histories, against, number) -> list[int]:
+    return np.sum([counted(history, against, number) for history in histories], axis=0).tolist()
+
+
+ALL_CHAINS = [(old, *order) for old in OLD for order in itertools.permutations(NEW)]
+
+
+@pytest.mark.parametrize("level", ["UAS", "LCM"])
+@pytest.mark.parametrize("memory, decay", [(1, 1.0), (2, 1.0), (None, 1.0), (None, 0.5), (2, 0.25)])
+def test_the_last_models_pick_round_after_round(store, level, memory, decay):
+    histories = [simulated(store, chain, level, memory, decay) for chain in ALL_CHAINS]
+    result = rounds.bcr(store, "clean", level, UPDATE, STRATEGY, memory, decay)
+    for against, number in itertools.product(rounds.AGAINST, (1, 2, 3)):
+        assert totals(result[against][number - 1]) == expected(histories, against, number), (against, number)
+    assert [len(result[against]) for against in rounds.AGAINST] == [3, 3, 3]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_untreated_deploys_every_model_as_it_is(store, level):
+    histories = [[one_best(store, model, level) for model in chain] for chain in ALL_CHAINS]
+    result = rounds.untreated(store, "clean", level, UPDATE)
+    for against, number in itertools.product(rounds.AGAINST, (1, 2, 3)):
+        assert totals(result[against][number - 1]) == expected(histories, against, number)
+
+
+def test_memory_and_decay_make_a_difference_from_the_second_round_on(store):
+    chain = ALL_CHAINS[0]
+    by_memory = {m: rounds.deployed(store, "clean", "UAS", chain, STRATEGY, m) for m in (1, 2, 3, None)}
+    assert (by_memory[1][:2] == by_memory[2][:2]).all() and (by_memory[2][:3] == by_memory[None][:3]).all()
+    assert (by_memory[3] == by_memory[None]).all()
+    assert (by_memory[1] != by_memory[None]).any()
+    forgetting = rounds.deployed(store, "clean", "UAS", chain, STRATEGY, None, 0.0)
+    assert (forgetting == by_memory[1]).all()
+
+
+def test_the_first_round_is_the_single_update_of_the_other_tables(store):
+    first = rounds.bcr(store, "clean", "LAS", UPDATE, STRATEGY, 1)
+    single = micro_average(experiments.bcr(store, "clean", "LAS", UPDATE, STRATEGY).counts)
+    # Each new model comes first in two of the six orders.
+    for against in rounds.AGAINST:
+        assert totals(first[against][0]) == [2 * n for n in (single.yy, single.yn, single.ny, single.nn)]
+
+
+def test_what_worked_once_is_at_least_what_worked_the_round_before_or_first(store):
+    result = rounds.bcr(store, "clean", "UAS", UPDATE, STRATEGY, 1)
+    for before, first, any_ in zip(*(result[against] for against in rounds.AGAINST)):
+        lost = [pairs.counts[..., 1] for pairs in (before, first, any_)]
+        assert (lost[2] >= np.maximum(lost[0], lost[1])).all()
+        accuracy = {micro_average(pairs.counts).acc_new for pairs in (before, first, any_)}
+        assert len(accuracy) == 1
+
+
+def test_what_comes_back_is_not_lost_to_the_first_users():
+    right = np.array([[[1], [0], [1], [0]]], dtype=bool)  # one word: right, wrong, right, wrong
+    counts = rounds.flips_over_rounds(right, np.array([0]), 1)
+    lost = {against: counts[against][0, :, 0, 1].tolist() for against in rounds.AGAINST}
+    assert lost == {"before": [1, 0, 1], "first": [1, 0, 1], "any": [1, 0, 1]}
+    right = np.array([[[0], [1], [0], [0]]], dtype=bool)  # new 1 repairs it, new 2 breaks it, new 3 leaves it
+    counts = rounds.flips_over_rounds(right, np.array([0]), 1)
+    lost = {against: counts[against][0, :, 0, 1].tolist() for against in rounds.AGAINST}
+    assert lost == {"before": [0, 1, 0], "first": [0, 0, 0], "any": [0, 1, 1]}
+
+
+def test_an_old_model_is_one_pair_however_many_chains_it_heads(store, rng):
+    round3 = rounds.untreated(store, "clean", "UCM", UPDATE)["first"][2]
+    assert round3.old_of_pair == tuple(OLD) and set(round3.new_of_pair) == {"all orders"}
+    assert round3.counts.sum() == len(ALL_CHAINS) * 5
+    nfr = rate_intervals(round3, 200, rng)["nfr"]
+    assert nfr.low <= nfr.value <= nfr.high and nfr.low < nfr.high
+
+
+def test_all_chains_while_they_are_few_and_an_even_choice_when_they_are_many(store):
+    assert sorted(rounds.chains(store, UPDATE)) == sorted(ALL_CHAINS)
+    few = rounds.chains(store, UPDATE, max_chains=6)
+    assert len(few) == len(set(few)) == 6 and set(few) < set(ALL_CHAINS)
+    assert few == rounds.chains(store, UPDATE, max_chains=6)
+    assert [sum(chain[0] == old for chain in few) for old in OLD] == [3, 3]
+    assert [sum(chain[1] == new for chain in few) for new in NEW] == [2, 2, 2]
+    assert len(rounds.chains(store, UPDATE, max_chains=1)) == 2  # one for each old model
+
+
+def test_five_new_models_make_more_chains_than_are_walked(tmp_path, rng):
+    news = [f"stackptr/{seed}" for seed in range(1, 6)]
+    walked = rounds.chains(saved(tmp_path, rng, news, OLD), UPDATE)
+    assert len(walked) == len(set(walked)) == 24
+    assert all(sorted(chain[1:]) == news for chain in walked)
+    first = [sum(chain[1] == new for chain in walked) for new in news]
+    assert max(first) - min(first) <= 1
+
+
+def test_one_new_model_makes_one_round(tmp_path, rng):
+    store = saved(tmp_path, rng, NEW[:1], OLD)
+    assert rounds.chains(store, UPDATE) == [(old, NEW[0]) for old in OLD]
+    assert len(rounds.bcr(store, "clean", "UAS", UPDATE, STRATEGY)["any"]) == 1
+
+
+def test_missing_scores_of_a_peer_are_named(tmp_path, rng):
+    store = saved(tmp_path, rng, NEW, OLD)
+    with pytest.raises(KeyError, match=r"stackptr/2.*beam\(b=4\).*stackptr/1.*scores"):
+        rounds.deployed(store, "clean", "UAS", (OLD[0], "stackptr/1", "stackptr/2"), STRATEGY, 1)
+
+
+def test_faults_of_the_caller_are_named(store):
+    with pytest.raises(ValueError, match="memory of 0"):
+        rounds.bcr(store, "clean", "UAS", UPDATE, STRATEGY, memory=0)
+    with pytest.raises(ValueError, match="deepbiaf=>stackptr"):
+        rounds.chains(store, parse_update("deepbiaf=>stackptr"))
