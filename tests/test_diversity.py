@@ -1,0 +1,178 @@
+"""What pools offer, against comparing candidates pair by pair and tree by tree."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from bcrlib import diversity, experiments
+from bcrlib.candidates import CandidatePool
+from bcrlib.correctness import CorrectnessStore, Pool, System
+from bcrlib.experiments import parse_update
+from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.uncertainty import micro_average
+
+UPDATE = parse_update("deepbiaf=>stackptr")
+OLD, NEW = ["deepbiaf/11", "deepbiaf/12"], ["stackptr/1", "stackptr/2", "stackptr/3"]
+STRATEGY = "nucleus(p=0.9)"
+LENGTHS = [2, 3, 1, 4, 2, 3]
+NUM_CANDIDATES = 5
+# The last word of each sentence is punctuation, so the third sentence has no unit.
+WORDS = np.repeat(np.arange(6), np.array(LENGTHS) - 1)
+UNITS = Units({"UAS": WORDS, "LAS": WORDS, "UCM": np.arange(6), "LCM": np.arange(6)}, 6)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(5)
+
+
+def random_pool(rng) -> CandidatePool:
+    """Few heads and relations to choose from: many candidates are the same."""
+    size = (NUM_CANDIDATES, sum(LENGTHS))
+    heads, relations = rng.integers(0, 2, size).astype(np.int16), rng.integers(0, 2, size).astype(np.int16)
+    log_probs = rng.normal(size=(NUM_CANDIDATES, 6)).astype(np.float32)
+    return CandidatePool(heads, relations, ("a", "b"), log_probs, np.cumsum([0, *LENGTHS]))
+
+
+def trees(pool: CandidatePool, sentence: int) -> list[tuple]:
+    """The candidates of a sentence, as things Python can compare."""
+    words = slice(*pool.offsets[sentence : sentence + 2])
+    return [(*h[words].tolist(), *r[words].tolist()) for h, r in zip(pool.heads, pool.relations)]
+
+
+def saved(folder, rng) -> tuple[CorrectnessStore, dict[str, CandidatePool]]:
+    store = CorrectnessStore(folder)
+    store.save_units(UNITS, "clean")
+
+    def right(*shape: int) -> dict[str, np.ndarray]:
+        return {level: rng.random((*shape, len(UNITS.sentence_of_unit[level]))) < 0.6 for level in LEVELS}
+
+    for method, names in (("old", OLD), ("new", NEW)):
+        for name in names:
+            kind, seed = name.split("/")
+            store.save_system(System(method, kind, int(seed)), right(), "clean")
+    pools = {name: random_pool(rng) for name in NEW}
+    for name, pool in pools.items():
+        key = Pool(name, STRATEGY)
+        store.save_pool(key, right(NUM_CANDIDATES), "clean")
+        store.save_first_equal(key, pool.first_equal())
+        for scorer in (name, *OLD):
+            store.save_scores(key, scorer, rng.normal(size=(NUM_CANDIDATES, 6)).astype(np.float32))
+    return store, pools
+
+
+def test_distinct_trees_and_same_trees_pair_by_pair(rng):
+    pool = random_pool(rng)
+    first_equal = pool.first_equal()
+    for num_candidates in (2, 3, 5):
+        distinct = diversity.num_distinct(first_equal[:num_candidates])
+        same = diversity.same_tree(first_equal[:num_candidates])
+        for sentence in range(6):
+            some = trees(pool, sentence)[:num_candidates]
+            pairs = list(itertools.combinations(some, 2))
+            assert distinct[sentence] == len(set(some))
+            assert same[sentence] == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
+    assert 0 < same.mean() < 1
+
+
+def test_same_verdict_pair_by_pair(rng):
+    right = rng.random((4, 30)) < 0.7
+    same = diversity.same_verdict(right)
+    for unit in range(30):
+        pairs = list(itertools.combinations(right[:, unit].tolist(), 2))
+        assert same[unit] == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (0, 3)])
+def test_one_candidate_has_nothing_to_agree_with(shape):
+    with pytest.raises(ValueError, match="makes no pair"):
+        diversity.same_verdict(np.ones(shape, dtype=bool))
+    with pytest.raises(ValueError, match="makes no pair"):
+        diversity.same_tree(np.zeros(shape, dtype=np.int16))
+
+
+def test_copies_of_one_tree_are_one_tree():
+    copies, different = np.zeros((4, 2), dtype=np.int16), np.arange(4, dtype=np.int16)[:, None]
+    assert diversity.num_distinct(copies).tolist() == [1, 1] and diversity.same_tree(copies).tolist() == [1, 1]
+    assert diversity.num_distinct(different).tolist() == [4] and diversity.same_tree(different).tolist() == [0]
+
+
+def test_what_breaks_nothing_unit_by_unit(rng):
+    right, old = rng.random((4, len(WORDS))) < 0.6, rng.random(len(WORDS)) < 0.6
+    safe = diversity.breaks_nothing(right, old, WORDS, 6)
+    for candidate, sentence in itertools.product(range(4), range(6)):
+        units = [unit for unit in range(len(WORDS)) if WORDS[unit] == sentence]
+        assert safe[candidate, sentence] == all(right[candidate, unit] for unit in units if old[unit])
+    assert 0 < safe.sum() < safe.size
+
+
+def value(share: diversity.Share) -> float:
+    return share.amount.sum() / share.out_of.sum()
+
+
+@pytest.mark.parametrize("level", ["UAS", "LCM"])
+@pytest.mark.parametrize("num_candidates", [2, None])
+def test_measures_of_a_store_sentence_by_sentence(tmp_path, rng, level, num_candidates):
+    store, pools = saved(tmp_path, rng)
+    of_unit = UNITS.sentence_of_unit[level].tolist()
+    found = {name: [] for name in diversity.MEASURES}
+    for name, pool in pools.items():
+        right = store.load_pool(Pool(name, STRATEGY), "clean", level)[:num_candidates].tolist()
+        for sentence in range(6):
+            some = trees(pool, sentence)[:num_candidates]
+            pairs = list(itertools.combinations(range(len(some)), 2))
+            found["distinct trees"].append(len(set(some)))
+            found["same tree"].append(np.mean([some[a] == some[b] for a, b in pairs]))
+            units = [unit for unit, owner in enumerate(of_unit) if owner == sentence]
+            for unit in units:
+                found["same verdict"].append(np.mean([right[a][unit] == right[b][unit] for a, b in pairs]))
+                found["ACC random"] += [candidate[unit] for candidate in right]
+            for seed in (11, 12) if units else ():
+                old = store.load_system(System("old", "deepbiaf", seed), "clean", level)
+                found["safe"].append(any(all(c[u] for u in units if old[u]) for c in right))
+    result = diversity.measure(store, "clean", level, UPDATE, STRATEGY, num_candidates)
+    assert set(result) == set(diversity.MEASURES)
+    assert {name: value(share) for name, share in result.items()} == pytest.approx(
+        {name: np.mean(values) for name, values in found.items()}
+    )
+
+
+def test_a_single_candidate_has_no_agreement(tmp_path, rng):
+    store, _ = saved(tmp_path, rng)
+    result = diversity.measure(store, "clean", "UAS", UPDATE, STRATEGY, 1)
+    assert sorted(result) == ["ACC random", "distinct trees", "safe"]
+    assert value(result["distinct trees"]) == 1
+    picked = micro_average(experiments.bcr(store, "clean", "UAS", UPDATE, STRATEGY, 1).counts)
+    assert value(result["ACC random"]) == pytest.approx(picked.acc_new)
+
+
+def test_no_re_ranker_saves_unsafe_sentences_and_the_oracle_saves_all_others(tmp_path, rng):
+    store, _ = saved(tmp_path, rng)
+    safe = value(diversity.measure(store, "clean", "UAS", UPDATE, STRATEGY)["safe"])
+    oracle = experiments.oracle(store, "clean", "UAS", UPDATE, STRATEGY, "NFR")
+    with_units = np.bincount(WORDS, minlength=6) > 0
+    unbroken = oracle.counts[:, with_units, 1] == 0
+    assert safe == pytest.approx(unbroken.mean())
+
+
+def test_what_was_not_stored_is_named(tmp_path, rng):
+    store, _ = saved(tmp_path, rng)
+    with pytest.raises(KeyError, match="beam"):
+        diversity.measure(store, "clean", "UAS", UPDATE, "beam(b=10)")
+
+
+def test_the_interval_covers_a_known_mean(rng):
+    truth, covered = 0.3, 0
+    for _ in range(200):
+        amount = (rng.random((1, 150)) < truth).astype(float)
+        estimate = diversity.share_interval(diversity.Share(amount, np.ones((1, 150))), 200, rng)
+        assert estimate.low <= estimate.value <= estimate.high and estimate.value == pytest.approx(amount.mean())
+        covered += estimate.low <= truth <= estimate.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_the_interval_draws_models_too(rng):
+    amount = np.stack([np.zeros(50), np.ones(50)])  # no spread over sentences, all over models
+    estimate = diversity.share_interval(diversity.Share(amount, np.ones((2, 50))), 500, rng)
+    assert (estimate.low, estimate.value, estimate.high) == (0, 0.5, 1)
