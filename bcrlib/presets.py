@@ -27,6 +27,16 @@ class Preset:
     """Whether the dev score that selects a checkpoint counts punctuation."""
     char_pool_padding: bool
     """Whether the character CNN's maximum runs over padding positions as well."""
+    stackptr_padding_scored: bool
+    """Whether padding takes part in the pointer softmax of training and re-ranking, with score 0: then a tree's
+    score depends on the longest sentence of its batch."""
+    stackptr_pop_label: bool
+    """Whether finishing a word is given a label, a symbol of its own, in training, decoding and scoring."""
+    stackptr_any_order: bool
+    """Whether decoding may attach the children of a head in any order, so that several sequences of actions lead to
+    the same tree; training and scoring know one, from the inside out."""
+    stackptr_dropout_encoder_only: bool
+    """Whether dropout-p leaves out the masks behind the decoder's recurrence: on its output and the projections."""
 
 
 PRESETS = {
@@ -39,6 +49,10 @@ PRESETS = {
         mst_single_root=False,
         select_with_punct=True,
         char_pool_padding=True,
+        stackptr_padding_scored=True,
+        stackptr_pop_label=True,
+        stackptr_any_order=True,
+        stackptr_dropout_encoder_only=True,
     ),
     "clean": Preset(
         name="clean",
@@ -49,6 +63,10 @@ PRESETS = {
         mst_single_root=True,
         select_with_punct=False,
         char_pool_padding=False,
+        stackptr_padding_scored=False,
+        stackptr_pop_label=False,
+        stackptr_any_order=False,
+        stackptr_dropout_encoder_only=False,
     ),
 }
 

@@ -24,6 +24,10 @@ class ArcBiaffine(nn.Module):
         """Scores of all arcs. O(sentence * length * size * (size + length))."""
         return torch.bmm(dep @ self.bilinear + self.head.to(dep.dtype), head.transpose(1, 2))
 
+    def keys(self, head: Float[Tensor, "*row size"]) -> tuple[Float[Tensor, "*row size"], Float[Tensor, "*row"]]:
+        """U head and u . head: whatever comes as dependents, s(dep, head) = dep . key + bias. O(row * size^2)."""
+        return head @ self.bilinear.T, head @ self.head
+
 
 class LabelBiaffine(nn.Module):
     """s(dep, head, label) = dep' U_label head + v_label . dep + w_label . head + b_label."""
@@ -49,8 +53,17 @@ class LabelBiaffine(nn.Module):
         """Scores of all labels of all arcs. O(sentence * length * label * size * (size + length))."""
         num_labels, size, _ = self.bilinear.shape
         batch, length, _ = dep.shape
-        # w_label joins each word's own vector for a label, the terms of the word alone are added in the product.
+        keys, own = self.keys(dep)
+        keys, own = keys.view(batch, length * num_labels, size), own.view(batch, length * num_labels, 1)
+        return torch.baddbmm(own, keys, head.transpose(1, 2)).view(batch, length, num_labels, length)
+
+    def keys(
+        self, dep: Float[Tensor, "*row size"]
+    ) -> tuple[Float[Tensor, "*row label size"], Float[Tensor, "*row label"]]:
+        """A vector and a bias a label: whatever comes as heads, s(dep, head, label) = key . head + bias.
+
+        w_label joins each word's own vector for a label. O(row * label * size^2).
+        """
+        num_labels, size, _ = self.bilinear.shape
         projected = dep @ self.bilinear.permute(1, 0, 2).reshape(size, -1) + self.head.weight.flatten()
-        projected = projected.view(batch, length * num_labels, size)
-        own = self.dep(dep).view(batch, length * num_labels, 1)
-        return torch.baddbmm(own, projected, head.transpose(1, 2)).view(batch, length, num_labels, length)
+        return projected.unflatten(-1, (num_labels, size)), self.dep(dep)

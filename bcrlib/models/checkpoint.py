@@ -7,45 +7,61 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from bcrlib.configuration import KINDS, NetworkConfig
 from bcrlib.data.vectors import load_vectors
-from bcrlib.models.deepbiaf import DeepBiaf, DeepBiafConfig
-from bcrlib.models.graph_parser import DeepBiafParser, GraphEnsemble, GraphParser
+from bcrlib.models.deepbiaf import DeepBiaf
+from bcrlib.models.graph_parser import DeepBiafParser, GraphEnsemble
+from bcrlib.models.parser import Parser
+from bcrlib.models.pointer_parser import PointerEnsemble, StackPtrParser
 from bcrlib.models.runtime import Runtime
+from bcrlib.models.stackptr import StackPtr
 from bcrlib.models.vocabulary import Vocabulary
 from bcrlib.randomness import key
 
 
-def new_parser(config: DeepBiafConfig, vocabulary: Vocabulary, seed: int, runtime: Runtime) -> DeepBiafParser:
-    """An untrained parser; its initial weights depend on the seed alone."""
+def new_parser(
+    config: NetworkConfig, vocabulary: Vocabulary, seed: int, runtime: Runtime
+) -> DeepBiafParser | StackPtrParser:
+    """An untrained parser; its initial weights depend on the seed alone. ValueError for an unknown kind."""
     vectors = load_vectors(config.vectors)
+    vector_size = None if vectors is None else vectors.dim
     torch.manual_seed(key(seed, "weights"))
-    network = DeepBiaf(config, vocabulary, None if vectors is None else vectors.dim)
-    return DeepBiafParser(network, vocabulary, vectors, runtime)
+    if config.kind == "deepbiaf":
+        return DeepBiafParser(DeepBiaf(config, vocabulary, vector_size), vocabulary, vectors, runtime)
+    if config.kind == "stackptr":
+        return StackPtrParser(StackPtr(config, vocabulary, vector_size), vocabulary, vectors, runtime)
+    raise ValueError(f"unknown kind of parser {config.kind!r}; choose one of {', '.join(KINDS)}")
 
 
-def save_parser(parser: DeepBiafParser, folder: Path) -> None:
+def save_parser(parser: DeepBiafParser | StackPtrParser, folder: Path) -> None:
     """Write model.safetensors, config.json and vocabulary.json into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(parser.network.state_dict(), folder / "model.safetensors")
-    _write(folder / "config.json", {"kind": "deepbiaf", **asdict(parser.network.config)})
+    _write(folder / "config.json", asdict(parser.network.config))
     _write(folder / "vocabulary.json", parser.vocabulary.to_json())
 
 
-def load_parser(folder: Path, runtime: Runtime) -> DeepBiafParser:
-    """The parser saved in a folder. ValueError for a folder that holds another kind of model."""
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    if (kind := config.pop("kind")) != "deepbiaf":
-        raise ValueError(f"{folder}: a model of kind {kind!r}, expected 'deepbiaf'")
+def load_parser(folder: Path, runtime: Runtime) -> DeepBiafParser | StackPtrParser:
+    """The parser saved in a folder. ValueError for a folder that holds an unknown kind of model."""
+    config = NetworkConfig(**json.loads((folder / "config.json").read_text("utf-8")))
+    if config.kind not in KINDS:
+        raise ValueError(f"{folder}: a model of kind {config.kind!r}, expected one of {', '.join(KINDS)}")
     vocabulary = Vocabulary.from_json(json.loads((folder / "vocabulary.json").read_text("utf-8")))
-    parser = new_parser(DeepBiafConfig(**config), vocabulary, 0, runtime)
+    parser = new_parser(config, vocabulary, 0, runtime)
     parser.network.load_state_dict(load_file(folder / "model.safetensors", device=runtime.device))
     return parser
 
 
-def load_parsers(folders: list[Path], runtime: Runtime) -> GraphParser:
-    """One folder: that parser. Several: their ensemble."""
+def load_parsers(folders: list[Path], runtime: Runtime) -> Parser:
+    """One folder: that parser. Several: their ensemble. ValueError for an ensemble of different kinds."""
     parsers = [load_parser(folder, runtime) for folder in folders]
-    return parsers[0] if len(parsers) == 1 else GraphEnsemble(parsers)
+    if len(parsers) == 1:
+        return parsers[0]
+    if all(isinstance(parser, DeepBiafParser) for parser in parsers):
+        return GraphEnsemble(parsers)
+    if all(isinstance(parser, StackPtrParser) for parser in parsers):
+        return PointerEnsemble(parsers)
+    raise ValueError("an ensemble is of parsers of one kind")
 
 
 def _write(path: Path, content: dict) -> None:

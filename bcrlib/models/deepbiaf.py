@@ -1,6 +1,6 @@
 """The deep biaffine parser: every word picks its head, a spanning tree search makes the picks agree.
 
-Word, character and UPOS vectors; a variational BiLSTM; four projections; biaffine scores (paper, section 6.1, after
+The encoder's rows; four projections; biaffine scores (paper, section 6.1, after
 Dozat and Manning 2017). log p(tree | sentence) is the sum over words of log p(head) + log p(relation | head).
 """
 
@@ -11,50 +11,23 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bcrlib.configuration import NetworkConfig
 from bcrlib.models.biaffine import ArcBiaffine, LabelBiaffine
 from bcrlib.models.encoding import Batch
 from bcrlib.models.noise import Noise
 from bcrlib.models.packing import unpack
 from bcrlib.models.runtime import Runtime
-from bcrlib.models.token_embedding import TokenEmbedding
-from bcrlib.models.variational_lstm import VariationalLSTM
+from bcrlib.models.sentence_encoder import SentenceEncoder
 from bcrlib.models.vocabulary import Vocabulary
-from bcrlib.presets import preset
-
-
-@dataclass(frozen=True)
-class DeepBiafConfig:
-    """Sizes and definitions; the defaults are the paper's (section 6.1 and the authors' configuration)."""
-
-    word_size: int = 100
-    char_size: int = 100
-    upos_size: int = 100
-    hidden_size: int = 512
-    num_layers: int = 3
-    arc_size: int = 512
-    label_size: int = 128
-    dropout: float = 0.33
-    vectors: str = "none"
-    """Pretrained word vectors: "none", "minilm", or the path of a text file."""
-    preset: str = "clean"
 
 
 class DeepBiaf(nn.Module):
     """The network; `vector_size` is the width of the pretrained vectors, None without any."""
 
-    def __init__(self, config: DeepBiafConfig, vocabulary: Vocabulary, vector_size: int | None) -> None:
+    def __init__(self, config: NetworkConfig, vocabulary: Vocabulary, vector_size: int | None) -> None:
         super().__init__()
         self.config = config
-        self.embedding = TokenEmbedding(
-            vocabulary,
-            config.word_size,
-            config.char_size,
-            config.upos_size,
-            vector_size,
-            preset(config.preset),
-        )
-        width = config.word_size + config.char_size + config.upos_size
-        self.encoder = VariationalLSTM(width, config.hidden_size, config.num_layers)
+        self.encoder = SentenceEncoder(config, vocabulary, vector_size)
         # One product for the four projections: arc dep, arc head, label dep, label head.
         self.sizes = (config.arc_size, config.arc_size, config.label_size, config.label_size)
         self.projection = nn.Linear(2 * config.hidden_size, sum(self.sizes))
@@ -66,11 +39,7 @@ class DeepBiaf(nn.Module):
 
     def encode(self, batch: Batch, noise: Noise | None) -> tuple[Tensor, ...]:
         """Rows of the four projections: arc dep, arc head [row, arc], label dep, label head [row, label]."""
-        rows = self.embedding(batch, noise, self.training)
-        rows = self.encoder(rows, batch.packing, noise)
-        if noise is not None:
-            mask = noise.per_sentence("encoded", rows.shape[1])
-            rows = rows * mask[batch.packing.sentence]
+        rows, _ = self.encoder(batch, noise)
         rows = F.elu(self.projection(rows))
         if noise is not None:
             rows = rows * self._projection_mask(noise)[batch.packing.sentence].to(rows.dtype)

@@ -13,64 +13,70 @@ from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
 from bcrlib.decoding.k_best_trees import k_best_spanning_trees
 from bcrlib.decoding.spanning_trees import maximum_spanning_trees
-from bcrlib.decoding.strategies import DropoutP, KBest, Strategy
+from bcrlib.decoding.strategies import DropoutP, KBest, OneBest, Strategy
+from bcrlib.models.candidate_batches import (
+    check_same_sentences,
+    copied_batch,
+    dropout_noise,
+    empty_pool,
+    relation_ids,
+    store,
+    words_and_columns,
+)
 from bcrlib.models.deepbiaf import DeepBiaf, ScoreTables
-from bcrlib.models.encoding import Batch, EncodedTreebank, decoding_batches, encode, make_batch
+from bcrlib.models.encoding import Batch, decoding_batches, encode, make_batch
 from bcrlib.models.noise import Noise
 from bcrlib.models.parser import Parser
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.vocabulary import Vocabulary
 from bcrlib.presets import preset
-from bcrlib.randomness import key
 
 
 class GraphParser(Parser):
     """A parser whose trees follow from tables of arc and label log-probabilities."""
 
-    vocabulary: Vocabulary
-    vectors: WordVectors | None
-    runtime: Runtime
-    single_root: bool
-
     @abstractmethod
     def tables(self, batch: Batch, noise: Noise | None) -> ScoreTables:
         """The tables of a batch."""
 
+    @torch.inference_mode()
     def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
+        if not isinstance(strategy, OneBest | KBest | DropoutP):
+            raise ValueError(f"{strategy} is for sequential parsers; a graph-based one has k-best and dropout-p")
         encoded = encode(treebank, self.vocabulary, self.vectors)
-        pool = _empty_pool(treebank, strategy.num_candidates, self.vocabulary.relations)
+        pool = empty_pool(treebank, strategy.num_candidates, self.vocabulary.relations)
         copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
         for sentences in decoding_batches(encoded, self.runtime.max_tokens, copies):
-            samples = np.repeat(np.arange(copies), len(sentences))
-            batch, samples = _batch(encoded, np.tile(sentences, copies), samples, self.runtime.device)
-            noise = _noise(encoded, batch, samples, strategy, seed)
-            self._decode(batch, samples, noise, strategy, pool)
+            batch, samples = copied_batch(encoded, sentences, copies, self.runtime.device)
+            tables = self.tables(batch, dropout_noise(encoded, batch, samples, strategy, seed))
+            store(pool, batch, samples, *self._trees(tables, batch, strategy))
         return pool
 
-    @torch.inference_mode()
-    def _decode(self, batch: Batch, samples: np.ndarray, noise: Noise | None, strategy: Strategy, pool) -> None:
-        tables = self.tables(batch, noise)
+    def _trees(self, tables: ScoreTables, batch: Batch, strategy: Strategy) -> tuple[np.ndarray, ...]:
+        """Heads, relations [sentence, tree, position] and log-probabilities [sentence, tree] of the best trees."""
         best_labels, labels = tables.labels.max(dim=2)  # (sentence, dep, head)
-        scores = (tables.arcs + best_labels).cpu().numpy()
+        scores, labels = (tables.arcs + best_labels).cpu().numpy(), labels.cpu().numpy()
         lengths = batch.packing.lengths.cpu().numpy() - 1
-        num_trees = strategy.num_candidates if isinstance(strategy, KBest) else 1
-        if num_trees == 1:
-            heads = maximum_spanning_trees(scores, lengths, self.single_root)[:, None]
+        if isinstance(strategy, KBest):
+            heads = k_best_spanning_trees(scores, lengths, strategy.num_candidates, self.single_root)[0]
         else:
-            heads = k_best_spanning_trees(scores, lengths, num_trees, self.single_root)[0]
-        _store(pool, batch, samples, heads, scores, labels.cpu().numpy())
+            heads = maximum_spanning_trees(scores, lengths, self.single_root)[:, None]
+        place = (np.arange(len(heads))[:, None, None], np.arange(heads.shape[2]), heads)
+        is_word = np.arange(heads.shape[2]) - 1 < lengths[:, None]
+        is_word[:, 0] = False
+        log_probs = np.where(is_word[:, None], scores[place], 0).sum(axis=2, dtype=np.float64)
+        return heads, labels[place], log_probs
 
     @torch.inference_mode()
     def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
-        if not np.array_equal(pool.offsets, treebank.offsets):
-            raise ValueError("the candidates are of other sentences: their lengths are not those of the treebank")
+        check_same_sentences(treebank, pool)
         encoded = encode(treebank, self.vocabulary, self.vectors)
-        names = [self.vocabulary.relation_ids.get(name, -1) for name in pool.relation_names]
-        heads, relations = torch.tensor(pool.heads), torch.tensor(names)[torch.tensor(pool.relations).long()]
+        heads = torch.tensor(pool.heads)
+        relations = torch.from_numpy(relation_ids(pool, self.vocabulary.relation_ids))
         result = np.empty(pool.log_probs.shape, dtype=np.float32)
         for sentences in decoding_batches(encoded, self.runtime.max_tokens):
             batch = make_batch(encoded, sentences, self.runtime.device)
-            words, columns = _words_and_columns(batch, pool.offsets)
+            words, columns = words_and_columns(batch, pool.offsets)
             tables = self.tables(batch, None)
             scored = score_trees(tables, batch, words, heads[:, columns].long(), relations[:, columns])
             result[:, batch.sentences] = scored.cpu().numpy()
@@ -129,50 +135,3 @@ def score_trees(tables: ScoreTables, batch: Batch, words: Tensor, heads: Tensor,
     labels = tables.labels[sentence, dep, relations.clamp(min=0), heads].masked_fill(relations < 0, float("-inf"))
     log_probs = tables.arcs[sentence, dep, heads] + labels
     return log_probs.new_zeros(len(heads), batch.packing.num_sentences).index_add_(1, sentence, log_probs)
-
-
-def _batch(
-    encoded: EncodedTreebank, sentences: np.ndarray, samples: np.ndarray, device: str
-) -> tuple[Batch, np.ndarray]:
-    """The batch, and the sample number of each of its sentences in the batch's own order."""
-    order = np.argsort(-encoded.lengths[sentences], kind="stable")
-    return make_batch(encoded, sentences[order], device), samples[order]
-
-
-def _noise(encoded: EncodedTreebank, batch: Batch, samples: np.ndarray, strategy: Strategy, seed: int) -> Noise | None:
-    if not isinstance(strategy, DropoutP):
-        return None
-    sample_keys = np.array([key(seed, "dropout-p", i) for i in range(strategy.num_candidates)])
-    keys = torch.from_numpy(encoded.keys[batch.sentences] ^ sample_keys[samples])
-    return Noise(keys.to(batch.form.device), batch.packing, strategy.p)
-
-
-def _words_and_columns(batch: Batch, offsets: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    """The packed rows that are words, and the column of each in a candidate pool."""
-    words = (batch.packing.step > 0).nonzero().squeeze(1)
-    sentence, step = batch.packing.sentence[words].cpu().numpy(), batch.packing.step[words].cpu().numpy()
-    return words, offsets[batch.sentences[sentence]] + step - 1
-
-
-def _empty_pool(treebank: Treebank, num_candidates: int, relation_names: tuple[str, ...]) -> CandidatePool:
-    tokens, sentences = (num_candidates, treebank.num_tokens), (num_candidates, treebank.num_sentences)
-    return CandidatePool(
-        heads=np.zeros(tokens, dtype=np.int16),
-        relations=np.zeros(tokens, dtype=np.int16),
-        relation_names=relation_names,
-        log_probs=np.zeros(sentences, dtype=np.float32),
-        offsets=treebank.offsets,
-    )
-
-
-def _store(pool, batch: Batch, samples: np.ndarray, heads: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> None:
-    """Write trees [sentence, tree, dep] into the pool: tree t of sample c is candidate c + t."""
-    words, columns = _words_and_columns(batch, pool.offsets)
-    sentence, step = batch.packing.sentence[words].numpy(force=True), batch.packing.step[words].numpy(force=True)
-    for tree in range(heads.shape[1]):
-        candidate = samples + tree
-        head = heads[sentence, tree, step]
-        pool.heads[candidate[sentence], columns] = head
-        pool.relations[candidate[sentence], columns] = labels[sentence, step, head]
-        log_probs = np.bincount(sentence, scores[sentence, step, head], minlength=len(samples))
-        pool.log_probs[candidate, batch.sentences] = log_probs

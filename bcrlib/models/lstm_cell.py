@@ -11,6 +11,7 @@ before row r of a step always exists. `row` is the first row of the step, `previ
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from numba import njit
 from torch import Tensor
 
@@ -51,7 +52,7 @@ def _tanh(x):
 def _forward_kernel(gates, recurrent, cells, hidden, row, previous, count):
     batch = cells.shape[1] - gates.shape[1]
     size = cells.shape[2]
-    for d in range(2):
+    for d in range(gates.shape[0]):
         for i in range(count):
             gate, product = gates[d, row + i], recurrent[d, i]
             cell_before = cells[d, previous + i]
@@ -74,7 +75,7 @@ def _forward_kernel(gates, recurrent, cells, hidden, row, previous, count):
 def _backward_kernel(grad_hidden, grad_carried, grad_cell, gates, cells, grad_gates, row, previous, count):
     batch = cells.shape[1] - gates.shape[1]
     size = cells.shape[2]
-    for d in range(2):
+    for d in range(gates.shape[0]):
         for i in range(count):
             gate, grad_gate = gates[d, row + i], grad_gates[d, row + i]
             cell_before, cell_now = cells[d, previous + i], cells[d, batch + row + i]
@@ -97,8 +98,8 @@ def cell_forward_reference(
 ) -> None:
     """One step in PyTorch: the arithmetic that `cell_forward` fuses, on any device.
 
-    Replaces `gates` [2, token, 4 * unit] by the activated gates and writes `cells` and `hidden`
-    [2, batch + token, unit], for the rows of this step.
+    Replaces `gates` [direction, token, 4 * unit] by the activated gates and writes `cells` and `hidden`
+    [direction, batch + token, unit], for the rows of this step.
     """
     now = slice(cells.shape[1] - gates.shape[1] + row, cells.shape[1] - gates.shape[1] + row + count)
     gate_in, forget, update, out = (gates[:, row : row + count] + recurrent).chunk(4, dim=-1)
@@ -140,6 +141,19 @@ def cell_backward_reference(
 def cell_forward(*arguments: Tensor | int) -> None:
     """`cell_forward_reference`, fused where the tensors are float32 on the CPU. O(count * unit)."""
     _dispatch(_forward_kernel, cell_forward_reference, arguments)
+
+
+def cell_of_rows(
+    gates: Float[Tensor, "row four_hidden"],
+    recurrent: Float[Tensor, "row four_hidden"],
+    cell: Float[Tensor, "row hidden"],
+) -> tuple[Float[Tensor, "row hidden"], Float[Tensor, "row hidden"]]:
+    """One step of rows that need not be packed: hidden and cell after it. `gates` is overwritten. O(row * hidden)."""
+    count = len(cell)
+    cells = torch.cat([cell, torch.empty_like(cell)])[None]
+    hidden = torch.empty_like(cells)
+    cell_forward(gates[None], recurrent[None], cells, hidden, 0, 0, count)
+    return hidden[0, count:], cells[0, count:]
 
 
 def cell_backward(*arguments: Tensor | int) -> None:

@@ -41,6 +41,11 @@ class Noise:
         return random_uint16(keys, 1)[:, 0] < round(rate * 65536)
 
 
+def uniform(keys: Int64[Tensor, "*row"], number: int) -> Float[Tensor, "*row"]:
+    """One float64 uniform on [0, 1) a key, the `number`-th of its kind."""
+    return _shifted(_mix(_mix(keys) + number), 11).double() * 2.0**-53
+
+
 def random_uint16(keys: Int64[Tensor, "row"], width: int) -> Tensor:
     """int32 [row, width], uniform on 0..65535: SplitMix64 of (key, column), each hash cut into four. O(row * width)."""
     columns = torch.arange(1, (width + 3) // 4 + 1, device=keys.device) * _GOLDEN

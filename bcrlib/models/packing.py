@@ -41,6 +41,12 @@ class Packing:
     def max_length(self) -> int:
         return len(self.counts)
 
+    @property
+    def last_rows(self) -> Tensor:
+        """int64 [sentence]: the row of each sentence's last token."""
+        starts = torch.tensor(self.starts, device=self.lengths.device)
+        return starts[self.lengths - 1] + torch.arange(self.num_sentences, device=self.lengths.device)
+
 
 def pack(lengths: np.ndarray, device: torch.device | str = "cpu") -> Packing:
     """The packing of sentences with these lengths (int [sentence], decreasing, all positive)."""

@@ -8,11 +8,22 @@ from jaxtyping import Float32
 
 from bcrlib.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.strategies import Strategy
+from bcrlib.data.vectors import WordVectors
+from bcrlib.decoding.strategies import OneBest, Strategy
+from bcrlib.models.runtime import Runtime
+from bcrlib.models.vocabulary import Vocabulary
 
 
 class Parser(ABC):
-    """A trained model. Implementations: DeepBiafParser, GraphEnsemble."""
+    """A trained model. Implementations: DeepBiafParser, StackPtrParser and the ensembles of each."""
+
+    vocabulary: Vocabulary
+    vectors: WordVectors | None
+    runtime: Runtime
+    single_root: bool
+    """Whether its trees have exactly one child of the root."""
+    selection_strategy: Strategy = OneBest()
+    """How it parses when a checkpoint is selected on dev."""
 
     @abstractmethod
     def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:

@@ -1,51 +1,24 @@
-"""Training of a graph-based parser: the authors' recipe, and one that needs a hundredth of the steps."""
+"""Training of a parser of either kind: the authors' recipe, and one that needs a hundredth of the steps."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
+from bcrlib.configuration import TrainingConfig
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.strategies import OneBest
 from bcrlib.models.deepbiaf import DeepBiaf
 from bcrlib.models.encoding import EncodedTreebank, bucket_batches, make_batch, training_batches
 from bcrlib.models.graph_parser import DeepBiafParser
 from bcrlib.models.noise import Noise
+from bcrlib.models.pointer_parser import StackPtrParser
 from bcrlib.models.runtime import Precision
+from bcrlib.models.stackptr import StackPtr
 from bcrlib.presets import preset
 from bcrlib.randomness import key
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """A recipe. Defaults: few epochs, token batches, learning rate up and linearly down to zero."""
-
-    num_epochs: int = 12
-    batch_tokens: int = 1000
-    """Positions of a batch; 0 takes the authors' buckets of 32 sentences."""
-    learning_rate: float = 2e-3
-    warmup_steps: int = 100
-    schedule: Literal["linear", "exponential"] = "linear"
-    """Down to zero at the end, or the authors' constant factor a step."""
-    decay: float = 0.999995
-    """Factor a step of the exponential schedule."""
-    beta1: float = 0.9
-    beta2: float = 0.9
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-    clip: float = 5.0
-    reset_after: int = 0
-    """Epochs without a better dev score after which the best weights come back and Adam starts anew; 0: never."""
-
-
-AUTHORS_RECIPE = TrainingConfig(
-    num_epochs=400, batch_tokens=0, learning_rate=1e-3, warmup_steps=40, schedule="exponential",
-    epsilon=1e-4, reset_after=20,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,7 +36,7 @@ class EpochReport:
 
 
 def train(
-    parser: DeepBiafParser,
+    parser: DeepBiafParser | StackPtrParser,
     encoded: EncodedTreebank,
     dev: Treebank,
     config: TrainingConfig,
@@ -96,20 +69,20 @@ def train(
     return history
 
 
-def dev_score(parser: DeepBiafParser, dev: Treebank) -> float:
+def dev_score(parser: DeepBiafParser | StackPtrParser, dev: Treebank) -> float:
     """Mean of UAS and LAS; the preset says whether punctuation counts."""
     definitions = preset(parser.network.config.preset)
     scored = np.ones(dev.num_tokens, dtype=bool)
     if not definitions.select_with_punct:
         scored = np.array([tag not in definitions.punct_exclude for tag in dev.upos])
-    pool = parser.candidates(dev, OneBest())
+    pool = parser.candidates(dev, parser.selection_strategy)
     right_head = pool.heads[0] == dev.heads
     right_both = right_head & (np.array(pool.relation_strings()) == np.array(dev.relations))
     return float((right_head[scored].mean() + right_both[scored].mean()) / 2)
 
 
 def _train_epoch(
-    network: DeepBiaf,
+    network: DeepBiaf | StackPtr,
     encoded: EncodedTreebank,
     config: TrainingConfig,
     optimizer: torch.optim.Optimizer,
@@ -145,7 +118,7 @@ def _batches(encoded: EncodedTreebank, config: TrainingConfig, rng: np.random.Ge
 
 
 def _optimizer(
-    network: DeepBiaf, config: TrainingConfig, encoded: EncodedTreebank, device: str
+    network: DeepBiaf | StackPtr, config: TrainingConfig, encoded: EncodedTreebank, device: str
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     num_steps = config.num_epochs * len(_batches(encoded, config, np.random.default_rng(0)))
 

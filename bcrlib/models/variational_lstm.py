@@ -1,4 +1,4 @@
-"""Bidirectional LSTM with variational dropout: one mask a sentence, layer and direction, kept for all time steps.
+"""LSTMs with variational dropout: one mask a sentence, layer and direction, kept for all time steps.
 
 The input masks do not change over time, so the input projections of a whole layer are one matrix product; so is every
 weight gradient. Only the recurrent product is taken step by step, for both directions at once and, thanks to the packed
@@ -32,11 +32,15 @@ class VariationalLSTM(nn.Module):
 
     def forward(
         self, rows: Float[Tensor, "row input"], packing: Packing, masks: Masks | None = None
-    ) -> Float[Tensor, "row two_hidden"]:
-        """Encodings of all rows: forward states, then backward states. O(row * hidden * (input + hidden)) a layer."""
+    ) -> tuple[Float[Tensor, "row two_hidden"], Float[Tensor, "sentence two_hidden"]]:
+        """Encodings of all rows, forward states then backward states, and the last layer's final cells.
+
+        O(row * hidden * (input + hidden)) a layer.
+        """
+        cells = rows
         for index, layer in enumerate(self.layers):
-            rows = layer(rows, packing, masks, f"lstm{index}")
-        return rows
+            rows, cells = layer(rows, packing, masks, f"lstm{index}")
+        return rows, cells
 
 
 class BidirectionalLayer(nn.Module):
@@ -51,8 +55,8 @@ class BidirectionalLayer(nn.Module):
             nn.init.xavier_uniform_(self.weight_input[direction])
             nn.init.xavier_uniform_(self.weight_hidden[direction])
 
-    def forward(self, rows: Tensor, packing: Packing, masks: Masks | None, site: str) -> Tensor:
-        if masks is None and not torch.is_grad_enabled() and _product_dtype(rows) == rows.dtype:
+    def forward(self, rows: Tensor, packing: Packing, masks: Masks | None, site: str) -> tuple[Tensor, Tensor]:
+        if masks is None and not torch.is_grad_enabled() and product_dtype(rows) == rows.dtype:
             return self._without_dropout(rows, packing)
         both = torch.stack([rows, rows[packing.mirrored]])
         hidden_mask = None
@@ -62,32 +66,73 @@ class BidirectionalLayer(nn.Module):
             hidden_mask = masks.per_sentence(f"{site}.hidden", 2 * size).unflatten(1, (2, size)).transpose(0, 1)
             both = both * input_mask[:, packing.sentence].to(both.dtype)
         gates = torch.bmm(both, self.weight_input.transpose(1, 2)).float() + self.bias[:, None]
-        forward, backward = Recurrence.apply(gates, self.weight_hidden, hidden_mask, packing).unbind(0)
-        return torch.cat([forward, backward[packing.mirrored]], dim=1)
+        states, cells = Recurrence.apply(gates, self.weight_hidden, hidden_mask, None, None, packing)
+        forward, backward = states.unbind(0)
+        return torch.cat([forward, backward[packing.mirrored]], dim=1), torch.cat(cells.unbind(0), dim=1)
 
-    def _without_dropout(self, rows: Tensor, packing: Packing) -> Tensor:
+    def _without_dropout(self, rows: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
         """Without masks this is an ordinary LSTM, and the library's own kernel (cuDNN on a GPU) is hard to beat."""
         weights = [w[d] for d in range(2) for w in (self.weight_input, self.weight_hidden, self.bias)]
         with_second_bias = [*weights[:3], torch.zeros_like(weights[2]), *weights[3:], torch.zeros_like(weights[5])]
         state = rows.new_zeros(2, packing.num_sentences, self.weight_hidden.shape[2])
         counts = torch.tensor(packing.counts)
-        return torch.lstm(rows, counts, (state, state), with_second_bias, True, 1, 0.0, False, True)[0]
+        states, _, cells = torch.lstm(rows, counts, (state, state), with_second_bias, True, 1, 0.0, False, True)
+        return states, torch.cat(cells.unbind(0), dim=1)
+
+
+class ForwardLayer(nn.Module):
+    """One layer from left to right that starts from a given state; gates as in BidirectionalLayer."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.weight_input = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        self.weight_hidden = nn.Parameter(torch.empty(4 * hidden_size, hidden_size))
+        self.bias = nn.Parameter(torch.zeros(4 * hidden_size))
+        nn.init.xavier_uniform_(self.weight_input)
+        nn.init.xavier_uniform_(self.weight_hidden)
+
+    def forward(
+        self,
+        rows: Float[Tensor, "row input"],
+        packing: Packing,
+        hidden: Float[Tensor, "sentence hidden"],
+        cell: Float[Tensor, "sentence hidden"],
+        hidden_mask: Float[Tensor, "sentence hidden"] | None,
+    ) -> Float[Tensor, "row hidden"]:
+        """States of all rows, whose input mask is applied already. O(row * hidden * (input + hidden))."""
+        gates = (rows @ self.weight_input.T).float() + self.bias
+        mask = None if hidden_mask is None else hidden_mask[None]
+        weight = self.weight_hidden[None]
+        states, _ = Recurrence.apply(gates[None], weight, mask, hidden.float()[None], cell.float()[None], packing)
+        return states[0]
 
 
 class Recurrence(torch.autograd.Function):
-    """The recurrent part of a layer: from gates without it [2, row, 4 * hidden] to states [2, row, hidden].
+    """The recurrent part of a layer: from gates without it [direction, row, 4 * hidden] to states and final cells,
+    [direction, row, hidden] and [direction, sentence, hidden].
 
-    Both directions walk from step 0 on; the backward one gets its rows mirrored. The gradient is written out by hand:
-    autograd would add up the weight gradient time step by time step, here it is one product at the end.
+    Directions walk from step 0 on; the backward one gets its rows mirrored. Without an initial state it is zero. The
+    gradient is written out by hand: autograd would add up the weight gradient time step by time step, here it is one
+    product at the end.
     """
 
     @staticmethod
-    def forward(ctx, gates: Tensor, weight: Tensor, mask: Tensor | None, packing: Packing) -> Tensor:
+    def forward(
+        ctx,
+        gates: Tensor,
+        weight: Tensor,
+        mask: Tensor | None,
+        initial_hidden: Tensor | None,
+        initial_cell: Tensor | None,
+        packing: Packing,
+    ) -> tuple[Tensor, Tensor]:
         batch, size = packing.num_sentences, weight.shape[2]
         gates = gates.contiguous() if ctx.needs_input_grad[0] else gates.clone()
-        weight = weight.to(_product_dtype(gates))
-        hidden = gates.new_zeros(2, batch + packing.num_rows, size)
+        weight = weight.to(product_dtype(gates))
+        hidden = gates.new_zeros(len(gates), batch + packing.num_rows, size)
         cells = torch.zeros_like(hidden)
+        if initial_hidden is not None and initial_cell is not None:
+            hidden[:, :batch], cells[:, :batch] = initial_hidden, initial_cell
         previous = 0
         for row, count in zip(packing.starts, packing.counts):
             state = hidden[:, previous : previous + count]
@@ -97,15 +142,17 @@ class Recurrence(torch.autograd.Function):
             previous = batch + row
         ctx.save_for_backward(gates, weight, mask, hidden, cells)
         ctx.packing = packing
-        return hidden[:, batch:]
+        return hidden[:, batch:], cells[:, batch + packing.last_rows]
 
     @staticmethod
-    def backward(ctx, grad_hidden: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx, grad_hidden: Tensor, grad_cells: Tensor) -> tuple[Tensor | None, ...]:
         gates, weight, mask, hidden, cells = ctx.saved_tensors
         packing, batch = ctx.packing, ctx.packing.num_sentences
         grad_hidden = grad_hidden.to(gates.dtype).contiguous()
         grad_gates = torch.empty_like(gates)
-        carried, carried_cell = hidden.new_zeros(2, 2, batch, weight.shape[2])
+        carried = hidden.new_zeros(len(gates), batch, weight.shape[2])
+        # A sentence's cells are first read at its last step: there the gradient of its final cell comes in.
+        carried_cell = grad_cells.to(gates.dtype).contiguous().clone()
         previous_rows = [0, *(batch + row for row in packing.starts[:-1])]
         for row, count, previous in reversed(list(zip(packing.starts, packing.counts, previous_rows))):
             cell_backward(grad_hidden, carried, carried_cell, gates, cells, grad_gates, row, previous, count)
@@ -115,7 +162,9 @@ class Recurrence(torch.autograd.Function):
         if mask is not None:
             states = states * mask[:, packing.sentence]
         grad_weight = torch.bmm(grad_gates.to(weight.dtype).transpose(1, 2), states.to(weight.dtype))
-        return grad_gates, grad_weight.to(gates.dtype), None, None
+        with_initial = ctx.needs_input_grad[3]
+        initial = (carried, carried_cell) if with_initial else (None, None)
+        return grad_gates, grad_weight.to(gates.dtype), None, *initial, None
 
 
 def _rows_before(packing: Packing, previous_rows: list[int]) -> Tensor:
@@ -123,7 +172,7 @@ def _rows_before(packing: Packing, previous_rows: list[int]) -> Tensor:
     return torch.tensor(previous_rows, device=packing.step.device)[packing.step] + packing.sentence
 
 
-def _product_dtype(tensor: Tensor) -> torch.dtype:
+def product_dtype(tensor: Tensor) -> torch.dtype:
     """The precision of matrix products: autocast's where it is on. Sums, gates and states stay in float32."""
     device = tensor.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else tensor.dtype

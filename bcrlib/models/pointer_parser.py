@@ -1,0 +1,236 @@
+"""Parsers that point: decoding and scoring for the stack-pointer parser and for ensembles of it."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from bcrlib.candidates import CandidatePool
+from bcrlib.data.treebank import Treebank
+from bcrlib.data.vectors import WordVectors
+from bcrlib.decoding.sequential import Choose, StepScorer, best_actions, sampled_actions, search
+from bcrlib.decoding.stack_transitions import Hypotheses, Rules
+from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, Strategy, TopK
+from bcrlib.models.candidate_batches import (
+    check_same_sentences,
+    copied_batch,
+    dropout_noise,
+    empty_pool,
+    relation_ids,
+    sample_keys,
+    store,
+)
+from bcrlib.models.derivation_scoring import check_trees, tree_log_probs
+from bcrlib.models.encoding import Batch, EncodedTreebank, decoding_batches, encode, make_batch
+from bcrlib.models.noise import Noise, uniform
+from bcrlib.models.parser import Parser
+from bcrlib.models.runtime import Runtime
+from bcrlib.models.stackptr import Memory, StackPtr, States
+from bcrlib.models.vocabulary import Vocabulary
+from bcrlib.presets import preset
+
+AUTHORS_BATCH = 32
+
+
+class PointerParser(Parser):
+    """A parser whose trees come about step by step."""
+
+    selection_strategy = Beam(width=1, num_candidates=1)
+    beam_width: int
+    rules: Rules
+
+    @abstractmethod
+    def scorer(self, batch: Batch, noise: Noise | None) -> StepScorer:
+        """What reads the hypotheses about a batch."""
+
+    @torch.inference_mode()
+    def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
+        if isinstance(strategy, KBest):
+            raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
+        encoded = encode(treebank, self.vocabulary, self.vectors)
+        pool = empty_pool(treebank, strategy.num_candidates, self.vocabulary.relations)
+        copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
+        # A position costs memory for itself and for each hypothesis about its sentence, four of which weigh as much.
+        weight = copies * -(-self._num_hypotheses(strategy) // 4)
+        for sentences in decoding_batches(encoded, self.runtime.max_tokens, weight):
+            batch, samples = copied_batch(encoded, sentences, copies, self.runtime.device)
+            noise = dropout_noise(encoded, batch, samples, strategy, seed)
+            choose = self._choose(encoded, batch, strategy, seed)
+            hyps = search(self.scorer(batch, noise), batch.packing.lengths, choose, self.rules)
+            if not isinstance(strategy, TopK | Nucleus):
+                num_trees = 1 if copies > 1 else strategy.num_candidates
+                hyps = best_trees(hyps, num_trees, isinstance(strategy, Beam) and strategy.keep_duplicates)
+            trees = (hyps.heads.numpy(force=True), hyps.relations.numpy(force=True), hyps.score.numpy(force=True))
+            store(pool, batch, samples, *trees)
+        return pool
+
+    def _num_hypotheses(self, strategy: Strategy) -> int:
+        if isinstance(strategy, Beam):
+            return strategy.width
+        return strategy.num_candidates if isinstance(strategy, TopK | Nucleus) else self.beam_width
+
+    def _choose(self, encoded: EncodedTreebank, batch: Batch, strategy: Strategy, seed: int) -> Choose:
+        if not isinstance(strategy, TopK | Nucleus):
+            return best_actions(self._num_hypotheses(strategy))
+        keys = torch.from_numpy(sample_keys(encoded, batch, strategy, seed)).to(batch.form.device)
+        return sampled_actions(strategy, lambda step, count: uniform(keys[:count], step))
+
+
+class StackPtrParser(PointerParser):
+    """One trained network with its vocabulary and pretrained vectors."""
+
+    def __init__(
+        self, network: StackPtr, vocabulary: Vocabulary, vectors: WordVectors | None, runtime: Runtime
+    ) -> None:
+        self.network = network.to(runtime.device).eval()
+        self.vocabulary = vocabulary
+        self.vectors = vectors
+        self.runtime = runtime
+        definitions = preset(network.config.preset)
+        self.beam_width = network.config.beam_width
+        self.single_root = definitions.mst_single_root
+        self.rules = Rules(definitions.stackptr_any_order, self.single_root)
+
+    def scorer(self, batch: Batch, noise: Noise | None) -> "NetworkScorer":
+        return NetworkScorer(self.network, self.network.memory(batch, noise, self.runtime), self.runtime)
+
+    @torch.inference_mode()
+    def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
+        check_same_sentences(treebank, pool)
+        check_trees(pool)
+        encoded = encode(treebank, self.vocabulary, self.vectors)
+        relations, first_equal = relation_ids(pool, self.vocabulary.relation_ids), pool.first_equal()
+        result = np.empty(pool.log_probs.shape, dtype=np.float32)
+        for sentences in self._scoring_batches(encoded):
+            batch = make_batch(encoded, sentences, self.runtime.device)
+            padding_scored = self.network.definitions.stackptr_padding_scored
+            memory = self.network.memory(batch, None, self.runtime, padding_scored)
+            with self.runtime.autocast():
+                result[:, batch.sentences] = tree_log_probs(self.network, memory, batch, pool, relations, first_equal)
+        return result
+
+    def _scoring_batches(self, encoded: EncodedTreebank):
+        if not self.network.definitions.stackptr_padding_scored:
+            return decoding_batches(encoded, self.runtime.max_tokens, copies=4)
+        # Scores depend on the batch: the authors' are of consecutive sentences.
+        return np.array_split(
+            np.arange(len(encoded.lengths)), range(AUTHORS_BATCH, len(encoded.lengths), AUTHORS_BATCH)
+        )
+
+
+class PointerEnsemble(PointerParser):
+    """Several parsers as one: the mean of their log-probabilities at each step (the authors' ensemble baseline).
+
+    The members must share vocabulary, vectors, rules and beam width, as models of one profile do; ValueError otherwise.
+    """
+
+    def __init__(self, members: Sequence[StackPtrParser]) -> None:
+        first = members[0]
+        if any(_definitions(member) != _definitions(first) for member in members):
+            raise ValueError("the members of an ensemble must share one vocabulary, word vectors, rules and beam width")
+        self.members = tuple(members)
+        self.vocabulary, self.vectors, self.runtime = first.vocabulary, first.vectors, first.runtime
+        self.beam_width, self.rules, self.single_root = first.beam_width, first.rules, first.single_root
+
+    def scorer(self, batch: Batch, noise: Noise | None) -> "MeanScorer":
+        return MeanScorer([member.scorer(batch, noise) for member in self.members])
+
+    def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
+        """The mean of the members' log-probabilities, which is the sum of the steps' means."""
+        return np.mean([member.log_probs(treebank, pool) for member in self.members], axis=0)
+
+
+class NetworkScorer:
+    """One network reading hypotheses (`bcrlib.decoding.sequential.StepScorer`)."""
+
+    def __init__(self, network: StackPtr, memory: Memory, runtime: Runtime) -> None:
+        self.network, self.memory, self.runtime = network, memory, runtime
+        self.masked, self.cell = memory.hidden, memory.cell
+        self.states: States | None = None
+        self.num_before = 1
+
+    def advance(self, hyps: Hypotheses, parent: Tensor) -> Tensor:
+        count, num = hyps.top.shape
+        sentence = torch.arange(count, device=parent.device)[:, None].expand(count, num)
+        triples = (hyps.top, hyps.sibling, hyps.grandparent)
+        rows = [values.flatten() for values in (sentence * self.num_before + parent, sentence, *triples)]
+        with self.runtime.autocast():
+            states = self.network.step(self.memory, self.masked, self.cell, *rows)
+        self.states, self.num_before = states, num
+        self.masked, self.cell = states.masked, states.cell
+        queries = states.arc_query.float().view(count, num, -1)
+        bias = self.memory.key_bias[:count, None]
+        return torch.baddbmm(bias, queries, self.memory.keys[:count].transpose(1, 2)).log_softmax(dim=2)
+
+    def label_log_probs(self, parent: Tensor, word: Tensor, rows: Tensor) -> Tensor:
+        """log p [row, relation] of the steps that `rows` selects from [sentence, child]."""
+        sentence = torch.arange(len(parent), device=parent.device)[:, None].expand_as(parent)
+        query = self.states.label_query.float()[(sentence * self.num_before + parent)[rows]]
+        return self.network.label_log_probs(self.memory, sentence[rows], word[rows], query)
+
+    def label(self, parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
+        return best_labels([self], parent, word, is_pop)
+
+
+class MeanScorer:
+    """Several networks reading the same hypotheses; the mean of their log-probabilities."""
+
+    def __init__(self, members: list[NetworkScorer]) -> None:
+        self.members = members
+
+    def advance(self, hyps: Hypotheses, parent: Tensor) -> Tensor:
+        return torch.stack([member.advance(hyps, parent) for member in self.members]).mean(dim=0)
+
+    def label(self, parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
+        return best_labels(self.members, parent, word, is_pop)
+
+
+def best_labels(members: list[NetworkScorer], parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
+    """The best relation of each step by the members' mean, [sentence, child] its log p and number.
+
+    Where finishing a word has a label, the best one there adds its log p too (authors' code); a word that is attached
+    never gets that label.
+    """
+    pop_label = members[0].network.pop_label
+    rows = ~is_pop if pop_label is None else torch.ones_like(is_pop)
+    log_probs = torch.stack([member.label_log_probs(parent, word, rows) for member in members]).mean(dim=0)
+    if pop_label is not None:
+        log_probs[~is_pop[rows], pop_label] = float("-inf")
+    best, relation = log_probs.max(dim=1)
+    score, number = torch.zeros(word.shape, device=word.device), torch.zeros_like(word)
+    score[rows], number[rows] = best, relation
+    return score, number
+
+
+def best_trees(hyps: Hypotheses, num_trees: int, keep_duplicates: bool) -> Hypotheses:
+    """The best `num_trees` of each sentence, best first; where there are fewer, the best one again.
+
+    Of hypotheses that are the same labelled tree the best one stays, unless duplicates are kept.
+    """
+    hyps = _taken(hyps, hyps.score.argsort(dim=1, descending=True, stable=True))
+    if not keep_duplicates:
+        trees = torch.cat([hyps.heads, hyps.relations], dim=2)
+        same = (trees[:, :, None] == trees[:, None]).all(dim=3).tril(-1)
+        score = hyps.score.masked_fill(same.any(dim=2), float("-inf"))
+        hyps = Hypotheses(score, *(getattr(hyps, name) for name in list(hyps.__dataclass_fields__)[1:]))
+        hyps = _taken(hyps, hyps.score.argsort(dim=1, descending=True, stable=True))
+    place = torch.arange(num_trees, device=hyps.score.device).expand(len(hyps.score), -1)
+    known = torch.nn.functional.pad(hyps.score, (0, num_trees), value=float("-inf"))[:, :num_trees] > float("-inf")
+    return _taken(hyps, place * known)
+
+
+def _taken(hyps: Hypotheses, index: Tensor) -> Hypotheses:
+    """The hypotheses at index [sentence, n]."""
+
+    def taken(values: Tensor) -> Tensor:
+        deep = index if values.dim() == 2 else index[:, :, None].expand(-1, -1, values.shape[2])
+        return values.gather(1, deep)
+
+    return Hypotheses(*(taken(getattr(hyps, name)) for name in hyps.__dataclass_fields__))
+
+
+def _definitions(parser: StackPtrParser) -> tuple:
+    return parser.vocabulary, parser.vectors and parser.vectors.name, parser.rules, parser.beam_width

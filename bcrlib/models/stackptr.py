@@ -1,0 +1,242 @@
+"""The stack-pointer parser: a decoder walks down the tree and points to the next child (Ma et al. 2018; paper, 6.1).
+
+The encoder is that of deepbiaf. The decoder is an LSTM; its input is the word on top of the stack with its last child
+and its head. Its state points to a position by biaffine attention: to a new child, or to the top itself to finish it.
+log p(tree | sentence) is the sum over the 2 n - 1 steps of log p(position), and of log p(relation | position) wherever
+a child is attached.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcrlib.configuration import NetworkConfig
+from bcrlib.decoding.derivations import derivations
+from bcrlib.models.biaffine import ArcBiaffine, LabelBiaffine
+from bcrlib.models.encoding import Batch
+from bcrlib.models.grouping import grouped
+from bcrlib.models.lstm_cell import cell_of_rows
+from bcrlib.models.noise import Noise
+from bcrlib.models.packing import pack, unpack
+from bcrlib.models.runtime import Runtime
+from bcrlib.models.sentence_encoder import SentenceEncoder
+from bcrlib.models.variational_lstm import ForwardLayer
+from bcrlib.models.vocabulary import Vocabulary
+from bcrlib.presets import preset
+
+
+@dataclass(frozen=True, eq=False)
+class DecoderMasks:
+    """Dropout of the decoder, one mask a sentence for all its steps and hypotheses: [sentence, width]."""
+
+    input: Tensor
+    hidden: Tensor
+    query: tuple[Tensor, Tensor] | None
+    """Of the decoder's output and of the projections, arc and label side by side; None: left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What the decoder sees of sentences: computed once, however many hypotheses and candidates read it."""
+
+    inputs: Float[Tensor, "sentence position input"]
+    """Each position's share in the decoder's input."""
+    keys: Float[Tensor, "sentence position arc"]
+    key_bias: Float[Tensor, "sentence position"]
+    """-inf behind the end, unless padding takes part in the softmax."""
+    label_keys: Float[Tensor, "sentence position label size"]
+    label_bias: Float[Tensor, "sentence position label"]
+    hidden: Float[Tensor, "sentence hidden"]
+    """The decoder's first state, its mask applied."""
+    cell: Float[Tensor, "sentence hidden"]
+    masks: DecoderMasks | None
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """The decoder after reading some rows: hypotheses, or prefixes of trees."""
+
+    masked: Float[Tensor, "row hidden"]
+    """What the recurrence goes on with."""
+    cell: Float[Tensor, "row hidden"]
+    arc_query: Float[Tensor, "row arc"]
+    label_query: Float[Tensor, "row label"]
+
+
+class StackPtr(nn.Module):
+    """The network; `vector_size` is the width of the pretrained vectors, None without any."""
+
+    def __init__(self, config: NetworkConfig, vocabulary: Vocabulary, vector_size: int | None) -> None:
+        super().__init__()
+        self.config = config
+        self.definitions = preset(config.preset)
+        self.encoder = SentenceEncoder(config, vocabulary, vector_size)
+        width, self.sizes = 2 * config.hidden_size, (config.arc_size, config.label_size)
+        self.source = nn.Linear(width, config.decoder_input_size)
+        self.initial = nn.Linear(width, config.decoder_size)
+        self.decoder = ForwardLayer(config.decoder_input_size, config.decoder_size)
+        self.query = _xavier_blocks(nn.Linear(config.decoder_size, sum(self.sizes)), self.sizes)
+        self.key = _xavier_blocks(nn.Linear(width, sum(self.sizes)), self.sizes)
+        self.arc = ArcBiaffine(config.arc_size)
+        # Finishing a word has a label of its own only in the authors' definitions.
+        self.pop_label = len(vocabulary.relations) if self.definitions.stackptr_pop_label else None
+        self.label = LabelBiaffine(config.label_size, len(vocabulary.relations) + (self.pop_label is not None))
+
+    def loss(self, batch: Batch, noise: Noise | None) -> Tensor:
+        """-log p(gold trees), summed over the batch, by the one derivation of each tree."""
+        rows, cells = self.encoder(batch, noise)
+        masks = None if noise is None else self._masks(noise)
+        initial = self.initial(cells)
+        packing = batch.packing
+        heads = unpack(batch.heads, packing).numpy(force=True)
+        steps = derivations(heads, packing.lengths.numpy(force=True))
+        walk = pack(2 * packing.lengths.numpy(force=True) - 1, rows.device)
+        sentence = walk.sentence
+
+        def of_walk(values) -> Tensor:
+            return torch.from_numpy(values).to(rows.device)[sentence, walk.step]
+
+        starts = torch.tensor(packing.starts, device=rows.device)
+        top, sibling = of_walk(steps.top), of_walk(steps.sibling)
+        word, grandparent = of_walk(steps.word), of_walk(steps.grandparent)
+        shares = F.linear(rows, self.source.weight).float()
+        inputs = self._input(shares, starts[top] + sentence, starts[sibling] + sentence, sibling > 0,
+                             starts[grandparent] + sentence)  # fmt: skip
+        if masks is not None:
+            inputs = inputs * masks.input[sentence]
+        hidden_mask = None if masks is None else masks.hidden
+        states = self.decoder(inputs, walk, initial.float().tanh(), initial, hidden_mask)
+        arc_query, label_query = self._queries(states, sentence, masks)
+        arc_key, label_key = self._keys(rows, packing.sentence, masks)
+        scores = self.arc(unpack(arc_query, walk), unpack(arc_key, packing)).float()
+        scores = scores + self._outside(batch, self.definitions.stackptr_padding_scored)[:, None]
+        log_p_word = scores.log_softmax(dim=2)[sentence, walk.step, word]
+        is_pop = word == top
+        relations = batch.relations[starts[word] + sentence]
+        if self.pop_label is not None:
+            relations = relations.masked_fill(is_pop, self.pop_label)
+        labelled = torch.ones_like(is_pop) if self.pop_label is not None else ~is_pop
+        of_word = label_key[(starts[word] + sentence)[labelled]]
+        labels = self.label.of_arcs(of_word, label_query[labelled]).float()
+        return F.cross_entropy(labels, relations[labelled], reduction="sum") - log_p_word.sum()
+
+    def memory(self, batch: Batch, noise: Noise | None, runtime: Runtime, padding_scored: bool = False) -> Memory:
+        """What decoding needs of a batch. Scores are float32 always, as deepbiaf's are. O(position * label * size^2)."""
+        with runtime.autocast():
+            rows, cells = self.encoder(batch, noise)
+            shares = F.linear(rows, self.source.weight)
+        masks = None if noise is None else self._masks(noise, decoding=True)
+        initial = self.initial(cells.float())
+        arc_key, label_key = self._keys(rows.float(), batch.packing.sentence, masks)
+        keys, bias = self.arc.keys(arc_key)
+        label_keys, label_bias = self.label.keys(label_key)
+        hidden = initial.tanh()
+        return Memory(
+            inputs=unpack(shares.float(), batch.packing),
+            keys=unpack(keys, batch.packing),
+            key_bias=unpack(bias, batch.packing) + self._outside(batch, padding_scored),
+            label_keys=unpack(label_keys, batch.packing),
+            label_bias=unpack(label_bias, batch.packing),
+            hidden=hidden if masks is None else hidden * masks.hidden,
+            cell=initial,
+            masks=masks,
+        )
+
+    def step(
+        self,
+        memory: Memory,
+        masked: Float[Tensor, "before hidden"],
+        cell: Float[Tensor, "before hidden"],
+        parent: Int64[Tensor, "row"],
+        sentence: Int64[Tensor, "row"],
+        top: Int64[Tensor, "row"],
+        sibling: Int64[Tensor, "row"],
+        grandparent: Int64[Tensor, "row"],
+    ) -> States:
+        """The decoder's next states: row r goes on from row parent[r] of the states before.
+
+        What rows have in common is computed once: the recurrent product for each parent that has children, the input
+        for each different triple of words. O(row * hidden * (input + hidden)) at most.
+        """
+        size = memory.inputs.shape[1]
+        triple = ((sentence * size + top) * size + sibling) * size + grandparent
+        triples, which = triple.unique(return_inverse=True)
+        of, triples = triples // size**3, triples % size**3
+        first, second, third = triples // size**2, triples // size % size, triples % size
+        at = of * size
+        inputs = self._input(memory.inputs.flatten(0, 1), at + first, at + second, second > 0, at + third)
+        if memory.masks is not None:
+            inputs = inputs * memory.masks.input[of]
+        gates = F.linear(inputs, self.decoder.weight_input).float() + self.decoder.bias
+        used, continues = parent.unique(return_inverse=True)
+        recurrent = F.linear(masked[used], self.decoder.weight_hidden).float()
+        hidden, cell = cell_of_rows(gates[which], recurrent[continues], cell[parent])
+        arc_query, label_query = self._queries(hidden, sentence, memory.masks)
+        masked = hidden if memory.masks is None else hidden * memory.masks.hidden[sentence]
+        return States(masked, cell, arc_query, label_query)
+
+    def label_log_probs(
+        self,
+        memory: Memory,
+        sentence: Int64[Tensor, "row"],
+        word: Int64[Tensor, "row"],
+        query: Float[Tensor, "row size"],
+    ) -> Float[Tensor, "row label"]:
+        """log p(relation) of attaching words. Rows that attach the same word share its keys. O(row * label * size)."""
+        words, which = (sentence * memory.keys.shape[1] + word).unique(return_inverse=True)
+        rows, place = grouped(which, len(words))
+        queries = torch.cat([query, query.new_zeros(1, query.shape[1])])[rows]  # (word, row of word, size)
+        keys, bias = memory.label_keys.flatten(0, 1)[words], memory.label_bias.flatten(0, 1)[words]
+        scores = torch.baddbmm(bias[:, None], queries, keys.transpose(1, 2))
+        return scores[which, place].log_softmax(dim=1)
+
+    def _input(self, shares: Tensor, top: Tensor, sibling: Tensor, has_sibling: Tensor, grandparent: Tensor) -> Tensor:
+        """The decoder's input: the three words' encodings summed and projected; projecting comes first, it is linear."""
+        total = shares[top] + shares[sibling] * has_sibling[:, None] + shares[grandparent]
+        return F.elu(total + self.source.bias)
+
+    def _queries(self, states: Tensor, sentence: Tensor, masks: DecoderMasks | None) -> tuple[Tensor, Tensor]:
+        if masks is None or masks.query is None:
+            return F.elu(self.query(states)).split(self.sizes, dim=1)
+        of_output, of_projection = masks.query
+        projected = F.elu(self.query(states * of_output[sentence]))
+        return (projected * of_projection[sentence].to(projected.dtype)).split(self.sizes, dim=1)
+
+    def _keys(self, rows: Tensor, sentence: Tensor, masks: DecoderMasks | None) -> tuple[Tensor, Tensor]:
+        """The words' side of arcs and labels; it shares its masks with the states' side."""
+        projected = F.elu(self.key(rows))
+        if masks is not None and masks.query is not None:
+            projected = projected * masks.query[1][sentence].to(projected.dtype)
+        return projected.split(self.sizes, dim=1)
+
+    def _masks(self, noise: Noise, decoding: bool = False) -> DecoderMasks:
+        query = None
+        if not (decoding and self.definitions.stackptr_dropout_encoder_only):
+            arc, label = noise.per_sentence("arc", self.sizes[0]), noise.per_sentence("label", self.sizes[1])
+            query = noise.per_sentence("decoded", self.config.decoder_size), torch.cat([arc, label], dim=1)
+        return DecoderMasks(
+            noise.per_sentence("decoder.input", self.config.decoder_input_size),
+            noise.per_sentence("decoder.hidden", self.config.decoder_size),
+            query,
+        )
+
+    def _outside(self, batch: Batch, padding_scored: bool) -> Float[Tensor, "sentence position"]:
+        """-inf behind the end of each sentence, 0 elsewhere; 0 everywhere where padding takes part."""
+        lengths = batch.packing.lengths
+        outside: Bool[Tensor, "sentence position"] = (
+            torch.arange(batch.packing.max_length, device=lengths.device) >= lengths[:, None]
+        )
+        return torch.zeros(outside.shape, device=lengths.device).masked_fill(
+            outside & (not padding_scored), float("-inf")
+        )
+
+
+def _xavier_blocks(linear: nn.Linear, sizes: tuple[int, ...]) -> nn.Linear:
+    """Several projections as one product, each initialised by itself."""
+    for block in linear.weight.split(sizes):
+        nn.init.xavier_uniform_(block)
+    nn.init.zeros_(linear.bias)
+    return linear
