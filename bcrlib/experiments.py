@@ -19,7 +19,8 @@ from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, ta
 
 Right = Bool[np.ndarray, "unit"]
 
-_LISTED = {"deepbiaf": "k-best", "stackptr": "beam(b=10)"}
+LISTED = {"deepbiaf": "k-best", "stackptr": "beam(b=10)"}
+"""How each kind of parser lists its best trees, without chance."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def strategies(store: CorrectnessStore, kind: str) -> list[str]:
 
 def listed_strategy(update: Update) -> str:
     """The strategy that lists the new parser's best trees, without chance."""
-    return _LISTED[update.new]
+    return LISTED[update.new]
 
 
 def dropout_strategy(store: CorrectnessStore, update: Update) -> str:

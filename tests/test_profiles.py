@@ -1,19 +1,11 @@
-"""Profiles: the YAML files in the repository, overrides, refusals; and the jobs planned from them."""
-
-import dataclasses
-from pathlib import Path
+"""Profiles: the YAML files in the repository, overrides, refusals."""
 
 import pytest
 
-from bcrlib.models.deepbiaf import DeepBiafConfig
-from bcrlib.models.training import TrainingConfig
-from bcrlib.pipeline.jobs import in_running_order
-from bcrlib.pipeline.plan import plan
-from bcrlib.pipeline.profiles import PROFILE_FOLDER, ModelSizes, Profile, Recipe, load_profile
-from bcrlib.pipeline.schedule import plan_graph
+from bcrlib.configuration import AUTHORS_RECIPE, NetworkConfig, TrainingConfig
+from bcrlib.pipeline.profiles import PROFILE_FOLDER, load_profile
 
 PROFILES = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
-NOTEBOOKS = PROFILE_FOLDER.parent
 
 
 def test_the_three_profiles_are_there():
@@ -28,15 +20,9 @@ def test_a_profile_starts_with_the_command_that_runs_it(name):
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_every_profile_makes_a_graph_whose_parameters_the_notebooks_know(name, tmp_path):
-    planned = plan_graph(plan(load_profile(name)), NOTEBOOKS, tmp_path)
-    assert len({job.fingerprint for job in planned}) == len(planned)
-
-
-@pytest.mark.parametrize("name", PROFILES)
-def test_ensembles_are_disjoint_from_the_old_models(name):
-    profile = load_profile(name)
-    assert not {seed for group in profile.ensembles for seed in group} & set(profile.old_seeds)
+def test_every_profile_runs_the_paper_s_three_updates(name):
+    updates = [str(update) for update in load_profile(name).parsed_updates()]
+    assert updates == ["deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr"]
 
 
 def test_the_paper_profile_has_the_paper_s_seeds_and_sizes():
@@ -47,14 +33,17 @@ def test_the_paper_profile_has_the_paper_s_seeds_and_sizes():
     sizes = profile.model
     assert (sizes.word_size, sizes.char_size, sizes.upos_size) == (100, 100, 100)
     assert (sizes.hidden_size, sizes.num_layers, sizes.arc_size, sizes.label_size) == (512, 3, 512, 128)
+    assert (sizes.decoder_input_size, sizes.decoder_size, sizes.beam_width) == (256, 512, 10)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), [(ModelSizes, DeepBiafConfig), (Recipe, TrainingConfig)])
-def test_a_profile_s_fields_are_those_of_the_model_and_the_recipe(ours, theirs):
-    # The profile must not import torch, so it has classes of its own; this keeps them in step.
-    known = {field.name: field.default for field in dataclasses.fields(theirs)}
-    assert {field.name: field.default for field in dataclasses.fields(ours)}.items() <= known.items()
-    assert known.keys() - {field.name for field in dataclasses.fields(ours)} <= {"preset"}
+def test_parsers_of_both_kinds_share_sizes_and_preset_but_not_the_recipe():
+    profile = load_profile("demo", ("preset=official", "stackptr_training.num_epochs=7"))
+    networks = [profile.network(kind) for kind in ("deepbiaf", "stackptr")]
+    assert [network.kind for network in networks] == ["deepbiaf", "stackptr"]
+    assert {(network.hidden_size, network.preset) for network in networks} == {(64, "official")}
+    assert (profile.recipe("deepbiaf").num_epochs, profile.recipe("stackptr").num_epochs) == (8, 7)
+    assert isinstance(networks[0], NetworkConfig)
+    assert isinstance(profile.recipe("stackptr"), TrainingConfig)
 
 
 def test_overrides_reach_nested_fields():
@@ -69,6 +58,16 @@ def test_overrides_reach_nested_fields():
         ("colour=red", "unknown field colour"),
         ("num_candidates=many", "must be int"),
         ("num_candidates", "NAME=VALUE"),
+        ("training.schedule=cosine", "training.schedule must be one of linear, exponential"),
+        ("updates=[deepbiaf=>s2s]", "unknown kind of parser 's2s'"),
+        ("updates=[deepbiaf]", "OLD=>NEW"),
+        ("updates=[]", "at least one update"),
+        ("sampling_grid=[top-k(5)]", r"unknown strategy 'top-k\(5\)'"),
+        ("sampling_grid=[nucleus(p=2)]", r"probability in \(0, 1\]"),
+        ("sampling_grid=[k-best]", "k-best is none"),
+        ("old_seeds=[2, 123, 1]", r"disjoint; both have \[1, 2\]"),
+        ("ensembles=[[3, 123]]", r"disjoint; both have \[123\]"),
+        ("model.kind=stackptr", "model.kind follows from `updates`"),
     ],
 )
 def test_a_bad_override_is_refused(override, words):
@@ -81,30 +80,9 @@ def test_an_unknown_profile_is_refused():
         load_profile("tiny")
 
 
-def tiny() -> Profile:
-    return Profile("tiny", "demo", (11, 12), (1, 2), ((1, 2), (3, 4)), (0.1, 0.2))
-
-
-def test_the_plan_trains_every_model_once():
-    trained = [job for job in plan(tiny()) if job.name.startswith("train")]
-    assert sorted(job.params["seed"] for job in trained) == [1, 2, 3, 4, 11, 12]
-
-
-def test_a_student_needs_its_teacher_and_the_rate_is_chosen_before_test():
-    jobs = {job.name: job for job in in_running_order(plan(tiny()))}
-    assert jobs["distil deepbiaf 11"].needs == ("train deepbiaf 11",)
-    assert jobs["distil deepbiaf 11"].params["teacher"] == "train deepbiaf 11"
-    assert "choose dropout" in jobs["candidates test 1"].needs
-    assert not any("test" in need for need in jobs["choose dropout"].needs)
-
-
-def test_the_authors_recipe_is_theirs():
-    from bcrlib.models.training import AUTHORS_RECIPE as recipe
-
-    assert (recipe.num_epochs, recipe.batch_tokens, recipe.learning_rate, recipe.warmup_steps) == (400, 0, 1e-3, 40)
-    assert (recipe.beta1, recipe.beta2, recipe.epsilon, recipe.decay) == (0.9, 0.9, 1e-4, 0.999995)
-    assert (recipe.clip, recipe.weight_decay, recipe.reset_after) == (5.0, 0.0, 20)
-
-
-def test_profiles_point_at_files_of_the_repository():
-    assert Path(NOTEBOOKS, "pipeline", "train.ipynb").is_file()
+def test_the_authors_recipes_are_theirs():
+    for kind, num_epochs, decay in (("deepbiaf", 400, 0.999995), ("stackptr", 600, 0.999997)):
+        recipe = AUTHORS_RECIPE[kind]
+        assert (recipe.num_epochs, recipe.batch_tokens, recipe.learning_rate) == (num_epochs, 0, 1e-3)
+        assert (recipe.beta1, recipe.beta2, recipe.epsilon, recipe.decay) == (0.9, 0.9, 1e-4, decay)
+        assert (recipe.clip, recipe.weight_decay, recipe.reset_after, recipe.warmup_steps) == (5.0, 0.0, 20, 40)

@@ -3,44 +3,15 @@
 import difflib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
+from bcrlib.configuration import NetworkConfig, TrainingConfig
+from bcrlib.decoding.strategies import KBest, OneBest, parse_strategy
+from bcrlib.experiments import Update, parse_update
+
 PROFILE_FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "profiles"
-
-
-@dataclass(frozen=True)
-class ModelSizes:
-    """Sizes of the deep biaffine parser; see bcrlib.models.deepbiaf.DeepBiafConfig."""
-
-    word_size: int = 100
-    char_size: int = 100
-    upos_size: int = 100
-    hidden_size: int = 512
-    num_layers: int = 3
-    arc_size: int = 512
-    label_size: int = 128
-    dropout: float = 0.33
-    vectors: str = "none"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a parser is trained; see bcrlib.models.training.TrainingConfig."""
-
-    num_epochs: int = 12
-    batch_tokens: int = 1000
-    learning_rate: float = 2e-3
-    warmup_steps: int = 100
-    schedule: str = "linear"
-    decay: float = 0.999995
-    beta1: float = 0.9
-    beta2: float = 0.9
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-    clip: float = 5.0
-    reset_after: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +26,10 @@ class Profile:
     """Seeds of the members of each ensemble, disjoint from the old models."""
     dropout_grid: tuple[float, ...]
     """Rates among which dropout-p's is chosen on dev."""
+    updates: tuple[str, ...] = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
+    """Which kind of parser is replaced by which."""
+    sampling_grid: tuple[str, ...] = ()
+    """Further strategies of stackptr, compared on test."""
     ambiguity: float = 0.2
     """Dial of the generated corpus."""
     num_candidates: int = 10
@@ -64,14 +39,30 @@ class Profile:
     """Of matrix products in training: float32, bfloat16, or auto, i.e. bfloat16 where the hardware has it."""
     speed_sentences: int = 500
     """Sentences on which speed is measured."""
-    model: ModelSizes = field(default_factory=ModelSizes)
-    training: Recipe = field(default_factory=Recipe)
+    model: NetworkConfig = field(default_factory=NetworkConfig)
+    """Sizes of all kinds of parsers; `kind` and `preset` are filled in by `network`."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """Recipe of deepbiaf."""
+    stackptr_training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def network(self, kind: str) -> NetworkConfig:
+        """Of the parsers of this kind."""
+        return replace(self.model, kind=kind, preset=self.preset)
+
+    def recipe(self, kind: str) -> TrainingConfig:
+        """For the parsers of this kind."""
+        return {"deepbiaf": self.training, "stackptr": self.stackptr_training}[kind]
+
+    def parsed_updates(self) -> list[Update]:
+        """`updates` as objects, each once."""
+        return [parse_update(text) for text in dict.fromkeys(self.updates)]
 
 
 def load_profile(name: str, overrides: tuple[str, ...] = ()) -> Profile:
     """The profile of this name, or of this YAML file, with overrides such as "training.num_epochs=3".
 
-    ValueError: unknown profile, unknown or misspelt field (the nearest one is named), a value of the wrong type.
+    ValueError: unknown profile, unknown or misspelt field (the nearest one is named), a value of the wrong type,
+    an update or a strategy that does not exist, a model that were both old and new.
     """
     path = Path(name) if name.endswith(".yaml") else PROFILE_FOLDER / f"{name}.yaml"
     if not path.is_file():
@@ -80,7 +71,9 @@ def load_profile(name: str, overrides: tuple[str, ...] = ()) -> Profile:
     content = {"name": path.stem, **_read(path)}
     for override in overrides:
         _override(content, override)
-    return _build(Profile, content, "")
+    profile = _build(Profile, content, "")
+    _check(profile)
+    return profile
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -128,6 +121,24 @@ def _value(value: Any, kind: Any, place: str) -> Any:
         return tuple(tuple(v) if isinstance(v, list) else v for v in value)
     if kind is float and isinstance(value, int | str):
         value = float(value)
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        raise ValueError(f"{place} must be one of {', '.join(get_args(kind))}, not {value!r}")
     if kind in (int, float, str) and type(value) is not kind:
         raise ValueError(f"{place} must be {kind.__name__}, not {value!r}")
     return value
+
+
+def _check(profile: Profile) -> None:
+    """What types do not tell."""
+    if not profile.parsed_updates():
+        raise ValueError("updates must name at least one update")
+    for text in profile.sampling_grid:
+        if isinstance(parse_strategy(text), OneBest | KBest):
+            raise ValueError(f"sampling_grid holds strategies of stackptr, and {text} is none")
+    unset = NetworkConfig()
+    if (profile.model.kind, profile.model.preset) != (unset.kind, unset.preset):
+        raise ValueError("model.kind follows from `updates`, and model.preset from the profile's `preset`: set those")
+    new = [*profile.new_seeds, *(seed for group in profile.ensembles for seed in group)]
+    both = sorted(set(profile.old_seeds) & set(new))
+    if both:
+        raise ValueError(f"old_seeds, and new_seeds with ensembles, must be disjoint; both have {both}")
