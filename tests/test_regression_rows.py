@@ -1,6 +1,7 @@
 """Table rows from counted flips: values against hand counts, intervals against the bootstrap they come from."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, rate_intervals
@@ -10,9 +11,11 @@ from bcrlib.report.regression_rows import (
     method_rows,
     old_rows,
     pair_rows,
+    retraining_rows,
     single_model_rows,
     spread_rows,
     swept_rows,
+    update_rows,
 )
 from bcrlib.report.tables import beside_paper, tidy
 
@@ -62,6 +65,27 @@ def test_the_old_row_has_the_accuracy_of_the_old_models():
     assert len(frame) == 1
 
 
+def test_every_update_is_a_block_of_old_and_methods():
+    first, second = {"UAS": {"Untreated": UNTREATED}}, {"UAS": {"Untreated": UNTREATED, "BCR": crossed((80, 5, 4, 11))}}
+    frame = update_rows({DD: first, "deepbiaf=>stackptr": second}, num_resamples=20)
+    lines = list(dict.fromkeys(zip(frame["group"], frame["row"])))
+    assert lines == [(DD, "Old"), (DD, "Untreated")] + [
+        ("deepbiaf=>stackptr", row) for row in ("Old", "Untreated", "BCR")
+    ]
+    assert frame[frame["row"] == "Old"]["value"].tolist() == pytest.approx([0.8, 0.8])
+
+
+def test_retraining_has_each_kind_once_and_each_update_under_every_definition():
+    pairs = {DD: {"UAS": UNTREATED}, "deepbiaf=>stackptr": {"UAS": crossed((80, 5, 4, 11))}}
+    frame = retraining_rows({"clean": pairs, "official": pairs}, num_resamples=20)
+    lines = list(dict.fromkeys(zip(frame["group"].fillna(""), frame["row"])))
+    both = ("clean", "official")
+    assert lines[:2] == [("", f"deepbiaf, {name}") for name in both]
+    assert lines[2:] == [(update, f"Untreated, {name}") for update in pairs for name in both]
+    untreated = frame[(frame["group"] == DD) & (frame["row"] == "Untreated, clean")]
+    assert dict(zip(untreated["metric"], untreated["value"])) == pytest.approx({"NFR": 0.15, "NFI": 0.5})
+
+
 def test_a_sweep_is_the_rows_at_every_value():
     other = {"UAS": {"BCR": UNTREATED}}
     frame = swept_rows({np.nan: {"UAS": {"Untreated": UNTREATED}}, 2: other, 3: other}, "n", DD, ("NFR",), 20)
@@ -83,7 +107,8 @@ def test_a_single_model_is_counted_once_a_seed():
 def test_differences_are_paired_and_have_the_papers_beside():
     counts = {"UAS": {"Untreated": crossed((80, 5, 4, 11)), "Ensemble": crossed((84, 2, 5, 9))}}
     beside = beside_paper(method_rows(counts, DD, num_resamples=20), "Table 3")
-    frame = difference_rows(counts, "Untreated", beside, num_resamples=200)
+    others = beside.assign(group="stackptr=>stackptr", paper=0.5)  # of another update, not looked at
+    frame = difference_rows(counts, "Untreated", DD, pd.concat([others, beside]), num_resamples=200)
     flips = cell(frame, "Ensemble", "UAS", "ΔNFR")
     rng = np.random.default_rng(BOOTSTRAP_SEED)
     expected = difference_intervals(counts["UAS"]["Ensemble"], counts["UAS"]["Untreated"], 200, rng)["nfr"]
@@ -101,7 +126,8 @@ def test_spread_is_over_pairs():
 
 @pytest.mark.parametrize(("metric", "values"), [("NFR", [0.2, 0.1]), ("NFI", [2 / 3, 1 / 3]), ("ACC", [0.7, 0.7])])
 def test_pairs_by_seed(metric, values):
-    frame = pair_rows(UNTREATED, metric)
+    frame = pair_rows(UNTREATED, metric, DD)
+    assert set(frame["group"]) == {DD}
     assert list(zip(frame["old_seed"], frame["new_seed"])) == [(123, 1), (456, 2)]
     assert frame["value"].tolist() == pytest.approx(values)
 

@@ -56,7 +56,7 @@ def figures():
     return {
         "bars": nfr_nfi_by_method(ROWS, "BCR removes half of the flips"),
         "curve": metric_by_num_candidates(CURVE, "More candidates, fewer flips"),
-        "dropout": nfr_by_dropout(dropout, "More dropout", chosen_p=0.2, metrics=("NFR",)),
+        "dropout": nfr_by_dropout(dropout, "More dropout", chosen={"BCR": 0.2}, metrics=("NFR",)),
         "pairs": seed_pair_heat_map(PAIRS, "Any two seeds disagree"),
         "trade": nfr_by_accuracy(TRADE, "What accuracy costs"),
     }
@@ -132,10 +132,42 @@ def test_a_figure_that_cannot_be_read_alone_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_two_updates_do_not_share_a_figure():
-    rows = [row | {"group": g} for g in ("a=>a", "a=>b") for row in ROWS]
+def test_updates_have_a_line_of_panels_each_and_one_scale():
+    other = [row | {"group": "a=>b", "value": 2 * row["value"]} for row in ROWS if row["row"] != "Ensemble"]
+    figure = nfr_nfi_by_method([*(row | {"group": "a=>a"} for row in ROWS), *other], "t", metrics=("NFR",))
+    first, _, second, _ = figure.axes
+    assert [axes.get_title(loc="left").partition(":")[0] for axes in (first, second)] == ["a ⇒ a", "a ⇒ b"]
+    assert [round(bar.get_width(), 6) for bar in second.patches] == [4.6, 2.06]
+    assert [tick.get_text() for tick in second.get_yticklabels()] == ["Untreated", "BCR"]
+    assert first.get_xlim() == second.get_xlim() == (0, pytest.approx(4.6 * 1.22))
+
+
+def test_two_updates_do_not_share_a_curve():
+    rows = [row | {"group": g} for g in ("a=>a", "a=>b") for row in CURVE]
     with pytest.raises(ValueError, match="one update a figure"):
-        nfr_nfi_by_method(rows, "t")
+        metric_by_num_candidates(rows, "t")
+
+
+def test_rings_mark_what_was_chosen_for_each_row():
+    rates = {"first": [0.03, 0.02], "second": [0.01, 0.04]}
+    rows = [
+        {"row": row, "level": "LAS", "metric": "NFR", "p": p, "value": value}
+        for row, values in rates.items()
+        for p, value in zip((0.1, 0.2), values)
+    ]
+    (axes,) = nfr_by_dropout(rows, "t", {"first": 0.2, "second": 0.1}, ("NFR",)).axes
+    rings = axes.lines[-1]
+    assert list(zip(rings.get_xdata(), rings.get_ydata())) == [(0.2, 2.0), (0.1, 1.0)]
+
+
+def test_maps_of_several_updates_share_their_colours():
+    pairs = [
+        pair | {"group": g, "value": pair["value"] * scale} for g, scale in (("a=>a", 1), ("a=>b", 2)) for pair in PAIRS
+    ]
+    maps = [axes for axes in seed_pair_heat_map(pairs, "t").axes if axes.get_xlabel()]
+    assert [axes.get_title(loc="left").partition(":")[0] for axes in maps] == ["a ⇒ a", "a ⇒ b"]
+    assert len({axes.collections[0].get_clim() for axes in maps}) == 1
+    assert [text.get_text() for text in maps[1].texts] == ["4.20", "4.20", "4.40", "4.40"]
 
 
 def test_methods_have_different_colours_and_bcr_always_the_same():

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from bcrlib.report.records import format_signature, label, read_record
-from bcrlib.report.table_text import markdown_grid, to_html
+from bcrlib.report.table_text import compact_grid, markdown_grid, to_html
 from bcrlib.report.tables import beside_paper, tidy, write_table
 
 DD = "deepbiaf=>deepbiaf"
@@ -103,6 +103,33 @@ def test_several_updates_and_commands_get_their_columns(tmp_path):
     assert "| deepbiaf ⇒ stackptr | BCR | – | – | 1.11 | 1.03 [0.96, 1.12] | `bcr rerank a\\|b` |" in text
     html = to_html(read_record(tmp_path / "table3.json"))
     assert html.count('class="group"') == 2
+
+
+def test_an_update_is_named_where_its_block_begins(tmp_path):
+    rows = [*ROWS, *(row | {"group": "deepbiaf=>stackptr"} for row in ROWS)]
+    text = write(tmp_path, rows)
+    table = [line for line in text["md"].splitlines() if line.startswith(("| deep", "|  |"))]
+    assert [line.split(" | ")[:2] for line in table] == [
+        ["| deepbiaf ⇒ deepbiaf", "Old"],
+        ["| ", "BCR"],
+        ["| deepbiaf ⇒ stackptr", "Old"],
+        ["| ", "BCR"],
+    ]
+    assert text["tex"].count(r"\addlinespace") == 1
+    assert r"deepbiaf $\Rightarrow$ stackptr & Old &" in text["tex"]
+
+
+def test_the_compact_form_is_one_table_with_the_papers_in_brackets(tmp_path):
+    write(tmp_path, [*ROWS, ROWS[2] | {"level": "UCM", "value": 0.02}])
+    lines = compact_grid(read_record(tmp_path / "table3.json")).splitlines()
+    assert lines[0] == "| method | ACC UAS | NFR UAS | NFR UCM |"
+    assert lines[2:] == ["| Old | 87.23 (91.76) | – | – |", "| BCR | 87.41 (91.78) | 1.03 (0.84) | 2.00 (1.12) |"]
+
+
+def test_groups_that_are_no_updates_are_parsers(tmp_path):
+    rows = [{"group": kind, "row": "1-best", "level": "l", "metric": "m", "value": 0.5} for kind in ("a", "b")]
+    write_table(rows, tmp_path, "speed", **ABOUT)
+    assert "| parser | method | m (%) paper" in markdown_grid(read_record(tmp_path / "speed.json"))
 
 
 def test_html_escapes_every_text(tmp_path):

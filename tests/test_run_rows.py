@@ -3,12 +3,19 @@
 import numpy as np
 import pytest
 
-from bcrlib.report.run_rows import candidate_signature, dropout_rate, dropout_rows, signature, speed_rows
+from bcrlib.report.run_rows import (
+    candidate_signature,
+    chosen_rates,
+    dropout_rate,
+    dropout_rows,
+    signature,
+    speed_rows,
+)
 from bcrlib.report.tables import tidy
 
 
-def cell(frame, row: str, metric: str):
-    (found,) = frame[(frame["row"] == row) & (frame["metric"] == metric)].itertuples()
+def cell(frame, group: str, row: str, metric: str):
+    (found,) = frame[(frame["group"] == group) & (frame["row"] == row) & (frame["metric"] == metric)].itertuples()
     return found
 
 
@@ -20,28 +27,39 @@ def test_dropout_rate_of_a_strategy(strategy, rate):
 def test_dropout_grid_by_rate():
     point = {"nfr": 0.01, "nfi": 0.1, "acc_new": 0.9}
     grid = [point | {"strategy": f"dropout-p(p={p})", "level": level} for p in (0.05, 0.1) for level in ("UAS", "LAS")]
-    frame = dropout_rows(grid, "BCR", ["LAS"])
-    assert frame["p"].tolist() == [0.05] * 3 + [0.1] * 3
+    choice = {"strategy": "dropout-p(p=0.1)", "grid": grid}
+    choices = {"a=>a": choice, "a=>b": choice | {"strategy": "dropout-p(p=0.05)"}}
+    frame = dropout_rows(choices, ["LAS"])
+    assert frame["p"].tolist() == 2 * ([0.05] * 3 + [0.1] * 3)
+    assert frame["row"].tolist() == ["a ⇒ a"] * 6 + ["a ⇒ b"] * 6
     assert dict(zip(frame["metric"], frame["value"])) == {"NFR": 0.01, "NFI": 0.1, "ACC": 0.9}
+    assert chosen_rates(choices) == {"a ⇒ a": 0.1, "a ⇒ b": 0.05}
 
 
 def test_speed_beside_the_papers_and_relative_to_decoding():
-    speeds = {"1-best": 200.0, "k-best": 150, "dropout-p": 20, "dropout-p, one by one": 10, "re-ranking": 100}
-    frame = tidy(speed_rows({"float32": speeds}))
-    speed, share = (cell(frame, "re-ranking ten candidates", metric) for metric in ("speed", "of 1-best"))
+    graph = {"1-best": 200.0, "k-best": 150, "re-ranking": 100}
+    pointer = {"1-best": 50.0, "re-ranking": 150, "beam(b=10)": 40}
+    frame = tidy(speed_rows({"deepbiaf": {"float32": graph}, "stackptr": {"float32": pointer}}))
+    speed, share = (cell(frame, "deepbiaf", "re-ranking ten candidates", metric) for metric in ("speed", "of 1-best"))
     assert (speed.value, speed.paper, speed.unit) == (100, 244, "sentences/s")
     assert (share.value, share.unit) == (0.5, "%")
     assert np.isnan(share.paper)
-    assert cell(frame, "1-best", "speed").paper == 171
+    assert [cell(frame, kind, "1-best", "speed").paper for kind in ("deepbiaf", "stackptr")] == [171, 64]
+    assert cell(frame, "stackptr", "re-ranking ten candidates", "of 1-best").value == 3
+    assert cell(frame, "stackptr", "ten candidates, beam(b=10)", "speed").value == 40
 
 
 def test_signature_names_the_settings():
     profile = {"corpus": "demo", "preset": "clean", "old_seeds": [123], "new_seeds": [1], "num_candidates": 10}
     manifest = {
         "profile": profile | {"ensembles": ["(1, 2)"], "name": "demo"},
-        "dropout_choice": {"strategy": "dropout-p(p=0.1)", "grid": []},
+        "dropout_choice": {
+            "deepbiaf=>deepbiaf": {"strategy": "dropout-p(p=0.1)", "grid": []},
+            "deepbiaf=>stackptr": {"strategy": "dropout-p(p=0.05)", "grid": []},
+        },
     }
     assert signature(manifest)["old_seeds"] == [123]
     settings = candidate_signature(manifest)
     assert settings["ensembles"] == ["(1,2)"]
-    assert (settings["preset"], settings["sampling"]) == ("clean", "dropout-p(p=0.1)")
+    assert settings["preset"] == "clean"
+    assert settings["sampling"] == ["deepbiaf=>deepbiaf dropout-p(p=0.1)", "deepbiaf=>stackptr dropout-p(p=0.05)"]

@@ -23,6 +23,7 @@ from bcrlib.report.house_style import (
     save_figure,
     use_house_theme,
 )
+from bcrlib.report.table_text import arrow
 from bcrlib.report.tables import tidy
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 PAPER_MARK = {"marker": "D", "markersize": 6.5, "markerfacecolor": "white", "markeredgecolor": "black"}
+CHOSEN_MARK = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgecolor": "#374151"}
 Rows = pd.DataFrame | Iterable[Mapping[str, object]]
 
 
@@ -60,28 +62,41 @@ def _legend(figure: Figure, handles: Sequence, frame: pd.DataFrame) -> None:
 
 
 def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "NFI")) -> Figure:
-    """Bars of each metric by method, a column of panels a level, with intervals and the paper's points.
+    """Bars of each metric by method, a column of panels a level and a line of them an update.
 
-    `rows`: tidy table rows of one update (`tables.tidy`), values as rates. Rows without the metric (Old)
-    are left out. ValueError for several updates.
+    `rows`: tidy table rows (`tables.tidy`), values as rates; intervals and the paper's points are drawn where there are
+    any. Rows without the metric (Old) are left out; each update shows the methods that it has.
     """
     frame = tidy(rows)
     frame = frame[frame["metric"].isin(metrics)]
-    _one_group(frame)
-    levels, methods = _unique(frame["level"]), _unique(frame["row"])
-    figure = new_figure(1.6 + 4.1 * len(levels), 1.3 + len(metrics) * (0.85 + 0.4 * len(methods)), title)
-    panels = figure.subplots(len(metrics), len(levels), squeeze=False, sharey=True)
-    for line, metric in zip(panels, metrics):
+    levels, updates = _unique(frame["level"]), _unique(frame["group"])
+    lines = [(metric, update) for metric in metrics for update in updates]
+    most = frame.groupby("group")["row"].nunique().max()
+    figure = new_figure(1.6 + 4.1 * len(levels), 1.3 + len(lines) * (0.85 + 0.4 * most), title)
+    panels = figure.subplots(len(lines), len(levels), squeeze=False, sharey="row")
+    for line, (metric, update) in zip(panels, lines):
         for axes, level in zip(line, levels):
-            _bars(axes, _panel(frame, level, metric), methods)
+            _bar_panel(axes, _panel(frame, level, metric), update)
             axes.set_xlabel(axis_label(metric, level).replace("\n", " "))
-    for axes, level in zip(panels[0], levels):
-        axes.set_title(LEVEL_NAMES.get(level, level), loc="left")
+            axes.set_title(_panel_title(update if len(updates) > 1 else "", level), loc="left")
     handles: list = [Patch(facecolor="#9CA3AF", label="ours")]
     if frame["low"].notna().any():
         handles.append(Line2D([], [], color="black", linewidth=1.4, label=INTERVAL))
     _legend(figure, handles, frame)
     return figure
+
+
+def _panel_title(update: str, level: str) -> str:
+    name = LEVEL_NAMES.get(level, level)
+    return f"{arrow(update)}: {name}" if update else name
+
+
+def _bar_panel(axes: Axes, of_all: pd.DataFrame, update: str) -> None:
+    """The bars of one update, on the scale that all need: updates are compared by eye."""
+    cells = of_all[of_all["group"] == update]
+    _bars(axes, cells, _unique(cells["row"]))
+    reach = 100 * np.nanmax(of_all[["value", "high", "paper"]].to_numpy(), initial=0)
+    axes.set_xlim(0, 1.22 * (reach or 1.0))
 
 
 def _bars(axes: Axes, cells: pd.DataFrame, methods: list[str]) -> None:
@@ -98,8 +113,6 @@ def _bars(axes: Axes, cells: pd.DataFrame, methods: list[str]) -> None:
         axes.annotate(
             f"{100 * cell.value:.2f}", (end, place), (9, 0), textcoords="offset points", va="center", size=9.5
         )
-    reach = 100 * np.nanmax(cells[["value", "high", "paper"]].to_numpy()) if len(cells) else 1.0
-    axes.set_xlim(0, (reach or 1.0) * 1.22)
     axes.set_ylim(len(methods) - 0.45, -0.55)
     axes.set_yticks(range(len(methods)), methods)
     axes.grid(False, axis="y")
@@ -111,20 +124,20 @@ def metric_by_num_candidates(rows: Rows, title: str, metrics: Sequence[str] = ("
     `rows`: tidy rows plus the column num_candidates; a row with NaN there (Untreated) is a horizontal
     dashed line. Intervals are bands, the paper's numbers diamonds.
     """
-    return _curves(rows, "num_candidates", "number of candidates a sentence", title, metrics, None)
+    return _curves(rows, "num_candidates", "number of candidates a sentence", title, metrics, {})
 
 
 def nfr_by_dropout(
-    rows: Rows, title: str, chosen_p: float | None = None, metrics: Sequence[str] = ("NFR", "ACC")
+    rows: Rows, title: str, chosen: Mapping[str, float] | None = None, metrics: Sequence[str] = ("NFR", "ACC")
 ) -> Figure:
-    """Each metric against the dropout rate p the candidates were sampled with; `chosen_p` is marked.
+    """Each metric against the dropout rate p the candidates were sampled with; a ring marks the p chosen for a row.
 
-    `rows`: tidy rows plus the column p; a row with NaN there is a horizontal dashed line.
+    `rows`: tidy rows plus the column p; a row with NaN there is a horizontal dashed line. `chosen`: {row: p}.
     """
-    return _curves(rows, "p", "dropout rate p while sampling candidates", title, metrics, chosen_p)
+    return _curves(rows, "p", "dropout rate p while sampling candidates", title, metrics, chosen or {})
 
 
-def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str], mark: float | None) -> Figure:
+def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str], marks: Mapping[str, float]) -> Figure:
     frame = tidy(rows, extra=(x,))
     frame = frame[frame["metric"].isin(metrics)]
     _one_group(frame)
@@ -133,18 +146,19 @@ def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str]
     panels = figure.subplots(len(levels), len(metrics), squeeze=False, sharex=True)
     for line, level in zip(panels, levels):
         for axes, metric in zip(line, metrics):
-            _lines(axes, _panel(frame, level, metric), x, series)
+            cells = _panel(frame, level, metric)
+            _lines(axes, cells, x, series)
+            chosen = cells[cells[x] == cells["row"].map(marks)]
+            axes.plot(chosen[x], 100 * chosen["value"], linestyle="none", **CHOSEN_MARK)
             axes.set_ylabel(axis_label(metric, level))
-            if mark is not None:
-                axes.axvline(mark, color="#374151", linestyle=":", linewidth=1.4)
         line[0].set_title(LEVEL_NAMES.get(level, level), loc="left")
     for axes in panels[-1]:
         axes.set_xlabel(x_label)
         axes.margins(x=0.04)
         axes.set_xticks(sorted(frame[x].dropna().unique()))
     handles = _line_handles(frame, x, series)
-    if mark is not None:
-        handles.append(Line2D([], [], color="#374151", linestyle=":", label=f"chosen on dev: {mark:g}"))
+    if marks:
+        handles.append(Line2D([], [], linestyle="none", label="chosen on dev", **CHOSEN_MARK))
     _legend(figure, handles, frame)
     return figure
 
@@ -208,28 +222,30 @@ def _trade(axes: Axes, cells: pd.DataFrame, series: list[str]) -> None:
 
 
 def seed_pair_heat_map(rows: Rows, title: str, level: str = "UAS", metric: str = "NFR") -> Figure:
-    """One metric for every pair of an old and a new seed, as an annotated map.
+    """One metric for every pair of an old and a new seed, as an annotated map; one below the other for each update.
 
-    `rows`: columns old_seed, new_seed, value (a rate). A missing pair (the same seed twice) stays white.
+    `rows`: columns old_seed, new_seed, value (a rate), and group where there are several updates. A missing pair (the
+    same seed twice) stays white; all maps have one scale of colours.
     """
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-    grid = 100 * frame.pivot(index="old_seed", columns="new_seed", values="value")
-    num_old, num_new = grid.shape
-    figure = new_figure(max(6.2, 2.6 + 0.95 * num_new), max(3.4, 1.6 + 0.62 * num_old), title)
-    axes = figure.subplots()
-    sns.heatmap(
-        grid.astype(float),
-        ax=axes,
-        annot=True,
-        fmt=".2f",
-        cmap="Blues",
-        vmin=0,
-        vmax=1.4 * np.nanmax(grid),
-        linewidths=1,
-        cbar_kws={"label": axis_label(metric, level)},
-    )
+    frame = frame if "group" in frame else frame.assign(group="")
+    maps = {
+        group: 100 * cells.pivot(index="old_seed", columns="new_seed", values="value")
+        for group, cells in frame.groupby("group", sort=False)
+    }
+    heights = [1.2 + 0.62 * len(grid) for grid in maps.values()]
+    width = 2.6 + 0.95 * max(grid.shape[1] for grid in maps.values())
+    figure = new_figure(max(6.2, width), max(3.4, 0.4 + sum(heights)), title)
+    panels = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (group, grid) in zip(panels, maps.items()):
+        _heat_map(axes, grid.astype(float), 140 * frame["value"].max(), axis_label(metric, level))
+        axes.set_title(_panel_title(group, level), loc="left")
+    return figure
+
+
+def _heat_map(axes: Axes, grid: pd.DataFrame, most: float, label: str) -> None:
+    shades = {"cmap": "Blues", "vmin": 0, "vmax": most, "linewidths": 1, "cbar_kws": {"label": label}}
+    sns.heatmap(grid, ax=axes, annot=True, fmt=".2f", **shades)
     axes.set(xlabel="seed of the new model", ylabel="seed of the old model")
     axes.grid(False)  # it would show in cells without a pair
-    axes.set_title(LEVEL_NAMES.get(level, level), loc="left")
     axes.tick_params(axis="y", rotation=0)
-    return figure

@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bcrlib.report.records import read_record
-from bcrlib.report.table_text import markdown_grid
+from bcrlib.report.table_text import compact_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def filled(readme: str, root: Path = ROOT) -> str:
     """The README with the blocks between its markers made anew from the files that the markers name."""
-    readme = _replace(readme, "results", lambda file: markdown_grid(read_record(root / file)))
+    readme = _replace(readme, "results", lambda file: compact_grid(read_record(root / file)))
     return _replace(readme, "speed", lambda file: speed_table(json.loads((root / file).read_text("utf-8"))))
 
 

@@ -36,6 +36,37 @@ def method_rows(
     return pd.DataFrame(rows)
 
 
+def update_rows(counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
+    """Tables 3 and 8 of all updates: the row "Old", then every method, which "Untreated" must be among.
+
+    `counts_of`: {"deepbiaf=>stackptr": counts, ...}, a block of the table each.
+    """
+    blocks = []
+    for update, counts in counts_of.items():
+        untreated = {level: rows["Untreated"] for level, rows in counts.items()}
+        blocks += [old_rows(untreated, update, num_resamples), method_rows(counts, update, num_resamples=num_resamples)]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def retraining_rows(
+    pairs_of: Mapping[str, Mapping[str, Mapping[str, PairCounts]]], num_resamples: int = NUM_RESAMPLES
+) -> pd.DataFrame:
+    """Tables 1 and 7: accuracy of every kind of parser by itself, then NFR and NFI of every update.
+
+    `pairs_of`: {definition: {"deepbiaf=>deepbiaf": {level: pairs of old models}}}; a row is named after what is counted
+    and the definition, "stackptr, clean" or "Untreated, clean". A kind is counted where it replaces itself.
+    """
+    single, flipped = [], []
+    for update in next(iter(pairs_of.values())):
+        old, new = update.split("=>")
+        for definition, pairs in pairs_of.items():
+            if old == new:
+                single.append(single_model_rows(pairs[update], f"{old}, {definition}"))
+            counts = {level: {f"Untreated, {definition}": of_level} for level, of_level in pairs[update].items()}
+            flipped.append(method_rows(counts, update, ("NFR", "NFI"), num_resamples))
+    return pd.concat([*single, *flipped], ignore_index=True)
+
+
 def swept_rows(
     counts_at: Mapping[float, Counts],
     column: str,
@@ -78,6 +109,7 @@ def single_model_rows(pairs_by_level: Mapping[str, PairCounts], row: str) -> pd.
 def difference_rows(
     counts: Counts,
     baseline: str,
+    group: str,
     beside: pd.DataFrame,
     metrics: Sequence[str] = METRICS,
     num_resamples: int = NUM_RESAMPLES,
@@ -85,11 +117,10 @@ def difference_rows(
     """Every method minus the baseline row, "ΔNFR" and so on, with the interval of the paired difference.
 
     An interval that leaves out 0 is a difference at that confidence; below 0 the method has less.  `beside` holds the
-    methods themselves with the paper's numbers (`tables.beside_paper` of `method_rows`): the group, and the paper's
-    differences, come from there.  O(methods resamples sentences pairs).
+    methods themselves with the paper's numbers (`tables.beside_paper` of `method_rows`), of this group and perhaps of
+    others: the paper's differences come from there.  O(methods resamples sentences pairs).
     """
-    (group,) = beside["group"].unique()
-    paper = beside.set_index(["row", "level", "metric"])["paper"]
+    paper = beside[beside["group"] == group].set_index(["row", "level", "metric"])["paper"]
     rows = []
     for level, row, pairs in _cells(counts):
         if row == baseline:
@@ -114,11 +145,11 @@ def spread_rows(counts: Counts, group: str = "", metrics: Sequence[str] = METRIC
     return pd.DataFrame(rows)
 
 
-def pair_rows(pairs: PairCounts, metric: str = "NFR") -> pd.DataFrame:
-    """One rate of every pair by itself, columns old_seed, new_seed, value: what a seed-pair map shows."""
+def pair_rows(pairs: PairCounts, metric: str = "NFR", group: str = "") -> pd.DataFrame:
+    """One rate of every pair by itself, columns group, old_seed, new_seed, value: what a seed-pair map shows."""
     rates = getattr(as_flips(pairs.counts.sum(axis=1)), RATE_OF_METRIC[metric])
     seeds = {"old_seed": _seeds(pairs.old_of_pair), "new_seed": _seeds(pairs.new_of_pair)}
-    return pd.DataFrame(seeds | {"value": rates})
+    return pd.DataFrame({"group": group} | seeds | {"value": rates})
 
 
 def _cells(counts: Counts) -> Iterator[tuple[str, str, PairCounts]]:

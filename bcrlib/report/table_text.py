@@ -66,9 +66,21 @@ class Grid:
     def cell(self, line: tuple[str, str], level: str, metric: str) -> dict | None:
         return self.cells.get((*line, level, metric))
 
+    @property
+    def name_heads(self) -> list[str]:
+        """Heads of the cells that name a line."""
+        of_group = "update" if any("=>" in group for group in self.groups) else "parser"
+        return [of_group, "method"] if len(self.groups) > 1 else ["method"]
+
+    def opens_block(self, line: tuple[str, str]) -> bool:
+        """Whether the line is the first of its update."""
+        number = self.lines.index(line)
+        return number == 0 or self.lines[number - 1][0] != line[0]
+
     def names(self, line: tuple[str, str], text: Callable[[str], str]) -> list[str]:
-        """The cells that name a line: its method, after its update where the table has several."""
-        return [text(arrow(line[0])), text(line[1])] if len(self.groups) > 1 else [text(line[1])]
+        """The cells that name a line: its method, after its update where the table has several and another begins."""
+        update = text(arrow(line[0])) if self.opens_block(line) else ""
+        return [update, text(line[1])] if len(self.groups) > 1 else [text(line[1])]
 
     def heading(self, level: str) -> str:
         """The level, with the update where the table has only one."""
@@ -86,7 +98,7 @@ def _markdown_text(text: str) -> str:
 
 def _markdown_level(grid: Grid, level: str) -> str:
     metrics = grid.metrics(level)
-    names = ["update", "method"] if len(grid.groups) > 1 else ["method"]
+    names = grid.name_heads
     last = ["command"] if grid.commands else []
     heads = [f"{grid.header(m)} {who}" for m in metrics for who in ("paper", "ours")]
     lines = [names + heads + last, [":--"] * len(names) + ["--:"] * len(heads) + [":--"] * len(last)]
@@ -102,6 +114,26 @@ def markdown_grid(record: Record) -> str:
     """The numbers alone, a block a level: what a notebook prints and nbval compares."""
     grid = Grid(record)
     return "\n\n".join(f"**{grid.heading(level)}**\n\n{_markdown_level(grid, level)}" for level in grid.levels)
+
+
+def compact_grid(record: Record) -> str:
+    """All in one Markdown table for a front page: a column a level and metric, ours with the paper's in brackets.
+
+    Intervals are left to the full table.
+    """
+    grid = Grid(record)
+    columns = [(level, metric) for level in grid.levels for metric in grid.metrics(level)]
+    heads = [*grid.name_heads, *(f"{metric} {level}" for level, metric in columns)]
+    lines = [heads, [":--"] * len(grid.name_heads) + ["--:"] * len(columns)]
+    for line in grid.lines:
+        numbers = [_compact(grid.cell(line, level, metric)) for level, metric in columns]
+        lines.append(grid.names(line, _markdown_text) + numbers)
+    return "\n".join(map(_markdown_line, lines))
+
+
+def _compact(cell: dict | None) -> str:
+    of_paper = paper(cell)[0]
+    return ours(cell)[0] + (f" ({of_paper})" if of_paper != MISSING else "")
 
 
 def to_markdown(record: Record) -> str:
@@ -133,7 +165,8 @@ def _latex_level(grid: Grid, level: str) -> str:
     for line in grid.lines:
         cells = [grid.cell(line, level, metric) for metric in metrics]
         numbers = [_latex_pair(pair) for cell in cells for pair in (paper(cell), ours(cell))]
-        lines.append(" & ".join(grid.names(line, _latex_text) + numbers) + " \\\\")
+        rule = ["\\addlinespace"] if grid.opens_block(line) and line != grid.lines[0] else []
+        lines += [*rule, " & ".join(grid.names(line, _latex_text) + numbers) + " \\\\"]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
 
 

@@ -1,0 +1,51 @@
+"""The rows of Tables 3, 8 and 9: what replaces an old model, under the name a table gives it, and its flips counted."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+from bcrlib import experiments
+from bcrlib.correctness import CorrectnessStore
+from bcrlib.experiments import Update
+from bcrlib.metrics.attachment import LEVELS
+from bcrlib.metrics.uncertainty import PairCounts
+
+SAMPLED = "BCR (dropout-p)"
+IN_PAPER = {SAMPLED: ("BCR", {})} | {f"oracle {by}": ("oracle-re-ranker", {"reranker": by}) for by in ("NFR", "ACC")}
+"""What the paper calls a row, for `tables.beside_paper`."""
+
+Method = Callable[[CorrectnessStore, str, str, Update], PairCounts]
+"""From a store, a preset, a level and an update to the flips, as the functions of `bcrlib.experiments`."""
+
+
+def listed_row(update: Update) -> str:
+    """The name of re-ranking over the new parser's list of best trees: "BCR (k-best)" or "BCR (beam)"."""
+    return f"BCR ({experiments.listed_strategy(update).partition('(')[0]})"
+
+
+def rerankers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
+    """BCR over both main pools: sampled with the dropout rate chosen on dev for this update, and listed."""
+    strategies = {SAMPLED: experiments.dropout_strategy(store, update)}
+    strategies[listed_row(update)] = experiments.listed_strategy(update)
+    return {row: partial(experiments.bcr, strategy=strategy) for row, strategy in strategies.items()}
+
+
+def methods(store: CorrectnessStore, update: Update) -> dict[str, Method]:
+    """The methods of the paper's Tables 3 and 8, and BCR over listed trees."""
+    plain = {name: getattr(experiments, name.lower()) for name in ("Untreated", "Distillation", "Ensemble")}
+    return plain | rerankers(store, update)
+
+
+def pickers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
+    """Who may choose from the sampled pool: nobody, the new model, the old one, the oracles (paper, Table 9)."""
+    sampling = experiments.dropout_strategy(store, update)
+    models: dict[str, Method] = {"own choice": partial(experiments.own_choice, strategy=sampling)}
+    models[SAMPLED] = rerankers(store, update)[SAMPLED]
+    oracles = {f"oracle {by}": partial(experiments.oracle, strategy=sampling, by=by) for by in ("NFR", "ACC")}
+    return {"Untreated": experiments.untreated, **models, **oracles}
+
+
+def count(
+    store: CorrectnessStore, preset: str, update: Update, rows: Mapping[str, Method], levels: Iterable[str] = LEVELS
+) -> dict[str, dict[str, PairCounts]]:
+    """The flips of every row at every level, as `regression_rows` takes them."""
+    return {level: {row: method(store, preset, level, update) for row, method in rows.items()} for level in levels}
