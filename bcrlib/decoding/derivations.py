@@ -82,7 +82,7 @@ def _next_child(heads, head, last, length):
 
 @njit(cache=True, nogil=True)
 def word_on_cycle(heads, offsets):
-    """The first word (int64 [token], 0 = root) from which one does not get to the root; -1 if all do. O(tokens depth)."""
+    """The first token whose heads (int64 [token], 0 = root) do not lead to the root; -1 if all do. O(tokens depth)."""
     for sentence in range(len(offsets) - 1):
         begin, length = offsets[sentence], offsets[sentence + 1] - offsets[sentence]
         for word in range(1, length + 1):

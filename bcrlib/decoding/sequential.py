@@ -18,7 +18,8 @@ from bcrlib.decoding.strategies import Nucleus, TopK
 Choice = tuple[Tensor, Tensor, Tensor]
 """Of each child hypothesis of each sentence: its parent, the action, the log-probability so far: [sentence, child]."""
 Choose = Callable[[int, Tensor, Tensor], Choice]
-"""(step, scores [sentence, hypothesis], log-probs of the actions, -inf where not allowed [sentence, hypothesis, action])."""
+"""From the step, the scores [sentence, hypothesis], and log p of the actions [sentence, hypothesis, action], -inf where
+not allowed."""
 
 
 class StepScorer(Protocol):
@@ -32,7 +33,7 @@ class StepScorer(Protocol):
         parent: Int64[Tensor, "sentence child"],
         word: Int64[Tensor, "sentence child"],
         is_pop: Bool[Tensor, "s c"],
-    ) -> tuple[Float[Tensor, "sentence child"], Int64[Tensor, "sentence child"]]:
+    ) -> tuple[Float[Tensor, "s child"], Int64[Tensor, "s child"]]:
         """log p and number of the best relation of each step just chosen; 0 where a pop has none."""
 
 
@@ -93,8 +94,8 @@ def sampled_actions(
 ) -> Choose:
     """Sampling: every hypothesis is a sample and draws its own next action.
 
-    `uniform(step, count)` gives numbers uniform on [0, 1) for the first `count` sentences. Scores stay those of the
-    model: the cut and the temperature steer the choice only.
+    `uniform(step, count)` gives numbers uniform on [0, 1) for the first `count` sentences, [sentence, sample]. Scores
+    stay those of the model: the cut and the temperature steer the choice only.
     """
 
     def choose(step: int, scores: Tensor, log_probs: Tensor) -> Choice:

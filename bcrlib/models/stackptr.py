@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcrlib.configuration import NetworkConfig
-from bcrlib.decoding.derivations import derivations
 from bcrlib.models.biaffine import ArcBiaffine, LabelBiaffine
 from bcrlib.models.encoding import Batch
+from bcrlib.models.gold_walk import GoldWalk, gold_walk
 from bcrlib.models.grouping import grouped
 from bcrlib.models.lstm_cell import cell_of_rows
 from bcrlib.models.noise import Noise
-from bcrlib.models.packing import pack, unpack
+from bcrlib.models.packing import unpack
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.sentence_encoder import SentenceEncoder
 from bcrlib.models.variational_lstm import ForwardLayer
@@ -86,45 +86,39 @@ class StackPtr(nn.Module):
         self.label = LabelBiaffine(config.label_size, len(vocabulary.relations) + (self.pop_label is not None))
 
     def loss(self, batch: Batch, noise: Noise | None) -> Tensor:
-        """-log p(gold trees), summed over the batch, by the one derivation of each tree."""
+        """-log p(gold trees), summed over the batch, by the one derivation of each tree. ValueError: no tree."""
+        walk, packing = gold_walk(batch), batch.packing
         rows, cells = self.encoder(batch, noise)
         masks = None if noise is None else self._masks(noise)
-        initial = self.initial(cells)
-        packing = batch.packing
-        heads = unpack(batch.heads, packing).numpy(force=True)
-        steps = derivations(heads, packing.lengths.numpy(force=True))
-        walk = pack(2 * packing.lengths.numpy(force=True) - 1, rows.device)
-        sentence = walk.sentence
-
-        def of_walk(values) -> Tensor:
-            return torch.from_numpy(values).to(rows.device)[sentence, walk.step]
-
-        starts = torch.tensor(packing.starts, device=rows.device)
-        top, sibling = of_walk(steps.top), of_walk(steps.sibling)
-        word, grandparent = of_walk(steps.word), of_walk(steps.grandparent)
-        shares = F.linear(rows, self.source.weight).float()
-        inputs = self._input(shares, starts[top] + sentence, starts[sibling] + sentence, sibling > 0,
-                             starts[grandparent] + sentence)  # fmt: skip
-        if masks is not None:
-            inputs = inputs * masks.input[sentence]
-        hidden_mask = None if masks is None else masks.hidden
-        states = self.decoder(inputs, walk, initial.float().tanh(), initial, hidden_mask)
-        arc_query, label_query = self._queries(states, sentence, masks)
+        states = self._read(walk, rows, cells, masks)
+        arc_query, label_query = self._queries(states, walk.packing.sentence, masks)
         arc_key, label_key = self._keys(rows, packing.sentence, masks)
-        scores = self.arc(unpack(arc_query, walk), unpack(arc_key, packing)).float()
+        scores = self.arc(unpack(arc_query, walk.packing), unpack(arc_key, packing)).float()
         scores = scores + self._outside(batch, self.definitions.stackptr_padding_scored)[:, None]
-        log_p_word = scores.log_softmax(dim=2)[sentence, walk.step, word]
-        is_pop = word == top
-        relations = batch.relations[starts[word] + sentence]
-        if self.pop_label is not None:
-            relations = relations.masked_fill(is_pop, self.pop_label)
-        labelled = torch.ones_like(is_pop) if self.pop_label is not None else ~is_pop
-        of_word = label_key[(starts[word] + sentence)[labelled]]
-        labels = self.label.of_arcs(of_word, label_query[labelled]).float()
-        return F.cross_entropy(labels, relations[labelled], reduction="sum") - log_p_word.sum()
+        log_p_word = scores.log_softmax(dim=2)[walk.packing.sentence, walk.packing.step, walk.word]
+        steps, relations = self._labelled_steps(walk, batch.relations)
+        labels = self.label.of_arcs(label_key[walk.row_of_word[steps]], label_query[steps]).float()
+        return F.cross_entropy(labels, relations, reduction="sum") - log_p_word.sum()
+
+    def _read(self, walk: GoldWalk, rows: Tensor, cells: Tensor, masks: DecoderMasks | None) -> Tensor:
+        """The decoder's states at the gold steps, [step, hidden]."""
+        initial = self.initial(cells)
+        shares = F.linear(rows, self.source.weight).float()
+        inputs = self._input(shares, walk.top, walk.sibling, walk.has_sibling, walk.grandparent)
+        if masks is None:
+            return self.decoder(inputs, walk.packing, initial.float().tanh(), initial, None)
+        inputs = inputs * masks.input[walk.packing.sentence]
+        return self.decoder(inputs, walk.packing, initial.float().tanh(), initial, masks.hidden)
+
+    def _labelled_steps(self, walk: GoldWalk, relations: Tensor) -> tuple[Tensor, Tensor]:
+        """Which steps have a label, and their labels: attaching steps the relation, by the authors pops as well."""
+        relations = relations[walk.row_of_word]
+        if self.pop_label is None:
+            return ~walk.is_pop, relations[~walk.is_pop]
+        return torch.ones_like(walk.is_pop), relations.masked_fill(walk.is_pop, self.pop_label)
 
     def memory(self, batch: Batch, noise: Noise | None, runtime: Runtime, padding_scored: bool = False) -> Memory:
-        """What decoding needs of a batch. Scores are float32 always, as deepbiaf's are. O(position * label * size^2)."""
+        """What decoding needs of a batch. Scores are always float32. O(position * label * size^2)."""
         with runtime.autocast():
             rows, cells = self.encoder(batch, noise)
             shares = F.linear(rows, self.source.weight)
@@ -194,7 +188,7 @@ class StackPtr(nn.Module):
         return scores[which, place].log_softmax(dim=1)
 
     def _input(self, shares: Tensor, top: Tensor, sibling: Tensor, has_sibling: Tensor, grandparent: Tensor) -> Tensor:
-        """The decoder's input: the three words' encodings summed and projected; projecting comes first, it is linear."""
+        """The decoder's input: three words' encodings summed and projected; projecting, being linear, comes first."""
         total = shares[top] + shares[sibling] * has_sibling[:, None] + shares[grandparent]
         return F.elu(total + self.source.bias)
 
