@@ -20,7 +20,6 @@ class NetworkConfig:
     num_layers: int = 3
     arc_size: int = 512
     label_size: int = 128
-    dropout: float = 0.33
     vectors: str = "none"
     """Pretrained word vectors: "none", "minilm", or the path of a text file."""
     decoder_input_size: int = 256
@@ -48,6 +47,8 @@ class TrainingConfig:
     beta2: float = 0.9
     epsilon: float = 1e-8
     weight_decay: float = 0.0
+    dropout: float = 0.33
+    """At every place: vectors, recurrences, encodings, projections."""
     clip: float = 5.0
     reset_after: int = 0
     """Epochs without a better dev score after which the best weights come back and Adam starts anew; 0: never."""

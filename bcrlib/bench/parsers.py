@@ -119,7 +119,7 @@ def _training(
         parser.network.train()
         for sentences in batches:
             batch = make_batch(encoded, sentences)
-            noise = Noise(torch.arange(len(sentences)), batch.packing, parser.network.config.dropout)
+            noise = Noise(torch.arange(len(sentences)), batch.packing, 0.33)
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
                 loss = parser.network.loss(batch, noise)
             optimizer.zero_grad()

@@ -75,8 +75,8 @@ def _check_sizes(settings: "Profile") -> None:
     for name, value in sizes.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
-    if not 0 <= settings.model.dropout < 1:
-        raise ValueError(f"model.dropout must be in [0, 1), not {settings.model.dropout}")
+    if not 0 <= recipe.dropout < 1:
+        raise ValueError(f"training.dropout must be in [0, 1), not {recipe.dropout}")
 
 
 def _treebanks(

@@ -99,7 +99,7 @@ def _train_epoch(
         keys = torch.from_numpy(rng.integers(2**63, size=len(sentences))).to(device)
         num_words = batch.packing.num_rows - len(sentences)
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = network.loss(batch, Noise(keys, batch.packing, network.config.dropout))
+            loss = network.loss(batch, Noise(keys, batch.packing, config.dropout))
         optimizer.zero_grad()
         (loss / num_words).backward()
         norm = nn.utils.clip_grad_norm_(network.parameters(), config.clip)
