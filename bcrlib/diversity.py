@@ -5,6 +5,7 @@ they are bad are no choice either.  A sentence is *safe* if some candidate break
 that the old model gets right.  Negative flips in unsafe sentences are beyond any re-ranker.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float64, Int16, Int64
 from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.experiments import Update, new_models, old_models
 from bcrlib.metrics.attachment import Units
-from bcrlib.metrics.uncertainty import Estimate
+from bcrlib.metrics.uncertainty import Estimate, Name
 from bcrlib.reranking import nfr_oracle
 
 MEASURES = ("distinct trees", "same tree", "same verdict", "ACC random", "safe")
@@ -98,19 +99,23 @@ def measure(
     }
 
 
-def share_interval(share: Share, num_resamples: int, rng: np.random.Generator, coverage: float = 0.95) -> Estimate:
-    """The mean with its percentile bootstrap interval: sentences and new models are drawn anew.
+def share_intervals(
+    shares: Mapping[Name, Share], num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
+) -> dict[Name, Estimate]:
+    """Each mean with its percentile bootstrap interval: sentences and new models are drawn anew, once for all shares.
 
-    O(resamples models sentences).
+    ValueError for shares of different models or sentences.  O(shares resamples models sentences).
     """
-    num_models, num_sentences = share.amount.shape
+    (shape,) = {share.amount.shape for share in shares.values()}
     models, sentences = (
-        rng.multinomial(size, np.full(size, 1 / size), num_resamples).astype(np.float64)
-        for size in (num_models, num_sentences)
+        rng.multinomial(size, np.full(size, 1 / size), num_resamples).astype(np.float64) for size in shape
     )
-    amount, out_of = (np.einsum("rm,rm->r", models, sentences @ side.T) for side in (share.amount, share.out_of))
-    low, high = np.quantile(amount / out_of, [(1 - coverage) / 2, (1 + coverage) / 2])
-    return Estimate(float(share.amount.sum() / share.out_of.sum()), float(low), float(high))
+    intervals = {}
+    for name, share in shares.items():
+        amount, out_of = (np.einsum("rm,rm->r", models, sentences @ side.T) for side in (share.amount, share.out_of))
+        low, high = np.quantile(amount / out_of, [(1 - coverage) / 2, (1 + coverage) / 2])
+        intervals[name] = Estimate(float(share.amount.sum() / share.out_of.sum()), float(low), float(high))
+    return intervals
 
 
 def _num_ordered_pairs(num_candidates: int) -> int:

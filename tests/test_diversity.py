@@ -166,7 +166,7 @@ def test_the_interval_covers_a_known_mean(rng):
     truth, covered = 0.3, 0
     for _ in range(200):
         amount = (rng.random((1, 150)) < truth).astype(float)
-        estimate = diversity.share_interval(diversity.Share(amount, np.ones((1, 150))), 200, rng)
+        estimate = diversity.share_intervals({"x": diversity.Share(amount, np.ones((1, 150)))}, 200, rng)["x"]
         assert estimate.low <= estimate.value <= estimate.high and estimate.value == pytest.approx(amount.mean())
         covered += estimate.low <= truth <= estimate.high
     assert 0.88 <= covered / 200 <= 0.99
@@ -174,5 +174,5 @@ def test_the_interval_covers_a_known_mean(rng):
 
 def test_the_interval_draws_models_too(rng):
     amount = np.stack([np.zeros(50), np.ones(50)])  # no spread over sentences, all over models
-    estimate = diversity.share_interval(diversity.Share(amount, np.ones((2, 50))), 500, rng)
+    estimate = diversity.share_intervals({"x": diversity.Share(amount, np.ones((2, 50)))}, 500, rng)["x"]
     assert (estimate.low, estimate.value, estimate.high) == (0, 0.5, 1)

@@ -9,6 +9,7 @@ import pytest
 from bcrlib.metrics.flips import RATES, Flips, as_flips, flips_by_sentence
 from bcrlib.metrics.uncertainty import (
     PairCounts,
+    all_rate_intervals,
     difference_intervals,
     mcnemar,
     micro_average,
@@ -98,6 +99,13 @@ def test_methods_with_other_new_models_share_the_old_ones():
     np.testing.assert_array_equal(drawn["a"].yn, alone.yn)  # b took nothing from a's draws
     swapped = resample({"b": students, "a": untreated}, 50, np.random.default_rng(1))
     np.testing.assert_array_equal(drawn["b"].yn, swapped["b"].yn)
+
+
+def test_intervals_of_several_methods_are_those_of_each_with_the_same_draws():
+    methods = {("UAS", 1): pair_counts(CROSSED), ("UAS", 2): pair_counts(CROSSED, seed=5, quality=0.7)}
+    together = all_rate_intervals(methods, 100, np.random.default_rng(1), 0.8)
+    alone = {name: rate_intervals(method, 100, np.random.default_rng(1), 0.8) for name, method in methods.items()}
+    assert together == alone and alone["UAS", 1] != alone["UAS", 2]
 
 
 @pytest.mark.parametrize("rate", RATES)

@@ -4,14 +4,17 @@ Pairs share models and sentences, so they are no independent observations; the b
 models anew, never pairs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64, Int64, Num
 from scipy.special import bdtr
 
 from bcrlib.metrics.flips import RATES, Flips, as_flips
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ def pair_spread(counts: Int64[np.ndarray, "pair sentence 4"]) -> dict[str, tuple
     return {name: (float(getattr(pairs, name).mean()), float(getattr(pairs, name).std())) for name in RATES}
 
 
-def resample(methods: Mapping[str, PairCounts], num_resamples: int, rng: np.random.Generator) -> dict[str, Flips]:
+def resample(methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator) -> dict[Name, Flips]:
     """Bootstrap: the flips of every method, each count [resample], over sentences and models drawn anew.
 
     Each resample draws sentences with replacement, the same for all methods, and models with replacement,
@@ -85,9 +88,19 @@ def rate_intervals(
     method: PairCounts, num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
 ) -> dict[str, Estimate]:
     """Every rate of a method, micro-averaged, with its percentile bootstrap interval.  Cost as `resample`."""
-    value = micro_average(method.counts)
-    draws = resample({"method": method}, num_resamples, rng)["method"]
-    return {rate: _estimate(getattr(value, rate), getattr(draws, rate), coverage) for rate in RATES}
+    return all_rate_intervals({"method": method}, num_resamples, rng, coverage)["method"]
+
+
+def all_rate_intervals(
+    methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
+) -> dict[Name, dict[str, Estimate]]:
+    """`rate_intervals` of several methods by the same resamples; drawing these once saves most of the cost."""
+    draws = resample(methods, num_resamples, rng)
+    values = {name: micro_average(method.counts) for name, method in methods.items()}
+    return {
+        name: {rate: _estimate(getattr(values[name], rate), getattr(draws[name], rate), coverage) for rate in RATES}
+        for name in methods
+    }
 
 
 def difference_intervals(
@@ -126,8 +139,8 @@ def _draws(num_items: int, num_resamples: int, rng: np.random.Generator) -> Int6
 
 
 def _pair_draws(
-    methods: Mapping[str, PairCounts], num_resamples: int, rng: np.random.Generator
-) -> dict[str, Int64[np.ndarray, "resample pair"]]:
+    methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator
+) -> dict[Name, Int64[np.ndarray, "resample pair"]]:
     """How often each pair of each method counts; no method is left without pairs in any resample."""
     weights = _pair_draws_once(methods, num_resamples, rng)
     while (empty := _some_method_empty(weights)).any():
@@ -137,13 +150,13 @@ def _pair_draws(
     return weights
 
 
-def _some_method_empty(weights: Mapping[str, Num[np.ndarray, "resample pair"]]) -> np.ndarray:
+def _some_method_empty(weights: Mapping[Name, Num[np.ndarray, "resample pair"]]) -> np.ndarray:
     return np.any([~weight.any(axis=1) for weight in weights.values()], axis=0)
 
 
 def _pair_draws_once(
-    methods: Mapping[str, PairCounts], num_resamples: int, rng: np.random.Generator
-) -> dict[str, Int64[np.ndarray, "resample pair"]]:
+    methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator
+) -> dict[Name, Int64[np.ndarray, "resample pair"]]:
     draws_of_set: dict[tuple[str, ...], np.ndarray] = {}
 
     def model_draws(model_of_pair: tuple[str, ...]) -> Int64[np.ndarray, "resample pair"]:
