@@ -1,0 +1,184 @@
+"""Slices and their counts against loops; standard errors against the jack-knife; the authors' counts of EWT test."""
+
+import math
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from random_trees import random_treebank
+
+from bcrlib.data.conllu import read_conllu
+from bcrlib.data.treebank import Treebank
+from bcrlib.metrics.breakdowns import (
+    HISTOGRAM_BINS,
+    OTHER,
+    Slices,
+    by_range,
+    by_tag,
+    flips_by_slice,
+    merge_rare,
+    sentence_nfr_histogram,
+    subtree_keys,
+    tree_keys,
+    unit_counts,
+    word_keys,
+)
+from bcrlib.metrics.subtrees import subtrees
+from bcrlib.presets import PRESETS
+from bcrlib.report.authors_breakdowns import authors_breakdowns
+
+OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
+
+
+def names(slices: Slices) -> list[str | None]:
+    return [slices.names[i] if i >= 0 else None for i in slices.of_unit]
+
+
+def random_flips(seed: int = 0, num_pairs: int = 6, num_units: int = 300) -> tuple[np.ndarray, ...]:
+    """Old and new correctness by pair, the sentence of each unit, and three slices of different difficulty."""
+    rng = np.random.default_rng(seed)
+    sentences = np.sort(rng.integers(60, size=num_units)) * 2  # every other sentence has no unit
+    of_unit = rng.integers(3, size=num_units)
+    easy = 0.95 - 0.2 * of_unit - 0.3 * (rng.random(121) < 0.3)[sentences]
+    old, new = (rng.random((num_pairs, num_units)) < easy for _ in range(2))
+    return old, new, sentences, Slices(of_unit, ("a", "b", "c"))
+
+
+def test_keys_of_a_sentence_by_hand():
+    gold = Treebank(
+        ["She", "ran", "home", "!"],
+        ["PRON", "VERB", "ADV", "PUNCT"],
+        np.array([2, 0, 2, 2], np.int32),
+        ["nsubj", "root", "advmod", "punct"],
+        np.array([0, 4]),
+    )
+    words = word_keys(gold, CLEAN)
+    assert [list(words[key]) for key in ("upos", "relation")] == [["PRON", "VERB", "ADV"], ["nsubj", "root", "advmod"]]
+    assert words["distance"].tolist() == [1, 2, 1]  # the root word is the second of the sentence
+    assert words["head upos"].tolist() == ["VERB", "ROOT", "VERB"]
+    for preset, size in ((CLEAN, 3), (OFFICIAL, 4)):
+        keys = subtree_keys(gold, subtrees(gold, preset))
+        assert [list(values) for values in keys.values()] == [[size], [2], ["VERB"]]
+    assert tree_keys(gold, OFFICIAL)["length"].tolist() == [4]
+
+
+def test_only_trees_that_count_have_a_length():
+    gold = Treebank(
+        ["!", "a", "!"], ["PUNCT", "X", "PUNCT"], np.array([0, 0, 1], np.int32), ["r"] * 3, np.array([0, 1, 3])
+    )
+    assert tree_keys(gold, OFFICIAL)["length"].tolist() == [1, 2]
+    assert tree_keys(gold, CLEAN)["length"].tolist() == [2]
+
+
+def test_ranges_and_tags():
+    assert names(by_range(np.array([0, 1, 2, 3, 4, 9]), (1, 2, 4))) == [None, "1", "2-3", "2-3", "4+", "4+"]
+    assert by_tag(["b", "", "a", "b"]).names == ("a", "b")
+    assert names(by_tag(["b", "", "a", "b"])) == ["b", None, "a", "b"]
+
+
+def test_rare_slices_are_counted_together():
+    tags = ["b"] * 3 + ["a"] + ["c"] * 2 + [""] + ["d"]
+    merged = merge_rare(by_tag(tags), fewest_units=2)
+    assert merged.names == ("b", "c", OTHER)
+    assert names(merged) == ["b"] * 3 + [OTHER] + ["c"] * 2 + [None, OTHER]
+    assert merge_rare(by_range(np.array([1, 1, 9]), (1, 2, 4)), 1).names == ("1", "4+")
+
+
+def test_counts_are_those_of_a_loop():
+    old, new, sentences, slices = random_flips()
+    table = flips_by_slice(unit_counts(old, new), sentences, slices)
+    outcome = {(True, True): "yy", (True, False): "yn", (False, True): "ny", (False, False): "nn"}
+    expected = Counter()
+    for pair in range(len(old)):
+        for unit, name in enumerate(names(slices)):
+            expected[name, outcome[bool(old[pair, unit]), bool(new[pair, unit])]] += 1
+    for row in table.itertuples():
+        assert [row.yy, row.yn, row.ny, row.nn] == [expected[row.key, o] for o in ("yy", "yn", "ny", "nn")]
+        of_slice = [i for i, name in enumerate(names(slices)) if name == row.key]
+        assert (row.num_units, row.num_sentences) == (len(of_slice), len({sentences[i] for i in of_slice}))
+    with pytest.raises(ValueError, match="units"):
+        unit_counts(old, new[:, 1:])
+
+
+def test_units_in_no_slice_are_left_out():
+    old, new, sentences, slices = random_flips()
+    some = Slices(np.where(slices.of_unit == 2, -1, slices.of_unit), ("a", "b"))
+    kept = some.of_unit >= 0
+    table = flips_by_slice(unit_counts(old, new), sentences, some)
+    alone = flips_by_slice(unit_counts(old, new)[kept], sentences[kept], Slices(some.of_unit[kept], ("a", "b")))
+    assert table.equals(alone)
+
+
+def test_standard_errors_are_those_of_the_jack_knife():
+    """Leaving out one sentence at a time; equal up to terms of the order of 1 / sentences."""
+    old, new, sentences, slices = random_flips(num_units=3000)
+    table = flips_by_slice(unit_counts(old, new), sentences, slices).set_index("key")
+    broken, found = (old & ~new).mean(axis=0), np.unique(sentences)
+    for i, name in enumerate(slices.names):
+        inside = slices.of_unit == i
+        left_out = []
+        for sentence in found:
+            rates = [broken[side & (sentences != sentence)].mean() for side in (inside, ~inside)]
+            left_out.append((rates[0], rates[0] - rates[1]))
+        jack_knife = np.std(left_out, axis=0) * math.sqrt(len(found) - 1)
+        errors = table.loc[name, ["nfr_error", "excess_error"]].astype(float)
+        np.testing.assert_allclose(errors, jack_knife, rtol=0.05)
+
+
+def test_the_same_sentences_again_halve_the_variance_and_more_pairs_do_not():
+    old, new, sentences, slices = random_flips(num_units=2000)
+    once = flips_by_slice(unit_counts(old, new), sentences, slices)
+    copied = unit_counts(np.tile(old, (1, 4)), np.tile(new, (1, 4)))
+    shifted = np.concatenate([sentences + 1000 * copy for copy in range(4)])
+    four = flips_by_slice(copied, shifted, Slices(np.tile(slices.of_unit, 4), slices.names))
+    np.testing.assert_allclose(four["nfr_error"] * 2, once["nfr_error"], rtol=0.02)
+    pairs_again = flips_by_slice(unit_counts(np.tile(old, (4, 1)), np.tile(new, (4, 1))), sentences, slices)
+    np.testing.assert_allclose(pairs_again["excess_error"], once["excess_error"])
+
+
+def test_one_slice_of_everything_has_no_rest():
+    old, new, sentences, _ = random_flips()
+    table = flips_by_slice(unit_counts(old, new), sentences, Slices(np.zeros(300, dtype=np.int64), ("all",)))
+    assert np.isnan(table["excess_error"][0]) and table["nfr_error"][0] > 0
+    assert table.loc[0, ["yy", "yn", "ny", "nn"]].sum() == old.size
+
+
+def test_histogram_is_that_of_fractions():
+    rng = np.random.default_rng(4)
+    counts = rng.integers(6, size=(3, 200, 4))
+    counts[:, 0] = 0  # a sentence without words
+    counts[:, 1] = [7, 3, 0, 0]  # 3 / 10 is not above 0.3
+    expected = [0] * 11
+    for yy, yn, ny, nn in counts.reshape(-1, 4).tolist():
+        if yy + yn + ny + nn:
+            expected[math.ceil(10 * Fraction(yn, yy + yn + ny + nn))] += 1
+    assert sentence_nfr_histogram(counts).tolist() == expected
+    assert (HISTOGRAM_BINS[0], HISTOGRAM_BINS[1], HISTOGRAM_BINS[10]) == ("0", "(0.0, 0.1]", "(0.9, 1.0]")
+
+
+def authors_units(breakdown: str, level: str = "") -> dict[str, int]:
+    """Units of EWT test by slice in the authors' notebook, which sums over 25 pairs of models."""
+    rows = authors_breakdowns().query("update == 'stackptr=>deepbiaf' and breakdown == @breakdown")
+    rows = rows[rows["level"] == level] if level else rows
+    assert len(rows) and (rows["num_pairs"] == 25).all()
+    return dict(zip(rows["key"], rows["num_units"]))
+
+
+@pytest.mark.corpus
+def test_slices_of_ewt_are_those_of_the_authors(ewt):
+    gold = read_conllu(ewt("test"))
+    units = subtrees(gold, OFFICIAL)
+    assert len(units.root) == 8568
+    for breakdown, values in (word_keys(gold, OFFICIAL) | subtree_keys(gold, units)).items():
+        counted = {str(key): number for key, number in Counter(values.tolist()).items()}
+        assert counted == authors_units(breakdown), breakdown
+    assert len(word_keys(gold, OFFICIAL)["upos"]) == 21898 and len(word_keys(gold, CLEAN)["upos"]) == 21990
+
+
+def test_random_trees_have_every_slice():
+    gold = random_treebank(100, np.random.default_rng(6))
+    for preset in (OFFICIAL, CLEAN):
+        num_words = len(word_keys(gold, preset)["upos"])
+        assert {len(values) for values in word_keys(gold, preset).values()} == {num_words}
+        assert set(word_keys(gold, preset)["upos"].tolist()).isdisjoint(preset.punct_exclude)
