@@ -27,7 +27,7 @@ def test_a_table_has_the_command_in_every_row_but_its_text_has_not(publisher):
     saved = record(publisher, "table3")
     assert [row["command"] for row in saved["rows"]] == [publisher.command] * 2
     assert saved["signature"].startswith("preset:clean|")
-    assert "| BCR | – | 10.00 |" in text
+    assert "| BCR | 10.00 |" in text
     assert "make" not in text
 
 

@@ -45,6 +45,17 @@ def test_markdown_puts_paper_and_ours_side_by_side(tmp_path):
     assert "**UAS, deepbiaf ⇒ deepbiaf**" in lines
 
 
+def test_what_the_paper_has_no_number_for_has_no_column_for_it(tmp_path):
+    rows = [row | {"row": f"Our own {row['row']}"} for row in ROWS]
+    texts = write(tmp_path, rows)
+    assert "| method | ACC (%) | NFR (%) |" in texts["md"].splitlines()
+    assert "| Our own BCR | 87.41 | 1.03 [0.96, 1.12] |" in texts["md"].splitlines()
+    assert r"\begin{tabular}{lrr}" in texts["tex"] and r"\cmidrule(lr){2-2} \cmidrule(lr){3-3}" in texts["tex"]
+    html = to_html(read_record(tmp_path / "table3.json"))
+    assert 'class="paper' not in html and html.count('<th class="ours">') == 2
+    assert '<th class="level" colspan="2">' in html and '<tr class="group"><th colspan="3">' in html
+
+
 def test_json_holds_rates_and_the_whole_record(tmp_path):
     record = json.loads(write(tmp_path)["json"])
     assert record["signature"].startswith("preset:clean|old_seeds:1,2|v:")
@@ -129,7 +140,7 @@ def test_the_compact_form_is_one_table_with_the_papers_in_brackets(tmp_path):
 def test_groups_that_are_no_updates_are_parsers(tmp_path):
     rows = [{"group": kind, "row": "1-best", "level": "l", "metric": "m", "value": 0.5} for kind in ("a", "b")]
     write_table(rows, tmp_path, "speed", **ABOUT)
-    assert "| parser | method | m (%) paper" in markdown_grid(read_record(tmp_path / "speed.json"))
+    assert "| parser | method | m (%) |" in markdown_grid(read_record(tmp_path / "speed.json"))
 
 
 def test_html_escapes_every_text(tmp_path):
@@ -143,7 +154,7 @@ def test_html_escapes_every_text(tmp_path):
 def test_other_units_are_printed_as_they_are(tmp_path):
     rows = [{"row": "decode", "level": "speed", "metric": "sentences / s", "value": 13500.0, "unit": ""}]
     write_table(rows, tmp_path, "speed", **ABOUT)
-    assert "| decode | – | 13,500.0 |" in markdown_grid(read_record(tmp_path / "speed.json"))
+    assert "| decode | 13,500.0 |" in markdown_grid(read_record(tmp_path / "speed.json"))
 
 
 def test_labels_and_signatures():

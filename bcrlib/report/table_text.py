@@ -56,12 +56,19 @@ class Grid:
         self.commands = {(c["group"], c["row"]): c["command"] for c in cells if c["command"]}
         self.groups = _unique(group for group, _ in self.lines)
         self.units = {c["metric"]: c["unit"] for c in cells}
+        in_paper = any(c["paper"] is not None for c in cells)
+        self.sides = {"paper": paper, "ours": ours} if in_paper else {"ours": ours}
+        """Who measured -> how a cell shows it; the paper has no column in a table of which it knows nothing."""
 
     def metrics(self, level: str) -> list[str]:
         return _unique(metric for _, _, cell_level, metric in self.cells if cell_level == level)
 
     def header(self, metric: str) -> str:
         return f"{metric} ({self.units[metric]})" if self.units[metric] else metric
+
+    def pairs(self, cell: dict | None) -> list[tuple[str, str]]:
+        """A cell's number and what stands behind it, of each side."""
+        return [show(cell) for show in self.sides.values()]
 
     def cell(self, line: tuple[str, str], level: str, metric: str) -> dict | None:
         return self.cells.get((*line, level, metric))
@@ -100,11 +107,13 @@ def _markdown_level(grid: Grid, level: str) -> str:
     metrics = grid.metrics(level)
     names = grid.name_heads
     last = ["command"] if grid.commands else []
-    heads = [f"{grid.header(m)} {who}" for m in metrics for who in ("paper", "ours")]
+    heads = [f"{grid.header(m)} {who}" for m in metrics for who in grid.sides]
+    if len(grid.sides) == 1:
+        heads = [grid.header(m) for m in metrics]
     lines = [names + heads + last, [":--"] * len(names) + ["--:"] * len(heads) + [":--"] * len(last)]
     for line in grid.lines:
         cells = [grid.cell(line, level, metric) for metric in metrics]
-        numbers = [" ".join(filter(None, pair)) for cell in cells for pair in (paper(cell), ours(cell))]
+        numbers = [" ".join(filter(None, pair)) for cell in cells for pair in grid.pairs(cell)]
         command = [f"`{_markdown_text(grid.commands[line])}`" if line in grid.commands else ""] if last else []
         lines.append(grid.names(line, _markdown_text) + numbers + command)
     return "\n".join(map(_markdown_line, lines))
@@ -154,17 +163,17 @@ def _latex_pair(pair: tuple[str, str]) -> str:
 
 def _latex_level(grid: Grid, level: str) -> str:
     metrics = grid.metrics(level)
-    num_names = min(2, len(grid.groups))
-    first = [num_names + 1 + 2 * i for i in range(len(metrics))]
-    heads = [f"\\multicolumn{{2}}{{c}}{{{_latex_text(grid.header(m))}}}" for m in metrics]
-    rules = " ".join(f"\\cmidrule(lr){{{column}-{column + 1}}}" for column in first)
+    num_names, num_sides = min(2, len(grid.groups)), len(grid.sides)
+    first = [num_names + 1 + num_sides * i for i in range(len(metrics))]
+    heads = [f"\\multicolumn{{{num_sides}}}{{c}}{{{_latex_text(grid.header(m))}}}" for m in metrics]
+    rules = " ".join(f"\\cmidrule(lr){{{column}-{column + num_sides - 1}}}" for column in first)
     names = [f"\\textbf{{{_latex_text(grid.heading(level))}}}"] + [""] * (num_names - 1)
-    lines = [f"\\begin{{tabular}}{{{'l' * num_names}{'rr' * len(metrics)}}}", "\\toprule"]
+    lines = [f"\\begin{{tabular}}{{{'l' * num_names}{'r' * num_sides * len(metrics)}}}", "\\toprule"]
     lines += [" & ".join(names + heads) + " \\\\", rules]
-    lines += [" & ".join([""] * num_names + ["paper", "ours"] * len(metrics)) + " \\\\", "\\midrule"]
+    lines += [" & ".join([""] * num_names + [*grid.sides] * len(metrics)) + " \\\\", "\\midrule"]
     for line in grid.lines:
         cells = [grid.cell(line, level, metric) for metric in metrics]
-        numbers = [_latex_pair(pair) for cell in cells for pair in (paper(cell), ours(cell))]
+        numbers = [_latex_pair(pair) for cell in cells for pair in grid.pairs(cell)]
         rule = ["\\addlinespace"] if grid.opens_block(line) and line != grid.lines[0] else []
         lines += [*rule, " & ".join(grid.names(line, _latex_text) + numbers) + " \\\\"]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"])
@@ -187,18 +196,20 @@ def _html_pair(pair: tuple[str, str], who: str) -> str:
 
 
 def _html_heads(grid: Grid, columns: list[tuple[str, str]]) -> str:
+    num_sides = len(grid.sides)
     levels = "".join(
-        f'<th class="level" colspan="{2 * len(grid.metrics(level))}">{escape(level)}</th>' for level in grid.levels
+        f'<th class="level" colspan="{num_sides * len(grid.metrics(level))}">{escape(level)}</th>'
+        for level in grid.levels
     )
-    metrics = "".join(f'<th class="metric" colspan="2">{escape(grid.header(m))}</th>' for _, m in columns)
-    who = '<th class="paper">paper</th><th class="ours">ours</th>' * len(columns)
+    metrics = "".join(f'<th class="metric" colspan="{num_sides}">{escape(grid.header(m))}</th>' for _, m in columns)
+    who = "".join(f'<th class="{who}">{who}</th>' for who in grid.sides) * len(columns)
     command = '<th rowspan="3" class="command">command</th>' if grid.commands else ""
     return f"<tr><th></th>{levels}{command}</tr><tr><th></th>{metrics}</tr><tr><th></th>{who}</tr>"
 
 
 def _html_line(grid: Grid, line: tuple[str, str], columns: list[tuple[str, str]]) -> str:
     cells = [grid.cell(line, level, metric) for level, metric in columns]
-    numbers = "".join(_html_pair(paper(cell), "paper") + _html_pair(ours(cell), "ours") for cell in cells)
+    numbers = "".join(_html_pair(show(cell), who) for cell in cells for who, show in grid.sides.items())
     command = f"<td><code>{escape(grid.commands.get(line, ''))}</code></td>" if grid.commands else ""
     return f"<tr><th>{escape(line[1])}</th>{numbers}{command}</tr>"
 
@@ -209,7 +220,7 @@ def to_html(record: Record) -> str:
     if set(grid.commands.values()) == {record.command}:
         grid.commands = {}  # the page says it under the table
     columns = [(level, metric) for level in grid.levels for metric in grid.metrics(level)]
-    width = 1 + 2 * len(columns) + bool(grid.commands)
+    width = 1 + len(grid.sides) * len(columns) + bool(grid.commands)
     lines = []
     for group in grid.groups:
         if group:
