@@ -66,13 +66,23 @@ def test_the_old_row_has_the_accuracy_of_the_old_models():
 
 
 def test_every_update_is_a_block_of_old_and_methods():
-    first, second = {"UAS": {"Untreated": UNTREATED}}, {"UAS": {"Untreated": UNTREATED, "BCR": crossed((80, 5, 4, 11))}}
+    plain = crossed((80, 5, 4, 11))
+    first, second = {"UAS": {"Untreated": UNTREATED}}, {"UAS": {"Untreated": plain, "BCR": crossed((84, 2, 5, 9))}}
     frame = update_rows({DD: first, "deepbiaf=>stackptr": second}, num_resamples=20)
     lines = list(dict.fromkeys(zip(frame["group"], frame["row"])))
     assert lines == [(DD, "Old"), (DD, "Untreated")] + [
         ("deepbiaf=>stackptr", row) for row in ("Old", "Untreated", "BCR")
     ]
-    assert frame[frame["row"] == "Old"]["value"].tolist() == pytest.approx([0.8, 0.8])
+    old_right = [16 / 20, plain.counts[..., :2].sum() / plain.counts.sum()]
+    assert frame[frame["row"] == "Old"]["value"].tolist() == pytest.approx(old_right)
+
+
+def test_methods_are_drawn_together():
+    """A method's interval is that of the common resamples: the same for a copy of it under another name."""
+    pairs = crossed((80, 5, 4, 11))
+    frame = method_rows({"UAS": {"a": pairs, "b": pairs}}, num_resamples=100)
+    first, second = (frame[frame["row"] == row][["low", "high"]].to_numpy() for row in "ab")
+    np.testing.assert_array_equal(first, second)
 
 
 def test_retraining_has_each_kind_once_and_each_update_under_every_definition():

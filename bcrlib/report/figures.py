@@ -72,7 +72,8 @@ def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "
     levels, updates = _unique(frame["level"]), _unique(frame["group"])
     lines = [(metric, update) for metric in metrics for update in updates]
     most = frame.groupby("group")["row"].nunique().max()
-    figure = new_figure(1.6 + 4.1 * len(levels), 1.3 + len(lines) * (0.85 + 0.4 * most), title)
+    bar = 0.4 if len(lines) <= 2 else 0.3
+    figure = new_figure(1.6 + 4.1 * len(levels), 1.3 + len(lines) * (0.85 + bar * most), title)
     panels = figure.subplots(len(lines), len(levels), squeeze=False, sharey="row")
     for line, (metric, update) in zip(panels, lines):
         for axes, level in zip(line, levels):
@@ -88,7 +89,7 @@ def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "
 
 def _panel_title(update: str, level: str) -> str:
     name = LEVEL_NAMES.get(level, level)
-    return f"{arrow(update)}: {name}" if update else name
+    return f"{arrow(update)}\n{name}" if update else name
 
 
 def _bar_panel(axes: Axes, of_all: pd.DataFrame, update: str) -> None:

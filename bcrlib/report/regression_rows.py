@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 
 from bcrlib.metrics.flips import as_flips
-from bcrlib.metrics.uncertainty import Estimate, PairCounts, difference_intervals, pair_spread, rate_intervals
+from bcrlib.metrics.uncertainty import (
+    Estimate,
+    PairCounts,
+    all_rate_intervals,
+    difference_intervals,
+    pair_spread,
+    rate_intervals,
+)
 
 NUM_RESAMPLES = 1000
 BOOTSTRAP_SEED = 0
@@ -28,9 +35,10 @@ def method_rows(
     `group` is the update, "deepbiaf=>deepbiaf"; metrics are ACC (of the new models), ER = 1 - ACC, NFR, PFR, NFI.
     All methods see the same resamples.  KeyError for another metric.  O(methods resamples sentences pairs).
     """
+    pairs_of = {(level, row): pairs for level, row, pairs in _cells(counts)}
+    rates_of = all_rate_intervals(pairs_of, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
     rows = []
-    for level, row, pairs in _cells(counts):
-        rates = rate_intervals(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+    for (level, row), rates in rates_of.items():
         estimates = {metric: _of_metric(rates, metric) for metric in metrics}
         rows += [_row(group, row, level, metric, estimate) for metric, estimate in estimates.items()]
     return pd.DataFrame(rows)
