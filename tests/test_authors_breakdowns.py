@@ -55,7 +55,7 @@ def test_slices_of_each_breakdown_add_up_to_the_whole():
 
 
 def test_the_whole_is_that_of_the_other_file_of_numbers():
-    """As NFR of deepbiaf=>stackptr Table 1 prints its PFR (protocol 6): the NFR of the reverse update, which is this."""
+    """As NFR of deepbiaf=>stackptr Table 1 prints its PFR (protocol 6): the NFR of this, its reverse."""
     whole = row(authors_breakdowns(), "UAS", "all", "all")
     assert whole["nfr"] == lookup("Table 1", "deepbiaf=>stackptr", "Untreated", "UAS", "NFR")
 
