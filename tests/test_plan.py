@@ -133,6 +133,18 @@ def test_predict_names_every_system_once():
     assert {system["method"] for system in jobs_of(TINY)["predict dev"].params["systems"]} == {"old", "new"}
 
 
+def test_breakdowns_read_the_trees_of_test():
+    job = jobs_of(TINY)["breakdowns"]
+    kinds = ("deepbiaf", "stackptr")
+    assert job.needs == (
+        "predict test",
+        *(f"candidates test {kind} {seed}" for kind in kinds for seed in (1, 2)),
+        "choose dropout",
+    )
+    assert job.params["updates"] == ["deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr"]
+    assert (job.params["old_seeds"], job.params["new_seeds"]) == ([11, 12], [1, 2])
+
+
 def test_what_is_measured_runs_after_everything_that_could_disturb_it():
     jobs = jobs_of(TINY)
     story = [name for name in jobs if name[:2].isdigit()]

@@ -1,8 +1,8 @@
 """From a profile to its jobs: the experiments of the paper as a graph of notebook executions.
 
-train ──> predict (1-best of every system) ────────────────────────┐
-  ├────> distil (students of the old models) ──> predict           ├──> collect ──> speed, story notebooks
-  └────> candidates on dev ──> choose dropout rate ──> candidates ─┘
+train ──> predict (1-best of every system) ───────────────────────────────┬──> breakdowns ──┐
+  ├────> distil (students of the old models) ──> predict                  │                 ├──> collect ──> speed
+  └────> candidates on dev ──> choose dropout rate ──> candidates, sweep ─┴─────────────────┘       └──> story
 
 New models propose candidates; the old ones that they replace, and the other new ones of their kind, score them.
 """
@@ -20,8 +20,8 @@ STORY = (
     "00_start_here.ipynb",
     "01_the_data.ipynb",
     "02_the_dependency_parser.ipynb",
-    "03_measuring_regression.ipynb",
-    "04_reranking.ipynb",
+    "04_measuring_regression.ipynb",
+    "05_reranking.ipynb",
 )
 SAMPLING_SEED = 1
 # Not among the parameters of a deepbiaf's training: changing them must not train it anew.
@@ -51,7 +51,7 @@ def plan(profile: Profile) -> list[Job]:
     test = [_predict(profile, "test", [*_singles(profile), *_students(profile), *_ensembles(profile)])]
     test += [_test_candidates(profile, model) for model in _new(profile)]
     test += [_sweep(profile, model) for model in _new(profile) if model.kind == "stackptr"]
-    work = [*training, *students, *dev, _choose_dropout(profile, dev), *test]
+    work = [*training, *students, *dev, _choose_dropout(profile, dev), *test, _breakdowns(profile)]
     collect = Job("collect", "pipeline/collect.ipynb", {"profile": _plain(profile)}, tuple(job.name for job in work))
     # After everything else: what runs beside a measurement spoils it.
     story = [Job(name.removesuffix(".ipynb"), name, {"profile": profile.name}, ("collect", "speed")) for name in STORY]
@@ -200,6 +200,15 @@ def _dropout_grid(profile: Profile) -> list[str]:
 def _choose_dropout(profile: Profile, dev: list[Job]) -> Job:
     params = {"preset": profile.preset}
     return Job("choose dropout", "pipeline/choose_dropout.ipynb", params, tuple(job.name for job in dev))
+
+
+def _breakdowns(profile: Profile) -> Job:
+    """Needs the trees themselves; their counts alone go further."""
+    updates = [*map(str, profile.parsed_updates())]
+    seeds = {"old_seeds": [*profile.old_seeds], "new_seeds": [*profile.new_seeds]}
+    candidates = [f"candidates test {model.kind} {model.seed}" for model in _new(profile)]
+    needs = ("predict test", *candidates, "choose dropout")
+    return Job("breakdowns", "pipeline/breakdowns.ipynb", {**_corpus(profile), "updates": updates, **seeds}, needs)
 
 
 def _speed(profile: Profile) -> Job:
