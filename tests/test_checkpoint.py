@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from random_trees import random_treebank
-from tiny_parsers import tiny_parser
+from tiny_parsers import tiny_parser, tiny_pointer_parser
 
 from bcrlib.data.treebank import Treebank
+from bcrlib.decoding.stack_transitions import Rules
 from bcrlib.decoding.strategies import DropoutP, OneBest
 from bcrlib.models.checkpoint import load_parser, load_parsers, save_parser
 from bcrlib.models.graph_parser import DeepBiafParser, GraphEnsemble
+from bcrlib.models.pointer_parser import PointerEnsemble, StackPtrParser
 from bcrlib.models.runtime import Runtime
 
 
@@ -20,12 +22,17 @@ def treebank() -> Treebank:
     return random_treebank(20, np.random.default_rng(0), longest=9)
 
 
+MAKERS = pytest.mark.parametrize("make", [tiny_parser, tiny_pointer_parser], ids=["deepbiaf", "stackptr"])
+
+
+@MAKERS
 @pytest.mark.parametrize("strategy", [OneBest(), DropoutP(0.2, 3)], ids=str)
-def test_a_saved_parser_predicts_the_same(treebank, tmp_path, strategy):
-    parser = tiny_parser(treebank)
+def test_a_saved_parser_predicts_the_same(treebank, tmp_path, make, strategy):
+    parser = make(treebank)
     save_parser(parser, tmp_path / "model")
     torch.manual_seed(77)
     loaded = load_parser(tmp_path / "model", Runtime())
+    assert type(loaded) is type(parser)
     for name, tensor in parser.network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[name], tensor), name
     assert loaded.vocabulary == parser.vocabulary and loaded.network.config == parser.network.config
@@ -43,21 +50,34 @@ def test_a_saved_parser_is_what_the_listing_says(treebank, tmp_path):
 def test_a_saved_parser_keeps_its_preset(treebank, tmp_path):
     save_parser(tiny_parser(treebank, preset="official"), tmp_path)
     loaded = load_parser(tmp_path, Runtime())
-    assert loaded.network.embedding.unk_policy == "always" and not loaded.single_root
+    assert loaded.network.encoder.embedding.unk_policy == "always" and not loaded.single_root
+    save_parser(tiny_pointer_parser(treebank, preset="official"), tmp_path)
+    assert load_parser(tmp_path, Runtime()).rules == Rules(any_order=True, single_root=False)
 
 
-def test_one_folder_is_a_parser_and_several_are_an_ensemble(treebank, tmp_path):
+@pytest.mark.parametrize(
+    ("make", "single", "several"),
+    [(tiny_parser, DeepBiafParser, GraphEnsemble), (tiny_pointer_parser, StackPtrParser, PointerEnsemble)],
+)
+def test_one_folder_is_a_parser_and_several_are_an_ensemble(treebank, tmp_path, make, single, several):
     folders = [tmp_path / str(seed) for seed in range(2)]
     for seed, folder in enumerate(folders):
-        save_parser(tiny_parser(treebank, seed), folder)
-    assert isinstance(load_parsers(folders[:1], Runtime()), DeepBiafParser)
+        save_parser(make(treebank, seed), folder)
+    assert isinstance(load_parsers(folders[:1], Runtime()), single)
     ensemble = load_parsers(folders, Runtime())
-    assert isinstance(ensemble, GraphEnsemble) and len(ensemble.members) == 2
+    assert isinstance(ensemble, several) and len(ensemble.members) == 2
+
+
+def test_an_ensemble_of_different_kinds_is_refused(treebank, tmp_path):
+    save_parser(tiny_parser(treebank), tmp_path / "graph")
+    save_parser(tiny_pointer_parser(treebank), tmp_path / "pointer")
+    with pytest.raises(ValueError, match="of one kind"):
+        load_parsers([tmp_path / "graph", tmp_path / "pointer"], Runtime())
 
 
 def test_another_kind_of_model_is_refused(treebank, tmp_path):
     save_parser(tiny_parser(treebank), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"kind": "stackptr"}))
-    with pytest.raises(ValueError, match=r"kind 'stackptr', expected 'deepbiaf'"):
+    (tmp_path / "config.json").write_text(json.dumps(config | {"kind": "treecrf"}))
+    with pytest.raises(ValueError, match=r"kind 'treecrf', expected one of deepbiaf, stackptr"):
         load_parser(tmp_path, Runtime())

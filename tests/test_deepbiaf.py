@@ -8,8 +8,8 @@ import torch
 from random_trees import random_treebank
 from tiny_parsers import noise_of, strewn, tiny_parser, whole_batch
 
+from bcrlib.configuration import NetworkConfig
 from bcrlib.models.biaffine import ArcBiaffine, LabelBiaffine
-from bcrlib.models.deepbiaf import DeepBiafConfig
 from bcrlib.models.encoding import encode, make_batch
 from bcrlib.models.graph_parser import score_trees
 from bcrlib.models.noise import Noise
@@ -29,9 +29,9 @@ def parser(treebank):
 
 
 def test_defaults_are_the_papers_sizes():
-    assert DeepBiafConfig() == DeepBiafConfig(
-        word_size=100, char_size=100, upos_size=100, hidden_size=512, num_layers=3, arc_size=512, label_size=128,
-        dropout=0.33, vectors="none", preset="clean",
+    assert NetworkConfig() == NetworkConfig(
+        kind="deepbiaf", word_size=100, char_size=100, upos_size=100, hidden_size=512, num_layers=3, arc_size=512,
+        label_size=128, vectors="none", decoder_input_size=256, decoder_size=512, beam_width=10, preset="clean",
     )  # fmt: skip
 
 

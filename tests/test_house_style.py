@@ -10,7 +10,13 @@ ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "bcrlib").rglob("*.py"))
 TORCH_FREE = (
     "data",
-    "decoding",
+    "decoding/derivations",
+    "decoding/strategies",
+    "decoding/spanning_trees",
+    "decoding/k_best_trees",
+    "decoding/swap_search",
+    "decoding/split_trees",
+    "decoding/brute_force",
     "metrics",
     "pipeline",
     "report",
@@ -18,6 +24,10 @@ TORCH_FREE = (
     "correctness",
     "experiments",
     "candidates",
+    "configuration",
+    "presets",
+    "rounds",
+    "diversity",
 )
 
 

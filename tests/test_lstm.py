@@ -9,7 +9,7 @@ from torch import nn
 
 from bcrlib.models.lstm_cell import cell_backward, cell_backward_reference, cell_forward, cell_forward_reference
 from bcrlib.models.packing import Packing, pack
-from bcrlib.models.variational_lstm import Recurrence, VariationalLSTM
+from bcrlib.models.variational_lstm import ForwardLayer, Recurrence, VariationalLSTM
 
 LENGTHS = np.array([7, 5, 5, 3, 1])
 INPUT, HIDDEN, LAYERS = 6, 4, 3
@@ -111,9 +111,11 @@ def reference_with_masks(lstm: VariationalLSTM, rows: torch.Tensor, packing: Pac
 def test_without_masks_it_is_the_librarys_lstm(lstm, rows, packing):
     library = library_lstm(lstm)
     rows.requires_grad_()
-    ours = lstm(rows, packing)
-    theirs = library(nn.utils.rnn.PackedSequence(rows, torch.tensor(packing.counts)))[0].data
+    ours, cells = lstm(rows, packing)
+    output, (_, their_cells) = library(nn.utils.rnn.PackedSequence(rows, torch.tensor(packing.counts)))
+    theirs = output.data
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(cells, torch.cat([*their_cells[-2:]], dim=1), atol=1e-5, rtol=1e-5)
     our_gradients = gradients(ours, [rows, *lstm.parameters()])
     expected = [gradients(theirs, [rows])[0]]
     for index in range(LAYERS):
@@ -129,38 +131,98 @@ def test_without_masks_it_is_the_librarys_lstm(lstm, rows, packing):
 def test_with_masks_it_is_the_plain_loop(lstm, rows, packing, masks):
     rows.requires_grad_()
     inputs = [rows, *lstm.parameters()]
-    ours = lstm(rows, packing, masks)
+    ours, _ = lstm(rows, packing, masks)
     expected = reference_with_masks(lstm, rows, packing, masks)
     torch.testing.assert_close(ours.double(), expected, atol=1e-5, rtol=1e-5)
     for our_gradient, reference in zip(gradients(ours, inputs), gradients(expected, inputs)):
         torch.testing.assert_close(our_gradient, reference, atol=2e-5, rtol=1e-4)
-    assert (lstm(rows, packing) - ours).abs().max() > 0.1, "the masks change nothing"
+    assert (lstm(rows, packing)[0] - ours).abs().max() > 0.1, "the masks change nothing"
 
 
 def test_every_mask_matters(lstm, rows, packing, masks):
-    full = lstm(rows, packing, masks)
+    full, cells = lstm(rows, packing, masks)
     for site, mask in masks.mask_of_site.items():
         for half in range(2):
             width = mask.shape[1] // 2
             other = mask.clone()
             other[:, half * width : (half + 1) * width] = 1
-            changed = lstm(rows, packing, FixedMasks(masks.mask_of_site | {site: other}))
+            changed, other_cells = lstm(rows, packing, FixedMasks(masks.mask_of_site | {site: other}))
             assert not torch.equal(changed, full), (site, half)
+            assert not torch.equal(other_cells, cells), (site, half)
 
 
+@pytest.mark.parametrize("with_initial", [False, True])
 @pytest.mark.parametrize("with_mask", [False, True])
-def test_gradient_of_the_recurrence_in_float64(with_mask):
+def test_gradient_of_the_recurrence_in_float64(with_mask, with_initial):
+    """Of states and of final cells, to gates, weights and, where there is one, the initial state."""
     generator = torch.Generator().manual_seed(4)
     packing = pack(np.array([4, 2, 2, 1]))
-    gates = torch.randn(2, packing.num_rows, 4 * 2, generator=generator, dtype=torch.float64)
-    weight = torch.randn(2, 4 * 2, 2, generator=generator, dtype=torch.float64)
-    mask = torch.rand(2, 4, 2, generator=generator, dtype=torch.float64) if with_mask else None
 
-    def recurrence(gates, weight):
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    inputs = [draw(2, packing.num_rows, 4 * 2), draw(2, 4 * 2, 2)]
+    inputs += [draw(2, 4, 2), draw(2, 4, 2)] if with_initial else []
+    mask = draw(2, 4, 2) if with_mask else None
+
+    def recurrence(gates, weight, hidden=None, cell=None):
         # The recurrence overwrites its gates; gradcheck wants to find its inputs as they were.
-        return Recurrence.apply(gates.clone(), weight, mask, packing)
+        return Recurrence.apply(gates.clone(), weight, mask, hidden, cell, packing)
 
-    assert torch.autograd.gradcheck(recurrence, (gates.requires_grad_(), weight.requires_grad_()))
+    assert torch.autograd.gradcheck(recurrence, [values.requires_grad_() for values in inputs])
+
+
+def plain_recurrence(gates, weight, mask, hidden, cell, packing):
+    """States [direction, row, hidden] and final cells [direction, sentence, hidden], sentence by sentence."""
+    states, cells = {}, []
+    for d in range(len(gates)):
+        for b, length in enumerate(packing.lengths.tolist()):
+            h, c = hidden[d, b], cell[d, b]
+            for step in range(length):
+                row = packing.starts[step] + b
+                gate_in, forget, update, out = (gates[d, row] + weight[d] @ (h * mask[d, b])).chunk(4)
+                c = gate_in.sigmoid() * update.tanh() + forget.sigmoid() * c
+                h = states[d, row] = out.sigmoid() * c.tanh()
+            cells.append(c)
+    rows = [torch.stack([states[d, row] for row in range(packing.num_rows)]) for d in range(len(gates))]
+    return torch.stack(rows), torch.stack(cells).view(len(gates), packing.num_sentences, -1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_recurrence_from_an_initial_state_is_the_plain_loop(packing, dtype):
+    generator = torch.Generator().manual_seed(5)
+    shapes = [(2, packing.num_rows, 4 * HIDDEN), (2, 4 * HIDDEN, HIDDEN), *[(2, len(LENGTHS), HIDDEN)] * 3]
+    gates, weight, mask, hidden, cell = (torch.randn(*shape, generator=generator, dtype=dtype) for shape in shapes)
+    inputs = [values.requires_grad_() for values in (gates, weight, hidden, cell)]
+    ours = Recurrence.apply(gates * 1, weight, mask, hidden, cell, packing)
+    expected = plain_recurrence(gates, weight, mask, hidden, cell, packing)
+    torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+    both = [torch.cat([values.flatten() for values in outputs]) for outputs in (ours, expected)]
+    for our_gradient, theirs in zip(*(gradients(output, inputs) for output in both)):
+        torch.testing.assert_close(our_gradient, theirs, atol=2e-5, rtol=1e-4)
+
+
+def test_a_forward_layer_is_the_librarys_lstm_from_a_given_state(rows, packing):
+    generator = torch.Generator().manual_seed(6)
+    layer, library = ForwardLayer(INPUT, HIDDEN), nn.LSTM(INPUT, HIDDEN)
+    hidden, cell = torch.randn(2, len(LENGTHS), HIDDEN, generator=generator).unbind(0)
+    with torch.no_grad():
+        layer.bias.copy_(torch.randn(4 * HIDDEN, generator=generator))
+        library.weight_ih_l0.copy_(layer.weight_input)
+        library.weight_hh_l0.copy_(layer.weight_hidden)
+        library.bias_ih_l0.copy_(layer.bias)
+        library.bias_hh_l0.zero_()
+    inputs = [values.requires_grad_() for values in (rows, hidden, cell)]
+    ours = layer(rows, packing, hidden, cell, None)
+    sequence = nn.utils.rnn.PackedSequence(rows, torch.tensor(packing.counts))
+    theirs = library(sequence, (hidden[None], cell[None]))[0].data
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    our_weights = [layer.weight_input, layer.weight_hidden, layer.bias]
+    their_weights = [library.weight_ih_l0, library.weight_hh_l0, library.bias_ih_l0]
+    for a, b in zip(gradients(ours, inputs + our_weights), gradients(theirs, inputs + their_weights)):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+    masked = layer(rows, packing, hidden, cell, torch.full_like(hidden, 0.5))
+    assert (masked - ours).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("gates_need_gradient", [False, True])
@@ -169,9 +231,9 @@ def test_weight_gradient_whether_or_not_the_gates_need_one(packing, gates_need_g
     values = torch.randn(2, packing.num_rows, 4 * HIDDEN, generator=generator)
     weight = torch.randn(2, 4 * HIDDEN, HIDDEN, generator=generator).requires_grad_()
     gates = values.clone().requires_grad_(gates_need_gradient) * 1
-    (ours,) = gradients(Recurrence.apply(gates, weight, None, packing), [weight])
+    (ours,) = gradients(Recurrence.apply(gates, weight, None, None, None, packing)[0], [weight])
     wide = values.double().requires_grad_() * 1
-    (expected,) = gradients(Recurrence.apply(wide, weight.double(), None, packing), [weight])
+    (expected,) = gradients(Recurrence.apply(wide, weight.double(), None, None, None, packing)[0], [weight])
     torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-4)
     assert gates_need_gradient or torch.equal(gates, values), "gates that nobody derives were overwritten"
 
@@ -259,9 +321,9 @@ def test_fused_activations_of_extreme_numbers():
 def test_bfloat16_is_close_to_float32(lstm, rows, packing, masks):
     rows.requires_grad_()
     inputs = [rows, *lstm.parameters()]
-    exact = lstm(rows, packing, masks)
+    exact, _ = lstm(rows, packing, masks)
     with torch.autocast("cpu", torch.bfloat16):
-        rough = lstm(rows, packing, masks)
+        rough, _ = lstm(rows, packing, masks)
     assert rough.dtype == torch.float32, "states stay in float32"
     assert 1e-5 < (rough - exact).abs().max() < 0.05
     for ours, expected in zip(gradients(rough, inputs), gradients(exact, inputs)):
@@ -271,7 +333,7 @@ def test_bfloat16_is_close_to_float32(lstm, rows, packing, masks):
 
 def test_the_shortcut_without_dropout_is_the_masked_path_without_masks(lstm, rows, packing, monkeypatch):
     layer = lstm.layers[0]
-    expected = layer(rows, packing, None, "").detach()  # gradients are on: no shortcut
+    expected = tuple(t.detach() for t in layer(rows, packing, None, ""))  # gradients are on: no shortcut
     torch.testing.assert_close(layer._without_dropout(rows, packing), expected, atol=1e-6, rtol=1e-5)
     ones = FixedMasks({"x.input": torch.ones(len(LENGTHS), 2 * INPUT), "x.hidden": torch.ones(len(LENGTHS), 8)})
     torch.testing.assert_close(layer(rows, packing, ones, "x"), expected, atol=1e-6, rtol=1e-5)
@@ -283,14 +345,15 @@ def test_the_shortcut_without_dropout_is_the_masked_path_without_masks(lstm, row
 def test_without_gradients_the_masked_path_is_the_same(lstm, rows, packing, masks):
     expected = lstm(rows, packing, masks)
     with torch.no_grad():
-        assert torch.equal(lstm(rows, packing, masks), expected)
+        assert all(map(torch.equal, lstm(rows, packing, masks), expected))
     with torch.inference_mode():
-        assert torch.equal(lstm(rows, packing, masks), expected)
+        assert all(map(torch.equal, lstm(rows, packing, masks), expected))
 
 
 def test_a_sentence_is_encoded_as_if_alone(lstm, rows, packing):
-    together = lstm(rows, packing)
+    together, cells = lstm(rows, packing)
     for b, length in enumerate(LENGTHS):
         places = (packing.sentence == b).nonzero().squeeze(1)
-        alone = lstm(rows[places], pack(np.array([length])))
+        alone, cell = lstm(rows[places], pack(np.array([length])))
         torch.testing.assert_close(together[places], alone, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(cells[b], cell[0], atol=1e-6, rtol=1e-5)

@@ -87,7 +87,7 @@ def tables_with_other_word(parser, batch, row: int):
     """Whether arcs change when the vector of one word of the vocabulary does."""
     with torch.no_grad():
         before = parser.tables(batch).arcs
-        parser.network.embedding.words.weight[row] += 1
+        parser.network.encoder.embedding.words.weight[row] += 1
         return not torch.equal(parser.tables(batch).arcs, before)
 
 
@@ -107,8 +107,8 @@ def test_vectors_of_singletons_at_decoding_time(treebank, preset, is_used):
 def unknown_share(parser, batch, training: bool) -> float:
     """Share of all tokens that get the vector of the unknown word."""
     with torch.no_grad():
-        parser.network.embedding.words.weight.zero_()[0] = 1
-        rows = parser.network.embedding(batch, noise_of(batch, 0.0), training)
+        parser.network.encoder.embedding.words.weight.zero_()[0] = 1
+        rows = parser.network.encoder.embedding(batch, noise_of(batch, 0.0), training)
     return (rows[:, : TINY.word_size] == 1).all(dim=1).float().mean().item()
 
 
@@ -130,8 +130,8 @@ def test_how_often_a_singleton_is_unknown(preset, training, share):
 def test_dropout_takes_whole_vectors_of_a_token(treebank, parser):
     batch = whole_batch(parser, treebank)
     with torch.no_grad():
-        clean = parser.network.embedding(batch, None)
-        noisy = parser.network.embedding(batch, noise_of(batch, 0.4))
+        clean = parser.network.encoder.embedding(batch, None)
+        noisy = parser.network.encoder.embedding(batch, noise_of(batch, 0.4))
     factors = []
     for part, noisy_part in zip(clean.split((8, 6, 4), dim=1), noisy.split((8, 6, 4), dim=1)):
         dropped = (noisy_part == 0).all(dim=1)

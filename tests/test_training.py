@@ -8,6 +8,7 @@ import torch
 from random_trees import random_treebank
 from tiny_parsers import TINY
 
+from bcrlib.configuration import AUTHORS_RECIPE, TrainingConfig
 from bcrlib.data.grammar import generate_treebank
 from bcrlib.data.treebank import Treebank
 from bcrlib.decoding.strategies import OneBest
@@ -16,12 +17,12 @@ from bcrlib.models.checkpoint import new_parser
 from bcrlib.models.encoding import encode
 from bcrlib.models.graph_parser import DeepBiafParser
 from bcrlib.models.runtime import Runtime
-from bcrlib.models.training import AUTHORS_RECIPE, TrainingConfig, dev_score, train
+from bcrlib.models.training import dev_score, train
 from bcrlib.models.vocabulary import build_vocabulary
 
 LARGE_ENOUGH = {
     "word_size": 16, "char_size": 16, "upos_size": 8, "hidden_size": 32, "arc_size": 32, "label_size": 16,
-    "dropout": 0.1,
+    "decoder_input_size": 16, "decoder_size": 32,
 }  # fmt: skip
 QUICK = TrainingConfig(num_epochs=3, batch_tokens=60, learning_rate=5e-3, warmup_steps=2)
 
@@ -70,7 +71,7 @@ def most_different(first: dict[str, torch.Tensor], second: dict[str, torch.Tenso
 @pytest.mark.parametrize("preset", ["clean", "official"])
 def test_two_sentences_are_learnt_by_heart(two_sentences, preset):
     parser = fresh(two_sentences, preset=preset, **LARGE_ENOUGH)
-    history = fit(parser, two_sentences, replace(QUICK, num_epochs=60, learning_rate=1e-2))
+    history = fit(parser, two_sentences, replace(QUICK, num_epochs=60, learning_rate=1e-2, dropout=0.1))
     pool = parser.candidates(two_sentences, OneBest())
     scored = [i for i, tag in enumerate(two_sentences.upos) if preset == "official" or tag != "PUNCT"]
     assert [pool.heads[0, i] for i in scored] == [two_sentences.heads[i] for i in scored]
@@ -121,9 +122,10 @@ def test_progress_is_reported_as_it_is_made(sentences):
 def test_the_authors_recipe():
     expected = TrainingConfig(
         num_epochs=400, batch_tokens=0, learning_rate=1e-3, warmup_steps=40, schedule="exponential", decay=0.999995,
-        beta1=0.9, beta2=0.9, epsilon=1e-4, weight_decay=0.0, clip=5.0, reset_after=20,
+        beta1=0.9, beta2=0.9, epsilon=1e-4, weight_decay=0.0, dropout=0.33, clip=5.0, reset_after=20,
     )  # fmt: skip
-    assert expected == AUTHORS_RECIPE
+    pointer = replace(expected, num_epochs=600, decay=0.999997)
+    assert {"deepbiaf": expected, "stackptr": pointer} == AUTHORS_RECIPE
 
 
 def rates_of_steps(parser, treebank, config, monkeypatch) -> list[float]:
@@ -151,15 +153,20 @@ def test_learning_rate_up_and_linearly_down(sentences, monkeypatch):
 
 
 def test_the_authors_learning_rate(sentences, monkeypatch):
-    config = replace(AUTHORS_RECIPE, num_epochs=60, reset_after=0)
+    config = replace(AUTHORS_RECIPE["deepbiaf"], num_epochs=60, reset_after=0)
     monkeypatch.setattr(training, "dev_score", lambda parser, dev: 0.5)
     few = sentences.select(np.arange(3))
     rates = rates_of_steps(fresh(few), few, config, monkeypatch)
     np.testing.assert_allclose(rates[:40], [1e-3 * (i + 1) / 40 for i in range(40)], rtol=1e-6)
     np.testing.assert_allclose(rates[40:], [1e-3 * 0.999995**i for i in range(len(rates) - 40)], rtol=1e-6)
     assert len(rates) >= 60
-    end = AUTHORS_RECIPE.learning_rate * AUTHORS_RECIPE.decay ** (398 * AUTHORS_RECIPE.num_epochs)
-    assert end == pytest.approx(4.5e-4, rel=0.01), "after 398 batches an epoch"
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("deepbiaf", 4.5e-4), ("stackptr", 4.9e-4)])
+def test_the_authors_learning_rate_at_the_end(kind, expected):
+    recipe = AUTHORS_RECIPE[kind]
+    end = recipe.learning_rate * recipe.decay ** (398 * recipe.num_epochs)
+    assert end == pytest.approx(expected, rel=0.01), "after 398 batches an epoch"
 
 
 def broken_loss(parser: DeepBiafParser, broken: set[int], recorded: list[dict[str, torch.Tensor]]):
@@ -260,7 +267,7 @@ def test_gradients_are_clipped(sentences, monkeypatch):
 
 def test_training_in_bfloat16_learns(two_sentences):
     parser, exact = (fresh(two_sentences, **LARGE_ENOUGH) for _ in range(2))
-    config = replace(QUICK, num_epochs=25, learning_rate=1e-2)
+    config = replace(QUICK, num_epochs=25, learning_rate=1e-2, dropout=0.1)
     history = fit(parser, two_sentences, config, precision="bfloat16")
     assert history[-1].loss < 0.7 * history[0].loss
     assert all(tensor.dtype == torch.float32 for tensor in weights(parser).values())

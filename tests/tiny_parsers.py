@@ -7,26 +7,39 @@ import torch
 from torch import nn
 
 from bcrlib.candidates import CandidatePool
+from bcrlib.configuration import NetworkConfig
 from bcrlib.data.treebank import Treebank
 from bcrlib.models.checkpoint import new_parser
-from bcrlib.models.deepbiaf import DeepBiafConfig
 from bcrlib.models.encoding import Batch, encode, make_batch
 from bcrlib.models.graph_parser import DeepBiafParser
 from bcrlib.models.noise import Noise
+from bcrlib.models.pointer_parser import StackPtrParser
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.vocabulary import Vocabulary, build_vocabulary
 
-TINY = DeepBiafConfig(
-    word_size=8, char_size=6, upos_size=4, hidden_size=7, num_layers=2, arc_size=9, label_size=5
+TINY = NetworkConfig(
+    word_size=8, char_size=6, upos_size=4, hidden_size=7, num_layers=2, arc_size=9, label_size=5,
+    decoder_input_size=6, decoder_size=8,
 )  # fmt: skip
 
 
 def tiny_parser(
     train: Treebank | Vocabulary, seed: int = 0, preset: str = "clean", runtime: Runtime | None = None
 ) -> DeepBiafParser:
-    """A parser with the alphabets of `train`; its weights are strewn, biases too, so that no score is flat."""
+    """A deepbiaf with the alphabets of `train`; its weights are strewn, biases too, so that no score is flat."""
+    return _strewn_parser(replace(TINY, preset=preset), train, seed, runtime)
+
+
+def tiny_pointer_parser(
+    train: Treebank | Vocabulary, seed: int = 0, preset: str = "clean", runtime: Runtime | None = None
+) -> StackPtrParser:
+    """A stackptr, likewise."""
+    return _strewn_parser(replace(TINY, kind="stackptr", preset=preset), train, seed, runtime)
+
+
+def _strewn_parser(config: NetworkConfig, train: Treebank | Vocabulary, seed: int, runtime: Runtime | None):
     vocabulary = train if isinstance(train, Vocabulary) else build_vocabulary(train)
-    parser = new_parser(replace(TINY, preset=preset), vocabulary, seed, runtime or Runtime())
+    parser = new_parser(config, vocabulary, seed, runtime or Runtime())
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in parser.network.parameters():
@@ -36,7 +49,7 @@ def tiny_parser(
     return parser
 
 
-def whole_batch(parser: DeepBiafParser, treebank: Treebank) -> Batch:
+def whole_batch(parser: DeepBiafParser | StackPtrParser, treebank: Treebank) -> Batch:
     """All sentences of a treebank as one batch."""
     encoded = encode(treebank, parser.vocabulary, parser.vectors)
     return make_batch(encoded, np.arange(treebank.num_sentences))
