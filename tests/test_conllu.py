@@ -62,6 +62,23 @@ def test_only_trees_change_in_a_file_written_with_other_trees():
     assert reread.heads.tolist() == [0, 1, 2, 0]
 
 
+def test_text_without_trees_is_read_for_parsing_only():
+    bare = (word(1, head="_", relation="_") + word(2, head="_", relation="_") + "\n") * 2
+    with pytest.raises(ConlluError, match="f:1: no DEPREL"):
+        parse_conllu(bare.encode(), "f")
+    treebank = parse_conllu(bare.encode(), "f", trees=False)
+    assert treebank.forms == ["w"] * 4 and treebank.upos == ["NOUN"] * 4 and treebank.offsets.tolist() == [0, 2, 4]
+    assert treebank.heads.tolist() == [0] * 4 and treebank.relations == ["_"] * 4
+    parsed = treebank.with_trees(np.array([0, 1, 0, 1]), ["root", "obj"] * 2)
+    assert format_conllu(parsed) == (PAIR + "\n") * 2
+
+
+@pytest.mark.parametrize("head", ["99", "x", "1", "-1"])
+def test_whatever_stands_in_the_columns_of_the_tree_does_not_matter_for_parsing(head):
+    text = FULL.replace("\tADP\tE\tA=b|C=d\t2", f"\tADP\tE\tA=b|C=d\t{head}")
+    assert parse_conllu(text.encode(), "f", trees=False).forms == parse_conllu(FULL.encode(), "f").forms
+
+
 MALFORMED = {
     "empty file": ("", 1, "empty"),
     "only a blank line": ("\n", 1, "blank line"),
@@ -166,7 +183,8 @@ def test_the_error_survives_pickling():
     assert str(error) == "f:3: fault"
 
 
-def test_reader_and_line_by_line_twin_agree_on_damaged_files():
+@pytest.mark.parametrize("trees", [True, False])
+def test_reader_and_line_by_line_twin_agree_on_damaged_files(trees):
     """The fast reader accepts exactly what the plain checker finds no fault in."""
     rng = np.random.default_rng(0)
     pieces = [
@@ -194,15 +212,15 @@ def test_reader_and_line_by_line_twin_agree_on_damaged_files():
             end = min(len(text), start + int(rng.integers(3)))
             text = text[:start] + pieces[rng.integers(len(pieces))] + text[end:]
         lines = text.split("\n")
-        fault = find_fault(lines if lines[-1] else lines[:-1])
+        fault = find_fault(lines if lines[-1] else lines[:-1], trees)
         try:
-            treebank = parse_conllu(text.encode(), "f")
+            treebank = parse_conllu(text.encode(), "f", trees)
         except ConlluError as error:
             assert (error.line, error.fault) == fault
         else:
             accepted += 1
             assert fault is None, (text, fault)
-            assert format_conllu(treebank) == text
+            assert not trees or format_conllu(treebank) == text
     assert 200 < accepted < 3800
 
 

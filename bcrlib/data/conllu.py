@@ -29,28 +29,31 @@ class ConlluError(ValueError):
         return f"{self.name}:{self.line}: {self.fault}"
 
 
-def read_conllu(path: str | os.PathLike[str]) -> Treebank:
-    """Read one CoNLL-U file.
+def read_conllu(path: str | os.PathLike[str], trees: bool = True) -> Treebank:
+    """Read one CoNLL-U file; without `trees` its HEAD and DEPREL are not looked at (see parse_conllu).
 
     Raises ConlluError for a malformed file, OSError for one that cannot be read.  O(bytes), 30 MB a second.
     """
-    return parse_conllu(Path(path).read_bytes(), str(path))
+    return parse_conllu(Path(path).read_bytes(), str(path), trees)
 
 
-def parse_conllu(content: bytes, name: str) -> Treebank:
+def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
     """The treebank in the bytes of a CoNLL-U file; `name` stands for the file in errors.
 
     Several roots in a sentence are accepted, since parsers without the single-root constraint write them, and
     an unspecified UPOS ("_") too.  Raises ConlluError naming the first faulty line otherwise: bad UTF-8,
     CRLF, no sentence, a missing blank line, column or value, wrong numbering, a head out of range, a cycle.
+
+    Without `trees` the file is text to be parsed: HEAD and DEPREL may hold anything, "_" for example, and the
+    treebank's heads are 0 and its relations "_" until `with_trees` gives it some.
     O(bytes).
     """
     text = _decode(content, name)
     lines = text.split("\n")
     lines.pop()  # what stands behind the last line end: nothing, or a line that was never ended
-    if content.endswith(b"\n\n") and (treebank := _parse_lines(np.frombuffer(content, np.uint8), lines)):
+    if content.endswith(b"\n\n") and (treebank := _parse_lines(np.frombuffer(content, np.uint8), lines, trees)):
         return treebank
-    fault = find_fault(lines if content.endswith(b"\n") else text.split("\n") if text else [])
+    fault = find_fault(lines if content.endswith(b"\n") else text.split("\n") if text else [], trees)
     assert fault, "refused by the fast reader, yet without a fault"
     raise ConlluError(name, *fault)
 
@@ -78,7 +81,7 @@ class _Layout:
     line_offsets: Int64[np.ndarray, "sentence_plus_one"]  # in the lines without the blank ones
 
 
-def _parse_lines(buffer: UInt8[np.ndarray, "byte"], lines: list[str]) -> Treebank | None:
+def _parse_lines(buffer: UInt8[np.ndarray, "byte"], lines: list[str], trees: bool) -> Treebank | None:
     """The treebank, or None where anything is wrong."""
     layout = _find_layout(buffer)
     if layout is None:
@@ -88,7 +91,7 @@ def _parse_lines(buffer: UInt8[np.ndarray, "byte"], lines: list[str]) -> Treeban
         return None
     longest = int(np.bincount(layout.sentence_of_row).max())
     number_of = {str(i): i for i in range(longest + 1)}
-    words = _find_words(_to_numbers(cells[::NUM_COLUMNS], number_of), layout, lines)
+    words = _find_words(_to_numbers(cells[::NUM_COLUMNS], number_of), layout, lines, trees)
     if words is None:
         return None
     columns = [cells[i::NUM_COLUMNS] for i in (FORM, UPOS, HEAD, DEPREL)]
@@ -97,8 +100,10 @@ def _parse_lines(buffer: UInt8[np.ndarray, "byte"], lines: list[str]) -> Treeban
     forms, upos, heads, relations = columns
     sentence_of_token = layout.sentence_of_row[words]
     offsets = _offsets(sentence_of_token, len(layout.line_offsets) - 1)
+    if not trees:
+        heads, relations = ["0"] * len(forms), ["_"] * len(forms)
     new_heads = _to_numbers(heads, number_of)
-    if "_" in relations or not _are_trees(new_heads, offsets):
+    if trees and ("_" in relations or not _are_trees(new_heads, offsets)):
         return None
     line_of_token = layout.rows[words] - sentence_of_token  # one blank line fewer a sentence passed
     return Treebank(
@@ -138,12 +143,14 @@ def _to_numbers(cells: list[str], number_of: dict[str, int]) -> Int32[np.ndarray
     return np.fromiter((number_of.get(cell, -1) for cell in cells), np.int32, len(cells))
 
 
-def _find_words(numbers: Int32[np.ndarray, "row"], layout: _Layout, lines: list[str]) -> Bool[np.ndarray, "row"] | None:
+def _find_words(
+    numbers: Int32[np.ndarray, "row"], layout: _Layout, lines: list[str], trees: bool
+) -> Bool[np.ndarray, "row"] | None:
     """Which rows are words; None where the numbering is wrong."""
     words = numbers > 0
     for sentence in np.unique(layout.sentence_of_row[~words]):  # those with ranges or empty nodes: few
         start, end = layout.line_offsets[sentence : sentence + 2] + sentence
-        if sentence_fault(lines[start:end], 1):
+        if sentence_fault(lines[start:end], 1, trees):
             return None
     offsets = _offsets(layout.sentence_of_row[words], len(layout.line_offsets) - 1)
     expected = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets)) + 1

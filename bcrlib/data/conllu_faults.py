@@ -15,17 +15,17 @@ EMPTY_NODE_ID = re.compile(r"(0|[1-9][0-9]*)\.([1-9][0-9]*)")
 Fault = tuple[int, str]  # number of the line, from 1; what is wrong with it
 
 
-def find_fault(lines: Sequence[str]) -> Fault | None:
+def find_fault(lines: Sequence[str], trees: bool = True) -> Fault | None:
     """First faulty line (from 1) of a file and its fault, None for a valid file.
 
     lines: [line] without line ends.  The rules are those of CoNLL-U (Universal Dependencies, version 2), with
-    several roots in a sentence allowed.  O(characters).
+    several roots in a sentence allowed; without `trees`, HEAD and DEPREL are not looked at.  O(characters).
     """
     if not lines:
         return 1, "the file is empty; it must hold at least one sentence"
     first = 1
     for sentence in split_sentences(lines):
-        if fault := sentence_fault(sentence, first):
+        if fault := sentence_fault(sentence, first, trees):
             return fault
         first += len(sentence) + 1
     if lines[-1]:
@@ -44,7 +44,7 @@ def split_sentences(lines: Sequence[str]) -> Iterator[Sequence[str]]:
         yield lines[start:]
 
 
-def sentence_fault(lines: Sequence[str], first: int) -> Fault | None:
+def sentence_fault(lines: Sequence[str], first: int, trees: bool = True) -> Fault | None:
     """First fault of one sentence, whose lines are numbered from `first`; or None.  O(characters)."""
     if not lines:
         return first, "blank line where a sentence should begin"
@@ -58,9 +58,9 @@ def sentence_fault(lines: Sequence[str], first: int) -> Fault | None:
         if fault := _columns_fault(cells) or expected.fault(cells[0]):
             return number, fault
         if PLAIN_NUMBER.fullmatch(cells[0]):
-            if fault := _word_fault(cells):
+            if trees and (fault := _word_fault(cells)):
                 return number, fault
-            words.append((number, int(cells[6])))
+            words.append((number, int(cells[6]) if trees else 0))
     if not words:
         return first, "a sentence without words"
     if expected.range_end > len(words):
