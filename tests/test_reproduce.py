@@ -5,18 +5,23 @@ from pathlib import Path
 
 import pytest
 
-from bcrlib.correctness import CorrectnessStore
+from bcrlib.breakdown_tables import BREAKDOWNS_FILE, read_breakdowns
+from bcrlib.correctness import CorrectnessStore, Pool
+from bcrlib.data.conllu import read_conllu
+from bcrlib.experiments import dropout_strategy, listed_strategy, old_models, strategies, updates
 from bcrlib.pipeline.reproduce import reproduce
 
 VERY_SMALL = (
     "training.num_epochs=2",
-    "new_seeds=[1]",
-    "ensembles=[[1, 2]]",
-    "dropout_grid=[0.05]",
+    "stackptr_training.num_epochs=2",
+    "ensembles=[[1, 2]]",  # of the new models: no more to train
+    "dropout_grid=[0.05, 0.1]",
+    "sampling_grid=[top-k(k=2)]",
     "num_candidates=3",
     "speed_sentences=20",
 )
-PAPER = ["table1", "table3", "table7", "table8", "figure1"]
+UPDATES = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
+TABLES = ("table1", "table3", "table7", "table8", "table9")
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +33,16 @@ def output(tmp_path_factory) -> Path:
 
 def test_tables_come_in_every_form_beside_the_paper(output):
     figures = output / "figures" / "demo"
-    for name in ("table1", "table3", "table7", "table8"):
+    for name in TABLES:
         assert {path.suffix for path in figures.glob(f"{name}.*")} == {".json", ".md", ".tex"}
         rows = json.loads((figures / f"{name}.json").read_text())["rows"]
-        assert any(row["paper"] is not None and row["value"] is not None for row in rows)
+        beside = {row["group"] for row in rows if row["paper"] is not None and row["value"] is not None}
+        assert set(UPDATES) <= beside
 
 
 def test_the_index_shows_all_of_them(output):
     page = (output / "figures" / "demo" / "index.html").read_text()
-    for name in ("Table 1", "Table 3", "Table 7", "Table 8", "Figure 1"):
+    for name in ("Table 1", "Table 3", "Table 7", "Table 8", "Table 9", "Figure 1"):
         assert name in page
 
 
@@ -44,9 +50,29 @@ def test_the_correctness_is_that_of_the_whole_test_split(output):
     store = CorrectnessStore(output / "data" / "correctness" / "demo")
     assert store.load_units("official").num_sentences == 500
     methods = sorted({system.method for system in store.systems()})
-    assert methods == ["distillation", "ensemble", "untreated"]
-    assert len(store.pools()) == 2
-    assert store.load_manifest()["profile"]["training"]["num_epochs"] == 2
+    assert methods == ["distillation", "ensemble", "new", "old"]
+    profile = store.load_manifest()["profile"]
+    assert (profile["training"]["num_epochs"], profile["stackptr_training"]["num_epochs"]) == (2, 2)
+
+
+def test_every_update_has_its_pools_scored_by_old_models_and_peers(output):
+    store = CorrectnessStore(output / "data" / "correctness" / "demo")
+    assert list(map(str, updates(store))) == list(UPDATES)
+    for update in updates(store):
+        for strategy in (listed_strategy(update), dropout_strategy(store, update)):
+            scorers = store.scorers(Pool(f"{update.new}/1", strategy))
+            assert {*old_models(store, update.old), f"{update.new}/1", f"{update.new}/2"} <= set(scorers)
+    sampled = {"beam(b=10)", "dropout-p(p=0.05)", "dropout-p(p=0.1)", "top-k(k=2)"}
+    assert set(strategies(store, "stackptr")) == sampled
+
+
+def test_speeds_breakdowns_and_the_demo_s_trees_are_kept(output):
+    kept = output / "data" / "correctness" / "demo"
+    assert set(json.loads((kept / "speed.json").read_text())["speed"]) == {"deepbiaf", "stackptr"}
+    assert set(read_breakdowns(kept / BREAKDOWNS_FILE)["update"]) >= set(UPDATES)
+    for update in UPDATES:
+        folder = kept / "predictions" / update.replace("=>", "-to-")
+        assert {read_conllu(folder / f"{name}.conllu").num_sentences for name in ("old", "new", "bcr")} == {500}
 
 
 def test_a_second_run_does_nothing_again(output):
