@@ -4,44 +4,18 @@ import itertools
 
 import numpy as np
 import pytest
+from random_stores import NUM_CANDIDATES, UNITS, random_store
 
 from bcrlib import experiments, rounds
-from bcrlib.correctness import CorrectnessStore, Pool, System
+from bcrlib.correctness import CorrectnessStore, Pool
 from bcrlib.experiments import parse_update
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.uncertainty import micro_average, rate_intervals
 
 OLD = ["stackptr/11", "stackptr/12"]
 NEW = ["stackptr/1", "stackptr/2", "stackptr/3"]
 UPDATE = parse_update("stackptr=>stackptr")
 STRATEGY = "beam(b=4)"
-NUM_CANDIDATES = 4
-UNITS = {"UAS": np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]), "UCM": np.arange(5)}
-UNITS |= {"LAS": UNITS["UAS"], "LCM": UNITS["UCM"]}
-
-
-def seeded(name: str) -> tuple[str, int]:
-    kind, seed = name.split("/")
-    return kind, int(seed)
-
-
-def saved(folder, rng, news=NEW, scorers=(*OLD, *NEW)) -> CorrectnessStore:
-    """A store of random correctness and scores; every scorer scored every pool."""
-    store = CorrectnessStore(folder)
-    store.save_units(Units(UNITS, 5), "clean")
-
-    def right(*shape: int) -> dict[str, np.ndarray]:
-        return {level: rng.random((*shape, len(UNITS[level]))) < 0.7 for level in LEVELS}
-
-    for method, names in (("old", OLD), ("new", news)):
-        for name in names:
-            store.save_system(System(method, *seeded(name)), right(), "clean")
-    for name in news:
-        pool = Pool(name, STRATEGY)
-        store.save_pool(pool, right(NUM_CANDIDATES), "clean")
-        for scorer in dict.fromkeys((name, *scorers)):
-            store.save_scores(pool, scorer, rng.normal(size=(NUM_CANDIDATES, 5)).astype(np.float32))
-    return store
 
 
 @pytest.fixture
@@ -51,12 +25,12 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def store(tmp_path, rng) -> CorrectnessStore:
-    return saved(tmp_path, rng)
+    return random_store(tmp_path, rng, OLD, NEW, [STRATEGY])
 
 
 def one_best(store, name, level) -> list[bool]:
-    method = "old" if name in OLD else "new"
-    return store.load_system(System(method, *seeded(name)), "clean", level).tolist()
+    (system,) = [system for system in store.systems() if system.name == name]
+    return store.load_system(system, "clean", level).tolist()
 
 
 def simulated(store, chain, level, memory, decay) -> list[list[bool]]:
@@ -180,7 +154,7 @@ def test_all_chains_while_they_are_few_and_an_even_choice_when_they_are_many(sto
 
 def test_five_new_models_make_more_chains_than_are_walked(tmp_path, rng):
     news = [f"stackptr/{seed}" for seed in range(1, 6)]
-    walked = rounds.chains(saved(tmp_path, rng, news, OLD), UPDATE)
+    walked = rounds.chains(random_store(tmp_path, rng, OLD, news, [STRATEGY]), UPDATE)
     assert len(walked) == len(set(walked)) == 24
     assert all(sorted(chain[1:]) == news for chain in walked)
     first = [sum(chain[1] == new for chain in walked) for new in news]
@@ -188,15 +162,17 @@ def test_five_new_models_make_more_chains_than_are_walked(tmp_path, rng):
 
 
 def test_one_new_model_makes_one_round(tmp_path, rng):
-    store = saved(tmp_path, rng, NEW[:1], OLD)
+    store = random_store(tmp_path, rng, OLD, NEW[:1], [STRATEGY])
     assert rounds.chains(store, UPDATE) == [(old, NEW[0]) for old in OLD]
     assert len(rounds.bcr(store, "clean", "UAS", UPDATE, STRATEGY)["any"]) == 1
 
 
 def test_missing_scores_of_a_peer_are_named(tmp_path, rng):
-    store = saved(tmp_path, rng, NEW, OLD)
-    with pytest.raises(KeyError, match=r"stackptr/2.*beam\(b=4\).*stackptr/1.*scores"):
-        rounds.deployed(store, "clean", "UAS", (OLD[0], "stackptr/1", "stackptr/2"), STRATEGY, 1)
+    store = random_store(tmp_path, rng, OLD, NEW[:2], [STRATEGY])
+    right = {level: store.load_pool(Pool(NEW[0], STRATEGY), "clean", level) for level in LEVELS}
+    store.save_pool(Pool(NEW[2], STRATEGY), right, "clean")
+    with pytest.raises(KeyError, match=r"stackptr/3.*beam\(b=4\).*stackptr/1.*scores"):
+        rounds.deployed(store, "clean", "UAS", (OLD[0], "stackptr/1", "stackptr/3"), STRATEGY, 1)
 
 
 def test_faults_of_the_caller_are_named(store):
