@@ -1,0 +1,154 @@
+"""From counts by slice to rates, harm, chance: against hand counts; figures draw what they are given."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bcrlib.breakdown_tables import HISTOGRAM, SCHEMA
+from bcrlib.report.authors_breakdowns import AUTHORS_UPDATE
+from bcrlib.report.breakdown_figures import co_occurrence_by_distance, nfr_by_slice
+from bcrlib.report.breakdown_rows import (
+    authors_histogram,
+    authors_nfr,
+    co_occurrence_rows,
+    headline_update,
+    histogram_rows,
+    most_flips,
+    most_harmed,
+    nfr_rows,
+    slice_rates,
+)
+from bcrlib.report.tables import tidy
+
+PAIRS = 4
+# breakdown, key, units, sentences, flips of PAIRS * units
+SLICES = [
+    ("all", "all", 1000, 200, 120),
+    ("upos", "NOUN", 300, 150, 84),
+    ("upos", "VERB", 200, 150, 12),
+    ("upos", "ADV", 480, 150, 20),
+    ("upos", "X", 20, 10, 4),
+    ("distance", "1", 600, 200, 40),
+    ("distance", "6-7", 400, 200, 80),
+]
+
+
+def flip_row(method: str, breakdown: str, key: str, units: int, sentences: int, flips: int) -> dict:
+    num_wrong = PAIRS * units // 10
+    counts = {"yn": flips, "ny": 8, "nn": num_wrong, "yy": PAIRS * units - flips - 8 - num_wrong}
+    nfr = flips / (PAIRS * units)
+    error = np.sqrt(nfr * (1 - nfr) / units)
+    return {"breakdown": breakdown, "key": key, "num_units": units, "num_sentences": sentences, "method": method} | (
+        counts | {"nfr_error": error, "excess_error": error}
+    )
+
+
+def couple_row(key: str, both: int, only_one: int, neither: int) -> dict:
+    counts = {"both": both, "only_one": only_one, "neither": neither}
+    return {"breakdown": "couple distance", "key": key, "num_units": sum(counts.values()) // PAIRS} | counts
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rows = [flip_row("Untreated", *one) for one in SLICES]
+    rows += [flip_row("BCR", *one[:-1], one[-1] // 2) for one in SLICES]
+    rows += [couple_row("1", 20, 80, 900), couple_row("2", 0, 100, 1900), couple_row("31+", 0, 0, 400)]
+    rows += [
+        {"breakdown": HISTOGRAM, "key": "0", "num_units": 600},
+        {"breakdown": HISTOGRAM, "key": "(0.0, 0.1]", "num_units": 200},
+    ]
+    frame = pd.DataFrame(rows).assign(update=AUTHORS_UPDATE, preset="official", level="UAS", num_pairs=PAIRS)
+    frame["method"] = frame["method"].fillna("Untreated")
+    return frame.reindex(columns=SCHEMA.names)
+
+
+def rates(table: pd.DataFrame, method: str = "Untreated") -> pd.DataFrame:
+    return slice_rates(table, AUTHORS_UPDATE, method, "official", "UAS")
+
+
+def test_rates_of_a_slice_by_hand(table):
+    noun = rates(table).set_index("key").loc["NOUN"]
+    assert noun["nfr"] == 84 / 1200 and noun["pfr"] == 8 / 1200
+    assert noun["acc_old"] == (1200 - 8 - 120) / 1200 and noun["acc_new"] == (1200 - 84 - 120) / 1200
+    assert (noun["nfi"], noun["share"]) == (84 / 204, 84 / 120)
+    assert noun["excess"] == pytest.approx(84 / 1200 - (120 - 84) / 2800)
+    assert noun["low"] < noun["nfr"] < noun["high"]
+    whole = rates(table).iloc[0]
+    assert whole["nfr"] == 0.03 and np.isnan(whole["q_value"]) and np.isnan(whole["excess"])
+
+
+def test_harm_is_what_the_tests_call_and_small_slices_are_not_tested(table):
+    found = rates(table).set_index("key")
+    assert np.isnan(found.loc["X", "q_value"]) and found.loc["X", "excess"] > 0
+    assert found.loc["NOUN", "q_value"] < 0.001 < found.loc["NOUN", "excess"]
+    assert (found["q_value"].dropna() >= found["p_value"].dropna()).all() and found["q_value"].notna().sum() == 5
+    harmed = most_harmed(rates(table), ["upos", "distance"], 5)
+    assert harmed["key"].tolist() == ["NOUN", "6-7"]
+    assert most_harmed(rates(table), ["upos"], 1)["key"].tolist() == ["NOUN"]
+    assert most_harmed(rates(table), ["upos"], 5, level_of_q=0.0).empty
+    assert most_flips(rates(table), "upos", 2) == ["NOUN", "ADV"]
+
+
+def test_what_is_not_there_is_named(table):
+    with pytest.raises(KeyError, match="Ensemble"):
+        rates(table, "Ensemble")
+
+
+def test_the_headline_is_an_update_between_kinds():
+    updates = {"deepbiaf=>deepbiaf": "BCR", "stackptr=>deepbiaf": "Untreated", "deepbiaf=>stackptr": "BCR"}
+    table = pd.DataFrame({"update": list(updates), "method": list(updates.values())})
+    assert headline_update(table) == "deepbiaf=>stackptr"
+    assert headline_update(table[:2]) == "deepbiaf=>deepbiaf"
+
+
+def test_rows_have_the_authors_numbers_beside_untreated(table):
+    methods = {"Untreated": rates(table), "BCR": rates(table, "BCR")}
+    rows = nfr_rows(methods, ["all", "upos", "distance"], AUTHORS_UPDATE, authors=True).set_index(
+        ["row", "level", "slice"]
+    )
+    assert rows.loc[("Untreated", "upos", "NOUN"), "paper"] == 0.0324
+    assert rows.loc[("Untreated", "upos", "NOUN"), "value"] == 84 / 1200
+    assert rows.xs("BCR")["paper"].isna().all() and nfr_rows(methods, ["upos"])["paper"].isna().all()
+    assert authors_nfr()["depth", "2"] == pytest.approx(0.0445) and ("all", "all") not in authors_nfr()
+    tidy(rows.reset_index(), extra=("slice",))
+
+
+def test_common_flips_and_chance_by_hand(table):
+    rows = co_occurrence_rows(table, AUTHORS_UPDATE, "Untreated", "official", "UAS", authors=True).set_index("key")
+    assert rows.loc["1", "share"] == 0.2
+    flips = (2 * 20 + 80) / (2 * 1000)
+    assert rows.loc["1", "chance"] == pytest.approx(flips**2 / (1 - (1 - flips) ** 2))
+    assert rows.loc["1", "paper"] == pytest.approx(3568 / (3568 + 29120))
+    assert rows.loc["2", "share"] == 0 and np.isnan(rows.loc["31+", ["share", "chance"]].astype(float)).all()
+    without = co_occurrence_rows(table, AUTHORS_UPDATE, "Untreated", "official", "UAS")
+    assert without["paper"].isna().all()
+
+
+def test_histogram_has_shares_and_the_authors_beside(table):
+    rows = histogram_rows(table[table["method"] == "Untreated"], AUTHORS_UPDATE, "official", "UAS").set_index("metric")
+    assert rows.loc["0", "value"] == 0.75
+    assert rows.loc["0", "paper"] == pytest.approx(43695 / 51025)
+    assert sum(authors_histogram("deepbiaf=>deepbiaf", "LAS").values()) == pytest.approx(1)
+    assert authors_histogram("a=>b", "LAS") == {}
+
+
+def test_the_figure_of_slices_draws_values_intervals_and_diamonds(table):
+    methods = {"Untreated": rates(table), "BCR": rates(table, "BCR")}
+    figure = nfr_by_slice(nfr_rows(methods, ["all", "upos", "distance"], authors=True), "Nouns break most")
+    tags, distances = figure.axes
+    assert [label.get_text() for label in tags.get_yticklabels()] == ["NOUN", "X", "VERB", "ADV"]  # by NFR
+    assert [label.get_text() for label in distances.get_yticklabels()] == ["1", "6-7"]
+    drawn = [np.round(line.get_xdata(), 6).tolist() for line in distances.lines]
+    assert [round(100 * 40 / 2400, 6), 5.0] in drawn  # dots
+    assert [1.18, pytest.approx(4.54, abs=0.01)] in drawn  # diamonds
+    assert [3.0, 3.0] in drawn and [1.5, 1.5] in drawn  # dashed: all units of either method
+    assert all("%" in axes.get_xlabel() for axes in figure.axes)
+
+
+def test_the_figure_of_couples_draws_found_chance_and_diamonds(table):
+    rows = co_occurrence_rows(table, AUTHORS_UPDATE, "Untreated", "official", "UAS", authors=True)
+    (axes,) = co_occurrence_by_distance(rows, "Neighbours break together").axes
+    found, chance, authors = (line.get_ydata() for line in axes.lines)
+    assert found[:2].tolist() == [20.0, 0.0] and np.isnan(found[2])
+    assert chance[0] == pytest.approx(100 * 0.06 / 1.94) and authors[0] == pytest.approx(10.92, abs=0.01)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "31+"]
