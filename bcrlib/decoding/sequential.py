@@ -53,7 +53,9 @@ def search(scorer: StepScorer, lengths: Int64[Tensor, "sentence"], choose: Choos
         pointers = scorer.advance(hyps, parent)
         scores = pointers.masked_fill(~allowed(hyps, rules), float("-inf"))
         parent, word, score = choose(step, hyps.score, scores)
-        is_pop = word == hyps.top.gather(1, parent)
+        tops = hyps.top.gather(1, parent)
+        word = torch.where(score > float("-inf"), word, tops)  # one that is none must not point outside its sentence
+        is_pop = word == tops
         label_score, relation = scorer.label(parent, word, is_pop)
         children = extend(hyps, parent, word, score + label_score)
         relation = torch.where(is_pop, children.relations.gather(2, word[:, :, None]).squeeze(2), relation)

@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class ArcBiaffine(nn.Module):
@@ -65,5 +66,6 @@ class LabelBiaffine(nn.Module):
         w_label joins each word's own vector for a label. O(row * label * size^2).
         """
         num_labels, size, _ = self.bilinear.shape
-        projected = dep @ self.bilinear.permute(1, 0, 2).reshape(size, -1) + self.head.weight.flatten()
+        weight = self.bilinear.permute(0, 2, 1).reshape(-1, size)
+        projected = F.linear(dep, weight, self.head.weight.flatten())
         return projected.unflatten(-1, (num_labels, size)), self.dep(dep)

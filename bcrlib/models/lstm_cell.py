@@ -11,7 +11,7 @@ before row r of a step always exists. `row` is the first row of the step, `previ
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from numba import njit
 from torch import Tensor
 
@@ -69,6 +69,21 @@ def _forward_kernel(gates, recurrent, cells, hidden, row, previous, count):
                 gate[size + j] = forget
                 gate[2 * size + j] = update
                 gate[3 * size + j] = out
+
+
+@_compiled
+def _rows_kernel(gates, which, recurrent, continues, cell, parent, hidden_now, cell_now):
+    size = cell.shape[1]
+    for i in range(len(parent)):
+        gate, product, cell_before = gates[which[i]], recurrent[continues[i]], cell[parent[i]]
+        for j in range(size):
+            gate_in = _sigmoid(gate[j] + product[j])
+            forget = _sigmoid(gate[size + j] + product[size + j])
+            update = _tanh(gate[2 * size + j] + product[2 * size + j])
+            out = _sigmoid(gate[3 * size + j] + product[3 * size + j])
+            after = gate_in * update + forget * cell_before[j]
+            cell_now[i, j] = after
+            hidden_now[i, j] = out * _tanh(after)
 
 
 @_compiled
@@ -144,16 +159,32 @@ def cell_forward(*arguments: Tensor | int) -> None:
 
 
 def cell_of_rows(
-    gates: Float[Tensor, "row four_hidden"],
-    recurrent: Float[Tensor, "row four_hidden"],
-    cell: Float[Tensor, "row hidden"],
+    gates: Float[Tensor, "input gate"],
+    which: Int64[Tensor, "row"],
+    recurrent: Float[Tensor, "used gate"],
+    continues: Int64[Tensor, "row"],
+    cell: Float[Tensor, "before hidden"],
+    parent: Int64[Tensor, "row"],
 ) -> tuple[Float[Tensor, "row hidden"], Float[Tensor, "row hidden"]]:
-    """One step of rows that need not be packed: hidden and cell after it. `gates` is overwritten. O(row * hidden)."""
-    count = len(cell)
-    cells = torch.cat([cell, torch.empty_like(cell)])[None]
-    hidden = torch.empty_like(cells)
-    cell_forward(gates[None], recurrent[None], cells, hidden, 0, 0, count)
-    return hidden[0, count:], cells[0, count:]
+    """One step of rows that share what they have in common: hidden and cell after it. O(row * hidden).
+
+    Row r adds input gates[which[r]] and recurrent product recurrent[continues[r]] and goes on from cell[parent[r]].
+    """
+    arguments = (gates, which, recurrent, continues, cell, parent)
+    if gates.device.type == "cpu" and gates.dtype == cell.dtype == torch.float32:
+        hidden, cells = (torch.empty(len(parent), cell.shape[1]) for _ in range(2))
+        _rows_kernel(*(a.detach().contiguous().numpy() for a in (*arguments, hidden, cells)))
+        return hidden, cells
+    return cell_of_rows_reference(*arguments)
+
+
+def cell_of_rows_reference(
+    gates: Tensor, which: Tensor, recurrent: Tensor, continues: Tensor, cell: Tensor, parent: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The arithmetic that `cell_of_rows` fuses, on any device."""
+    gate_in, forget, update, out = (gates[which] + recurrent[continues]).chunk(4, dim=1)
+    cells = gate_in.sigmoid() * update.tanh() + forget.sigmoid() * cell[parent]
+    return out.sigmoid() * cells.tanh(), cells
 
 
 def cell_backward(*arguments: Tensor | int) -> None:

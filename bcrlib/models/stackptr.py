@@ -47,8 +47,11 @@ class Memory:
     keys: Float[Tensor, "sentence position arc"]
     key_bias: Float[Tensor, "sentence position"]
     """-inf behind the end, unless padding takes part in the softmax."""
-    label_keys: Float[Tensor, "sentence position label size"]
-    label_bias: Float[Tensor, "sentence position label"]
+    label_keys: Float[Tensor, "row label size"]
+    """Of the batch's rows, the largest part: not padded."""
+    label_bias: Float[Tensor, "row label"]
+    starts: Int64[Tensor, "position"]
+    """Row of each position of the first sentence; that of sentence s is s further."""
     hidden: Float[Tensor, "sentence hidden"]
     """The decoder's first state, its mask applied."""
     cell: Float[Tensor, "sentence hidden"]
@@ -132,8 +135,9 @@ class StackPtr(nn.Module):
             inputs=unpack(shares.float(), batch.packing),
             keys=unpack(keys, batch.packing),
             key_bias=unpack(bias, batch.packing) + self._outside(batch, padding_scored),
-            label_keys=unpack(label_keys, batch.packing),
-            label_bias=unpack(label_bias, batch.packing),
+            label_keys=label_keys,
+            label_bias=label_bias,
+            starts=torch.tensor(batch.packing.starts, device=rows.device),
             hidden=hidden if masks is None else hidden * masks.hidden,
             cell=initial,
             masks=masks,
@@ -167,7 +171,7 @@ class StackPtr(nn.Module):
         gates = F.linear(inputs, self.decoder.weight_input).float() + self.decoder.bias
         used, continues = parent.unique(return_inverse=True)
         recurrent = F.linear(masked[used], self.decoder.weight_hidden).float()
-        hidden, cell = cell_of_rows(gates[which], recurrent[continues], cell[parent])
+        hidden, cell = cell_of_rows(gates, which, recurrent, continues, cell, parent)
         arc_query, label_query = self._queries(hidden, sentence, memory.masks)
         masked = hidden if memory.masks is None else hidden * memory.masks.hidden[sentence]
         return States(masked, cell, arc_query, label_query)
@@ -180,10 +184,10 @@ class StackPtr(nn.Module):
         query: Float[Tensor, "row size"],
     ) -> Float[Tensor, "row label"]:
         """log p(relation) of attaching words. Rows that attach the same word share its keys. O(row * label * size)."""
-        words, which = (sentence * memory.keys.shape[1] + word).unique(return_inverse=True)
+        words, which = (memory.starts[word] + sentence).unique(return_inverse=True)
         rows, place = grouped(which, len(words))
         queries = torch.cat([query, query.new_zeros(1, query.shape[1])])[rows]  # (word, row of word, size)
-        keys, bias = memory.label_keys.flatten(0, 1)[words], memory.label_bias.flatten(0, 1)[words]
+        keys, bias = memory.label_keys[words], memory.label_bias[words]
         scores = torch.baddbmm(bias[:, None], queries, keys.transpose(1, 2))
         return scores[which, place].log_softmax(dim=1)
 
