@@ -6,10 +6,10 @@ JSON Lines in UTF-8: line s is a JSON object about sentence s of the CoNLL-U fil
      [{"heads": [2, 0], "relations": ["nsubj", "root"], "log_prob": -0.1054}, ...]}
 
 `sentence` counts from 1. `forms` are the words, which must be those of the CoNLL-U file. A candidate has one head
-(number of a word, 0 for the root) and one relation a word; heads make a tree, several roots are allowed. `log_prob` is
-log p(tree | sentence) in nats under the model that proposed the tree, or null where that is not known. There is at
-least one candidate; sentences may have different numbers of them; the same tree may come twice. Other keys are left
-alone.
+(number of a word, 0 for the root) and one relation a word; heads make a tree. Several roots are allowed in the file,
+but not by every model that is to choose among the candidates. `log_prob` is log p(tree | sentence) in nats under the
+model that proposed the tree, or null where that is not known. There is at least one candidate; sentences may have
+different numbers of them; the same tree may come twice. Other keys are left alone.
 """
 
 import json
@@ -100,6 +100,24 @@ def check_relations(pool: CandidatePool, known: AbstractSet[str], name: str) -> 
     word = token - int(pool.offsets[sentence]) + 1
     fault = f"candidate {candidate + 1}, word {word}: relation {relation!r} is known to none of the models"
     raise CandidateFileError(name, sentence + 1, fault)
+
+
+def check_single_roots(pool: CandidatePool, name: str) -> None:
+    """Raise CandidateFileError at the first candidate of the file `name` that has several roots.
+
+    For models that know no such trees: they never learnt how probable these are. O(candidates tokens).
+    """
+    num_roots = np.add.reduceat(pool.heads == 0, pool.offsets[:-1], axis=1, dtype=np.int64)
+    several = num_roots > 1
+    if several.any():
+        sentence = int(several.any(axis=0).argmax())
+        candidate = int(several[:, sentence].argmax())
+        words = np.flatnonzero(pool.heads[candidate, pool.offsets[sentence] : pool.offsets[sentence + 1]] == 0) + 1
+        fault = (
+            f"candidate {candidate + 1}: {len(words)} roots, words {', '.join(map(str, words))}; the trees of the"
+            " models have one"
+        )
+        raise CandidateFileError(name, sentence + 1, fault)
 
 
 def _lines(treebank: Treebank, pool: CandidatePool) -> Iterator[dict[str, Any]]:

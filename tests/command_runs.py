@@ -10,7 +10,10 @@ from bcrlib.data.conllu import write_conllu
 from bcrlib.data.grammar import generate_treebank
 
 SIZES = ("hidden_size=6", "num_layers=1", "word_size=6", "char_size=4", "upos_size=4", "arc_size=6", "label_size=6")
+DECODER = ("decoder_input_size=6", "decoder_size=6")
 TINY = [f"--set=model.{size}" for size in SIZES] + ["--set=training.num_epochs=2", "--set=training.batch_tokens=100"]
+TINY_STACKPTR = ["--kind=stackptr", *(f"--set=model.{size}" for size in (*SIZES, *DECODER))]
+TINY_STACKPTR += ["--set=stackptr_training.num_epochs=2", "--set=stackptr_training.batch_tokens=100"]
 
 
 def bcr(*arguments: object):
@@ -34,11 +37,12 @@ def refused(*arguments: object) -> str:
 
 @pytest.fixture(scope="module", name="work")
 def work_folder(tmp_path_factory) -> Path:
-    """A folder with a corpus, two trained parsers, old and new, and candidates of new."""
+    """A folder with a corpus, two trained deepbiaf, old and new, candidates of new, and a trained stackptr."""
     folder = tmp_path_factory.mktemp("work")
     for seed, (split, size) in enumerate({"train": 30, "dev": 8, "test": 12}.items()):
         write_conllu(generate_treebank(size, seed), folder / f"{split}.conllu")
     for seed, name in enumerate(("old", "new")):
         run("train", "--corpus", folder, *TINY, "--seed", seed, "-o", folder / name)
+    run("train", "--corpus", folder, *TINY_STACKPTR, "-o", folder / "stackptr")
     run("candidates", folder / "new", folder / "test.conllu", "-n", 4, "-o", folder / "pool.jsonl")
     return folder

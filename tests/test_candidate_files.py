@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from random_trees import RELATIONS, random_mistakes, random_treebank
 
-from bcrlib.candidate_files import CandidateFileError, check_relations, read_candidates, write_candidates
+from bcrlib.candidate_files import (
+    CandidateFileError,
+    check_relations,
+    check_single_roots,
+    read_candidates,
+    write_candidates,
+)
 from bcrlib.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.reranking import choose
@@ -171,6 +177,30 @@ def test_relations_that_no_model_knows_are_refused(tmp_path):
         CandidateFileError, match="pool:2: sentence 2: candidate 2, word 1: relation 'rood' is known to"
     ):
         check_relations(pool, {"root", "dep", "advmod"}, "pool")
+
+
+def test_several_roots_are_refused_where_one_is_wanted(tmp_path):
+    write(tmp_path / "pool", line(1, ["go", "home"], FIRST, SECOND, FIRST | {"heads": [0, 0]}), line(2, ["yes"], ONLY))
+    pool = read_candidates(tmp_path / "pool", WORDS)
+    with pytest.raises(CandidateFileError, match="pool:1: sentence 1: candidate 3: 2 roots, words 1, 2; the trees"):
+        check_single_roots(pool, "pool")
+    write(tmp_path / "pool", line(1, ["go", "home"], FIRST, SECOND), line(2, ["yes"], ONLY))
+    check_single_roots(read_candidates(tmp_path / "pool", WORDS), "pool")
+
+
+def test_the_first_candidate_with_several_roots_is_named_as_counting_finds_it():
+    rng = np.random.default_rng(6)
+    for _ in range(20):
+        pool = random_pool(random_treebank(4, rng), 3, rng)
+        spans = list(zip(pool.offsets, pool.offsets[1:]))
+        several = [(s, c) for s, (a, b) in enumerate(spans) for c in range(3) if list(pool.heads[c, a:b]).count(0) > 1]
+        if several:
+            with pytest.raises(
+                CandidateFileError, match=f"sentence {several[0][0] + 1}: candidate {several[0][1] + 1}:"
+            ):
+                check_single_roots(pool, "pool")
+        else:
+            check_single_roots(pool, "pool")
 
 
 def test_candidate_files_need_no_torch():

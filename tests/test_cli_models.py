@@ -43,6 +43,11 @@ def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):
         (["--corpus", "no such folder"], "no such folder/train.conllu: No such file"),
         (["--set", "model.vectors=no-such-vectors.txt"], "no-such-vectors.txt"),
         (["--set", "preset=unofficial"], "unknown preset 'unofficial'"),
+        (["--kind", "stack"], "unknown kind of parser 'stack'; choose one of deepbiaf, stackptr"),
+        (["--kind", "stackptr", "--set", "training.dropout=0"], "for stackptr say stackptr_training.dropout=0"),
+        (["--set", "stackptr_training.dropout=0"], "for deepbiaf say training.dropout=0"),
+        (["--kind", "stackptr", "--set", "stackptr_training.dropout=1"], "stackptr_training.dropout must be in [0, 1)"),
+        (["--kind", "stackptr", "--set", "model.decoder_size=0"], "model.decoder_size must be at least 1"),
     ],
 )
 def test_train_refuses_what_it_cannot_do(tmp_path, options, message):
@@ -97,10 +102,14 @@ def test_the_1_best_parse_may_be_written_as_conllu(work, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--strategy", "beam"], "unknown strategy 'beam'; choose 1-best, k-best or dropout-p(p=RATE)"),
+        (["--strategy", "beams"], "unknown strategy 'beams'; for a deepbiaf choose one of 1-best, k-best, dropout-p"),
+        (["--strategy", "beam"], "a deepbiaf has no strategy beam; for a deepbiaf choose one of 1-best, k-best"),
+        (["--strategy", "nucleus(p=0.9)"], "a deepbiaf has no strategy nucleus"),
         (["--strategy", "dropout-p"], "needs its rate"),
         (["--strategy", "dropout-p", "--p", 1.5], "a dropout rate is in [0, 1)"),
-        (["--p", 0.1], "--p is the rate of --strategy dropout-p"),
+        (["--strategy", "dropout-p(p=0.1)", "--p", 0.1], "already says what --p says"),
+        (["--strategy", "dropout-p", "--p", 0.1, "--temperature", 2], "--temperature is no option of"),
+        (["--p", 0.1], "--p is no option of --strategy k-best"),
         (["-o", "pool.conllu"], "a CoNLL-U file holds one parse a sentence"),
         (["-o", "no such folder/pool"], "no such folder: no such folder"),
         (["-o", "/"], "is a folder"),
@@ -201,6 +210,11 @@ def cycle(candidate: dict) -> None:
     candidate["heads"][:2] = [2, 1]
 
 
+def two_roots(candidate: dict) -> None:
+    root = candidate["heads"].index(0)
+    candidate["heads"][1 if root == 0 else 0] = 0
+
+
 def short(candidate: dict) -> None:
     candidate["heads"].pop()
 
@@ -209,15 +223,21 @@ def misspelt(candidate: dict) -> None:
     candidate["relations"][0] = "nsubjj"
 
 
+@pytest.mark.parametrize("old", ["old", "stackptr"])
 @pytest.mark.parametrize(
     ("change", "fault"),
-    [(cycle, "word 1: .* a cycle"), (short, "heads for"), (misspelt, "word 1: relation 'nsubjj' is known to none")],
+    [
+        (cycle, ", word 1: .* a cycle"),
+        (two_roots, ": 2 roots"),
+        (short, ": .* heads for"),
+        (misspelt, ", word 1: relation 'nsubjj' is known to none"),
+    ],
 )
-def test_a_malformed_candidate_file_is_refused_and_nothing_written(work, tmp_path, change, fault):
+def test_a_malformed_candidate_file_is_refused_and_nothing_written(work, tmp_path, change, fault, old):
     (tmp_path / "pool.jsonl").write_text(spoiled(work, change))
     arguments = [work / "test.conllu", tmp_path / "pool.jsonl", "-o", tmp_path / "out.conllu"]
-    message = refused("rerank", "--old", work / "old", *arguments)
-    assert re.search(rf"pool.jsonl:3: sentence 3: candidate 2.*{fault}", message)
+    message = refused("rerank", "--old", work / old, *arguments)
+    assert re.search(rf"pool.jsonl:3: sentence 3: candidate 2{fault}", message)
     assert [path.name for path in tmp_path.iterdir()] == ["pool.jsonl"]
 
 

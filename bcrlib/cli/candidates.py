@@ -8,10 +8,11 @@ import typer
 
 from bcrlib.cli.options import Json, check_output_file, print_json
 
-if TYPE_CHECKING:  # at run time these would bring numba
+if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.candidates import CandidatePool
     from bcrlib.data.treebank import Treebank
     from bcrlib.decoding.strategies import Strategy
+    from bcrlib.models.parser import Parser
 
 
 def candidates(
@@ -24,62 +25,73 @@ def candidates(
         typer.Option("--output", "-o", metavar="FILE", help="Candidate file to write; with 1-best also NAME.conllu."),
     ],
     strategy: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="[bold]k-best[/bold]: the k most probable trees. [bold]dropout-p[/bold]: best trees of randomly "
-            "thinned networks, the paper's choice. [bold]1-best[/bold]: plain parsing."
+            help="[bold]k-best[/bold]: the k most probable trees (deepbiaf). [bold]beam[/bold]: the best that a beam "
+            "search ends with (stackptr). [bold]top-k[/bold], [bold]nucleus[/bold]: trees sampled action by action "
+            "(stackptr). [bold]dropout-p[/bold]: best trees of randomly thinned networks, the paper's choice. "
+            "[bold]1-best[/bold]: plain parsing.",
+            show_default="k-best for deepbiaf, beam for stackptr",
         ),
-    ] = "k-best",
+    ] = None,
+    beam_width: Annotated[
+        int | None, typer.Option(min=1, metavar="B", help="Hypotheses of beam.", show_default="10")
+    ] = None,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="With beam: list a tree as often as the beam holds it.")
+    ] = False,
+    k: Annotated[int | None, typer.Option(min=1, metavar="K", help="Of top-k: choose among K actions.")] = None,
     p: Annotated[
-        float | None, typer.Option(help="Rate of dropout-p, e.g. 0.15. --strategy 'dropout-p(p=0.15)' says the same.")
+        float | None,
+        typer.Option(
+            metavar="P",
+            help="Rate of dropout-p, e.g. 0.15; probability that nucleus keeps, e.g. 0.9. --strategy "
+            "'dropout-p(p=0.15)' says the same.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(metavar="T", help="Of top-k and nucleus: below 1 bolder in the best.", show_default="1"),
     ] = None,
     num_candidates: Annotated[int, typer.Option("--num-candidates", "-n", min=1, help="Per sentence.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the samples that dropout-p draws.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the samples that dropout-p, top-k and nucleus draw.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Let a model propose several parses of every sentence, for bcr rerank to choose from.
 
-    The candidate file has one JSON object a line and sentence; other tools
-    can write it too:
+    INPUT need not hold trees: HEAD and DEPREL are not looked at. The candidate
+    file has one JSON object a line and sentence; other tools can write it too:
 
     [cyan]{"sentence": 1, "forms": \\["She", "ran"], "candidates": \\[{"heads": \\[2, 0],
     "relations": \\["nsubj", "root"], "log_prob": -0.105}, ...]}[/cyan]
 
-    Example:
+    Examples, for a model of any kind and for a stackptr:
 
     [green]bcr candidates new test.conllu --strategy dropout-p --p 0.15 -o pool.jsonl[/green]
+
+    [green]bcr candidates new test.conllu --strategy beam --beam-width 10 -o pool.jsonl[/green]
     """
-    chosen = _strategy(strategy, p, num_candidates)
-    check_output_file(output)
-    if output.suffix == ".conllu" and chosen.num_candidates != 1:
+    if output.suffix == ".conllu" and strategy != "1-best" and num_candidates != 1:
         raise ValueError(
             f"{output}: a CoNLL-U file holds one parse a sentence; use --strategy 1-best, or name a .jsonl"
         )
+    check_output_file(output)
+    from bcrlib.cli.models import load_model
+    from bcrlib.cli.strategies import StrategyOptions, chosen_strategy
     from bcrlib.data.conllu import read_conllu
 
-    treebank = read_conllu(text)
-    pool = _propose(model, treebank, chosen, seed)
+    treebank = read_conllu(text, trees=False)
+    parser = load_model(model)
+    options = StrategyOptions(beam_width, k, p, temperature, keep_duplicates)
+    chosen = chosen_strategy(strategy, parser.network.config.kind, num_candidates, options)
+    pool = _propose(parser, treebank, chosen, seed)
     _write(treebank, pool, output)
     _tell(pool, str(chosen), output, as_json)
 
 
-def _strategy(name: str, p: float | None, num_candidates: int) -> "Strategy":
-    from bcrlib.decoding.strategies import DropoutP, parse_strategy
-
-    if name == "dropout-p":
-        if p is None:
-            raise ValueError("--strategy dropout-p needs its rate, e.g. --p 0.15")
-        return DropoutP(p, num_candidates)
-    if p is not None:
-        raise ValueError("--p is the rate of --strategy dropout-p")
-    return parse_strategy(name, num_candidates)
-
-
-def _propose(model: Path, treebank: "Treebank", strategy: "Strategy", seed: int) -> "CandidatePool":
-    from bcrlib.cli.models import load_model
+def _propose(parser: "Parser", treebank: "Treebank", strategy: "Strategy", seed: int) -> "CandidatePool":
     from bcrlib.decoding.strategies import DropoutP
 
-    parser = load_model(model)
     pool = parser.candidates(treebank, strategy, seed)
     if isinstance(strategy, DropoutP):
         # A sample comes with its probability in the thinned network; re-ranking wants that of the model itself.

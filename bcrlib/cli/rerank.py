@@ -18,7 +18,9 @@ def rerank(
     pool_file: Annotated[
         Path, typer.Argument(metavar="CANDIDATES", help="Candidate file, from bcr candidates or from your own tool.")
     ],
-    old: Annotated[list[Path], typer.Option(metavar="MODEL", help="Folder of an old model. Repeatable.")],
+    old: Annotated[
+        list[Path], typer.Option(metavar="MODEL", help="Folder of an old model, of either kind. Repeatable.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="CoNLL-U file to write.")],
     old_weight: Annotated[
         list[float], typer.Option(metavar="W", help="Weight of each --old, in the same order.", show_default="1 each")
@@ -36,8 +38,11 @@ def rerank(
 
     score = new_weight * log p_new(tree)
     + sum over old models of old_weight * log p_old(tree); of equal ones the
-    first. Columns other than HEAD and DEPREL stay as in INPUT. A malformed
-    candidate file is refused and nothing is written.
+    first. Columns other than HEAD and DEPREL stay as in INPUT. Models and
+    candidates may be of any kind: a deepbiaf judges what a stackptr proposed,
+    and either judges what your own parser did. A malformed candidate file is
+    refused and nothing is written: heads that make no tree, a relation that
+    none of the models knows, several roots where a model's trees have one.
 
     Example: [green]bcr rerank --old old test.conllu pool.jsonl -o reranked.conllu[/green]
     """
@@ -47,7 +52,7 @@ def rerank(
     from bcrlib.candidate_files import read_candidates
     from bcrlib.data.conllu import read_conllu
 
-    treebank = read_conllu(text)
+    treebank = read_conllu(text, trees=False)
     pool = read_candidates(pool_file, treebank)
     new_log_probs, old_log_probs = _log_probs(treebank, pool, str(pool_file), old, new, new_weight)
     choice = _pick(pool, new_log_probs, old_log_probs, new_weight, old_weight or [1.0] * len(old))
@@ -61,12 +66,14 @@ def _log_probs(
     """log p [candidate, sentence] of every candidate under the new model, and under each of the old ones."""
     if new is None and new_weight:
         _check_known(pool, name)
-    from bcrlib.candidate_files import check_relations
+    from bcrlib.candidate_files import check_relations, check_single_roots
     from bcrlib.cli.models import load_model
 
     old_models = [load_model(folder) for folder in old]
     models = old_models if new is None else [*old_models, load_model(new)]
     check_relations(pool, {relation for model in models for relation in model.vocabulary.relations}, name)
+    if any(model.single_root for model in models):
+        check_single_roots(pool, name)
     old_log_probs = [model.log_probs(treebank, pool) for model in old_models]
     if new is None or not new_weight:
         return pool.log_probs, old_log_probs

@@ -1,4 +1,4 @@
-"""`bcr train`: one deep biaffine parser."""
+"""`bcr train`: one parser, of either kind."""
 
 import json
 import os
@@ -15,14 +15,25 @@ from bcrlib.cli.options import Json, Overrides, check_new_folder, print_json, pr
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.data.treebank import Treebank
     from bcrlib.models.graph_parser import DeepBiafParser
+    from bcrlib.models.pointer_parser import StackPtrParser
     from bcrlib.models.training import EpochReport
     from bcrlib.pipeline.profiles import Profile
+
+RECIPES = {"deepbiaf": "training", "stackptr": "stackptr_training"}
+"""Field of a profile that says how a kind of parser is trained."""
 
 
 def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="New folder for the trained parser.")
     ],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="[bold]deepbiaf[/bold]: graph-based, scores every arc. [bold]stackptr[/bold]: transition-based, walks "
+            "down the tree with a pointer; slower, more accurate in whole trees."
+        ),
+    ] = "deepbiaf",
     profile: Annotated[
         str,
         typer.Option(
@@ -47,7 +58,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of weights, batches and dropout; same seed, same parser.")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Train a dependency parser on a treebank.
+    """Train a dependency parser of either kind on a treebank.
 
     Progress goes to stderr, an epoch a line: loss on the training data, mean
     of UAS and LAS on dev. The folder holds the weights of the best epoch;
@@ -56,27 +67,43 @@ def train(
     Example, an old and a new model that differ by their seed:
 
     [green]bcr train -o old --seed 1 && bcr train -o new --seed 2[/green]
+
+    A new model of the other kind, and where its recipe stands in a profile:
+
+    [green]bcr train --kind stackptr -o new --set stackptr_training.num_epochs=20[/green]
     """
+    _check_kind(kind, overrides)
     settings = read_profile(profile, overrides)
-    _check_sizes(settings)
+    _check_sizes(settings, kind)
     check_new_folder(output)
     gold, dev = _treebanks(settings, corpus, train_file, dev_file)
     start = time.perf_counter()
-    parser, record = _fit(gold, dev, settings, seed)
-    record |= {"seed": seed, "corpus": corpus or (str(train_file) if train_file else settings.corpus)}
+    parser, record = _fit(gold, dev, settings, kind, seed)
+    record |= {"kind": kind, "seed": seed, "corpus": corpus or (str(train_file) if train_file else settings.corpus)}
     _save(parser, record, output)
     _tell(record, output, time.perf_counter() - start, as_json)
 
 
-def _check_sizes(settings: "Profile") -> None:
+def _check_kind(kind: str, overrides: list[str]) -> None:
+    from bcrlib.configuration import KINDS
+
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(KINDS)}")
+    for override in overrides:
+        place, dot, rest = override.partition(".")
+        if dot and place in RECIPES.values() and place != RECIPES[kind]:
+            raise ValueError(f"--set {override} is of another kind of parser; for {kind} say {RECIPES[kind]}.{rest}")
+
+
+def _check_sizes(settings: "Profile", kind: str) -> None:
     sizes = {f"model.{name}": value for name, value in asdict(settings.model).items() if type(value) is int}
-    recipe = settings.training
-    sizes |= {"training.num_epochs": recipe.num_epochs, "training.warmup_steps": recipe.warmup_steps}
+    recipe, place = settings.recipe(kind), RECIPES[kind]
+    sizes |= {f"{place}.num_epochs": recipe.num_epochs, f"{place}.warmup_steps": recipe.warmup_steps}
     for name, value in sizes.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}")
     if not 0 <= recipe.dropout < 1:
-        raise ValueError(f"training.dropout must be in [0, 1), not {recipe.dropout}")
+        raise ValueError(f"{place}.dropout must be in [0, 1), not {recipe.dropout}")
 
 
 def _treebanks(
@@ -97,22 +124,20 @@ def _treebanks(
     return train_bank, dev_bank
 
 
-def _fit(gold: "Treebank", dev: "Treebank", settings: "Profile", seed: int) -> tuple["DeepBiafParser", dict[str, Any]]:
+def _fit(
+    gold: "Treebank", dev: "Treebank", settings: "Profile", kind: str, seed: int
+) -> tuple["DeepBiafParser | StackPtrParser", dict[str, Any]]:
     from bcrlib.models.checkpoint import new_parser
-    from bcrlib.models.deepbiaf import DeepBiafConfig
     from bcrlib.models.encoding import encode
     from bcrlib.models.runtime import Runtime, best_device, fast_precision
-    from bcrlib.models.training import TrainingConfig
     from bcrlib.models.training import train as fit
     from bcrlib.models.vocabulary import build_vocabulary
 
     runtime = Runtime(best_device())
     precision = fast_precision(runtime.device) if settings.precision == "auto" else settings.precision
-    config = DeepBiafConfig(**asdict(settings.model), preset=settings.preset)
-    parser = new_parser(config, build_vocabulary(gold), seed, runtime)
+    parser = new_parser(settings.network(kind), build_vocabulary(gold), seed, runtime)
     encoded = encode(gold, parser.vocabulary, parser.vectors)
-    recipe = TrainingConfig(**asdict(settings.training))
-    history = fit(parser, encoded, dev, recipe, seed, precision, _report)
+    history = fit(parser, encoded, dev, settings.recipe(kind), seed, precision, _report)
     return parser, {
         "precision": precision,
         "device": runtime.device,
@@ -128,7 +153,7 @@ def _report(epoch: "EpochReport") -> None:
     )
 
 
-def _save(parser: "DeepBiafParser", record: dict[str, Any], folder: Path) -> None:
+def _save(parser: "DeepBiafParser | StackPtrParser", record: dict[str, Any], folder: Path) -> None:
     """The whole folder or nothing."""
     from bcrlib.models.checkpoint import save_parser
 
