@@ -13,6 +13,7 @@ from bcrlib.candidates import CandidatePool
 from bcrlib.decoding.derivations import Derivations, PrefixTree, derivations, prefix_tree, word_on_cycle
 from bcrlib.models.encoding import Batch
 from bcrlib.models.grouping import grouped
+from bcrlib.models.runtime import Runtime
 from bcrlib.models.stackptr import Memory, StackPtr, States
 
 
@@ -23,6 +24,7 @@ def tree_log_probs(
     pool: CandidatePool,
     relations: Int64[np.ndarray, "candidate token"],
     first_equal: Int16[np.ndarray, "candidate sentence"],
+    runtime: Runtime,
 ) -> Float32[np.ndarray, "candidate sentence"]:
     """log p of all candidates of the batch's sentences; -inf with a relation of number -1.
 
@@ -35,7 +37,8 @@ def tree_log_probs(
     labels = _padded(relations, candidate, batch.sentences[sentence], pool.offsets, lengths[0])
     steps = derivations(heads, lengths[sentence])
     prefixes = prefix_tree(steps, sentence, lengths[sentence])
-    states = _read(network, memory, prefixes)
+    with runtime.autocast():  # the recurrence only: scores are float32
+        states = _read(network, memory, prefixes)
     scores = _sums(network, memory, steps, prefixes, states, labels)
     number = np.zeros(mine.shape, dtype=np.int64)
     number[candidate, sentence] = np.arange(len(sentence))

@@ -108,8 +108,9 @@ class StackPtrParser(PointerParser):
             batch = make_batch(encoded, sentences, self.runtime.device)
             padding_scored = self.network.definitions.stackptr_padding_scored
             memory = self.network.memory(batch, None, self.runtime, padding_scored)
-            with self.runtime.autocast():
-                result[:, batch.sentences] = tree_log_probs(self.network, memory, batch, pool, relations, first_equal)
+            result[:, batch.sentences] = tree_log_probs(
+                self.network, memory, batch, pool, relations, first_equal, self.runtime
+            )
         return result
 
     def _scoring_batches(self, encoded: EncodedTreebank):
