@@ -142,8 +142,8 @@ class PlainStackPtr:
     def _labels(self, hidden: Tensor, word: int) -> Tensor:
         query = self._projected(self.network.query, hidden * self.masks["decoded"], "label")
         biaffine, key = self.network.label, self.keys["label"][word]
-        bilinear = torch.stack([query @ matrix @ key for matrix in biaffine.bilinear])
-        return (bilinear + biaffine.dep(query) + biaffine.head(key)).log_softmax(dim=0)
+        bilinear = torch.stack([key @ matrix @ query for matrix in biaffine.bilinear])  # the word is the dependent
+        return (bilinear + biaffine.dep(key) + biaffine.head(query)).log_softmax(dim=0)
 
 
 def best_labelled(members: list[PlainStackPtr], words: tuple[int, ...]) -> list[tuple[float, float, int]]:
