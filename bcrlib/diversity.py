@@ -2,7 +2,7 @@
 
 Re-ranking can only be as good as its candidates.  Copies of one tree leave nothing to choose; trees that differ because
 they are bad are no choice either.  A sentence is *safe* if some candidate breaks nothing in it: gets every unit right
-that the old model gets right.  Negative flips in unsafe sentences are beyond any re-ranker.
+that the old model gets right.  In every other sentence something breaks, whichever candidate is picked.
 """
 
 from collections.abc import Mapping

@@ -22,6 +22,8 @@ STORY = (
     "02_the_dependency_parser.ipynb",
     "04_measuring_regression.ipynb",
     "05_reranking.ipynb",
+    "07_candidate_sources.ipynb",
+    "08_many_rounds.ipynb",
 )
 SAMPLING_SEED = 1
 # Not among the parameters of a deepbiaf's training: changing them must not train it anew.
@@ -85,8 +87,13 @@ def _trained(profile: Profile) -> list[Model]:
 
 
 def _lessons(profile: Profile) -> list[tuple[Update, Model]]:
-    """Who teaches, for which update: every old model a student of the new kind."""
-    return [(update, Model(update.old, seed)) for update in profile.parsed_updates() for seed in profile.old_seeds]
+    """Who teaches, for which update: every old model a student of the new kind, or the first ones."""
+    most = {"stackptr": profile.stackptr_students or None}
+    return [
+        (update, Model(update.old, seed))
+        for update in profile.parsed_updates()
+        for seed in profile.old_seeds[: most.get(update.new)]
+    ]
 
 
 def _train(profile: Profile, model: Model) -> Job:

@@ -44,24 +44,26 @@ def cut_distributions(
 
 
 def flips_within_reach(rows: pd.DataFrame, title: str, level: str = "UAS") -> Figure:
-    """Negative flips after BCR by source: those no candidate avoids, and those the old model picked all the same.
+    """Negative flips after BCR by source: as many as even the safest candidates have, and the rest, picked on top.
 
-    `rows`: of `source_rows` for one or several updates, a panel each, plus rows "Untreated" of the metric NFR BCR (a
-    dashed line).  The interval is that of the whole bar.
+    The safest candidate of a sentence is the one with the fewest (the oracle by NFR).  `rows`: of `source_rows` for one
+    or several updates, a panel each, plus rows "Untreated" of the metric NFR BCR (a dashed line).  The interval is that
+    of the whole bar.
     """
     frame = tidy(rows)
     frame = frame[(frame["level"] == level) & frame["metric"].isin(["NFR oracle", "NFR BCR"])]
     groups = frame["group"].unique()
     most = frame.groupby("group")["row"].nunique().max()
     figure = new_figure(1.6 + 5.2 * len(groups), 1.8 + 0.36 * most, title)
-    panels = figure.subplots(1, len(groups), squeeze=False)[0]
+    panels = figure.subplots(1, len(groups), squeeze=False, sharex=True)[0]
     for axes, group in zip(panels, groups):
         _reach(axes, frame[frame["group"] == group])
+        axes.set_ylim(most - 1.4, -0.6)  # Untreated is no bar
         axes.set_xlabel(axis_label("NFR", level).replace("\n", " "))
         axes.set_title(arrow(group), loc="left")
     handles = [
-        Patch(color=OUT_OF_REACH, label="no candidate avoids it"),
-        Patch(color=WITHIN_REACH, label="some candidate does, another was picked"),
+        Patch(color=OUT_OF_REACH, label="in the safest candidates too"),
+        Patch(color=WITHIN_REACH, label="on top: a safer candidate was there, another was picked"),
         Line2D([], [], color="black", linewidth=1.4, label=INTERVAL),
         Line2D([], [], color="#374151", linestyle="--", label="Untreated"),
     ]
@@ -79,7 +81,6 @@ def _reach(axes: Axes, cells: pd.DataFrame) -> None:
     axes.barh(places, picked["value"] - fewest, left=fewest, height=0.66, color=WITHIN_REACH)
     axes.hlines(places, picked["low"], picked["high"], color="black", linewidth=1.4)
     axes.set_yticks(places, picked.index)
-    axes.invert_yaxis()
     axes.set_xlim(left=0)
     axes.grid(False, axis="y")
 
