@@ -114,11 +114,11 @@ def ensemble(store: CorrectnessStore, preset: str, level: str, update: Update) -
 
 
 def distillation(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
-    """Every old model replaced by the student of the new kind that it taught."""
+    """Every old model that taught a student of the new kind, replaced by it."""
     old = _right_of_single(store, preset, level, old_models(store, update.old))
     students = {s.teacher: s for s in store.systems() if s.method == "distillation" and s.model == update.new}
-    right = {o: store.load_system(students[o], preset, level) for o in old}
-    return _count(store, preset, level, {(o, students[o].name): (old[o], right[o]) for o in old})
+    right = {o: store.load_system(student, preset, level) for o, student in students.items() if o in old}
+    return _count(store, preset, level, {(o, students[o].name): (old[o], right[o]) for o in right})
 
 
 def bcr(

@@ -44,6 +44,8 @@ class Profile:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Recipe of deepbiaf."""
     stackptr_training: TrainingConfig = field(default_factory=TrainingConfig)
+    stackptr_students: int = 0
+    """How many of the old models teach a stackptr student, for each update into stackptr; 0: all of them."""
 
     def network(self, kind: str) -> NetworkConfig:
         """Of the parsers of this kind."""
