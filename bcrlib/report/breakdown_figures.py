@@ -33,13 +33,12 @@ def nfr_by_slice(rows: pd.DataFrame, title: str, num_columns: int = 3) -> Figure
     """NFR of every slice with its interval, a panel a breakdown, a colour a method, the authors' numbers as diamonds.
 
     `rows`: tidy rows plus the column slice, level being the breakdown (`breakdown_rows.nfr_rows`).  Slices named by
-    numbers stay in their order, others are sorted by the NFR of the first method, "other" last.  The breakdown "all"
-    becomes a dashed line in every panel.  O(rows).
+    numbers stay in their order, others are sorted by the NFR of the first method, "other" last.  The slice "all"
+    of a breakdown becomes a dashed line.  O(rows).
     """
     frame = tidy(rows, extra=("slice",))
     methods = list(dict.fromkeys(frame["row"]))
-    overall = frame[frame["level"] == "all"].set_index("row")["value"]
-    breakdowns = [name for name in dict.fromkeys(frame["level"]) if name != "all"]
+    breakdowns = list(dict.fromkeys(frame["level"]))
     num_columns = min(num_columns, len(breakdowns))
     slices = {name: _slice_order(frame[frame["level"] == name], methods[0]) for name in breakdowns}
     lines = [breakdowns[start : start + num_columns] for start in range(0, len(breakdowns), num_columns)]
@@ -49,7 +48,7 @@ def nfr_by_slice(rows: pd.DataFrame, title: str, num_columns: int = 3) -> Figure
     for axes in panels.ravel()[len(breakdowns) :]:
         axes.set_axis_off()
     for axes, name in zip(panels.ravel(), breakdowns):
-        _slice_panel(axes, frame[frame["level"] == name], slices[name], methods, overall)
+        _slice_panel(axes, frame[frame["level"] == name], slices[name], methods)
         axes.set_title(BREAKDOWN_NAMES.get(name, name), loc="left")
         axes.set_xlabel("negative flip rate NFR (%)")
     handles = [Line2D([], [], color=method_colours(methods)[row], marker="o", label=row) for row in methods]
@@ -61,24 +60,22 @@ def nfr_by_slice(rows: pd.DataFrame, title: str, num_columns: int = 3) -> Figure
 
 def _slice_order(cells: pd.DataFrame, method: str) -> list[str]:
     numbers = cells["slice"].str.fullmatch(r"\d+(-\d+|\+)?").any()
-    first = cells[cells["row"] == method]
+    first = cells[(cells["row"] == method) & (cells["slice"] != "all")]
     if not numbers:
         first = first.sort_values("value", ascending=False, kind="stable")
     return sorted(first["slice"], key=lambda name: name == OTHER)
 
 
-def _slice_panel(
-    axes: Axes, cells: pd.DataFrame, slices: Sequence[str], methods: Sequence[str], overall: pd.Series
-) -> None:
+def _slice_panel(axes: Axes, cells: pd.DataFrame, slices: Sequence[str], methods: Sequence[str]) -> None:
     colours, step = method_colours(methods), 0.7 / len(methods)
     for i, method in enumerate(methods):
-        points = cells[cells["row"] == method].set_index("slice").reindex(slices)
+        points = cells[cells["row"] == method].set_index("slice").reindex([*slices, "all"])
+        axes.axvline(100 * points["value"].iloc[-1], color=colours[method], linestyle="--", linewidth=1.2)
+        points = points.iloc[:-1]
         places = np.arange(len(slices)) + (i - (len(methods) - 1) / 2) * step
         axes.hlines(places, 100 * points["low"], 100 * points["high"], color=colours[method], linewidth=1.4)
         axes.plot(100 * points["paper"], places, linestyle="none", **PAPER_MARK)
         axes.plot(100 * points["value"], places, "o", color=colours[method], markersize=4.5)  # over the diamonds
-        if method in overall:
-            axes.axvline(100 * overall[method], color=colours[method], linestyle="--", linewidth=1.2)
     axes.set_yticks(range(len(slices)), slices)
     axes.set_ylim(len(slices) - 0.45, -0.55)
     axes.set_xlim(left=0)

@@ -63,14 +63,15 @@ def nfr_rows(
 ) -> pd.DataFrame:
     """NFR of every slice as rows of tables and figures: level = breakdown, row = method, and the column slice.
 
-    With `authors`, the authors' NFR stands beside the method "Untreated" (their notebook, another pool of models).
+    Each breakdown begins with the slice "all": the NFR of all units of its level.  With `authors`, their NFR stands
+    beside the method "Untreated" (the authors' notebook, other models).
     """
-    rows = [
-        {"group": group, "row": method, "level": cell.breakdown, "metric": "NFR", "slice": cell.key}
-        | {"value": cell.nfr, "low": cell.low, "high": cell.high}
-        for method, rates in rates_of_method.items()
-        for cell in rates[rates["breakdown"].isin(breakdowns)].itertuples()
-    ]
+    rows = []
+    for method, rates in rates_of_method.items():
+        for breakdown in breakdowns:
+            for cell in rates[rates["breakdown"].isin([breakdown, "all"])].itertuples():
+                names = {"group": group, "row": method, "level": breakdown, "metric": "NFR", "slice": cell.key}
+                rows.append(names | {"value": cell.nfr, "low": cell.low, "high": cell.high})
     frame = pd.DataFrame(rows)
     theirs = authors_nfr() if authors else {}
     beside = zip(frame["row"], frame["level"], frame["slice"])
@@ -109,9 +110,9 @@ def co_occurrence_rows(
 
 
 def histogram_rows(table: pd.DataFrame, update: str, preset: str, level: str) -> pd.DataFrame:
-    """Which share of sentences loses which share of its words, a line a method: rows of `tables.tidy`.
+    """Which share of sentences loses which share of its words, a row a bin, a metric a method: rows of `tables.tidy`.
 
-    The metric is the bin.  The authors' shares stand beside Untreated under the official definitions.
+    The authors' shares stand beside Untreated under the official definitions.
     """
     rows = []
     for method in table.loc[table["update"] == update, "method"].unique():
@@ -119,7 +120,7 @@ def histogram_rows(table: pd.DataFrame, update: str, preset: str, level: str) ->
         bins = bins[bins["breakdown"] == HISTOGRAM]
         papers = authors_histogram(update, level) if (method, preset) == ("Untreated", AUTHORS_PRESET) else {}
         for key, number in zip(bins["key"], bins["num_units"]):
-            cell = {"group": update, "row": method, "level": level, "metric": key}
+            cell = {"group": update, "row": key, "level": level, "metric": method}
             rows.append(cell | {"value": number / bins["num_units"].sum(), "paper": papers.get(key, np.nan)})
     return pd.DataFrame(rows)
 
