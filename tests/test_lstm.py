@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from bcrlib.models.lstm_cell import cell_backward, cell_backward_reference, cell_forward, cell_forward_reference
+from bcrlib.models.lstm_cell import (
+    cell_backward,
+    cell_backward_reference,
+    cell_forward,
+    cell_forward_reference,
+    cell_of_rows,
+    cell_of_rows_reference,
+)
 from bcrlib.models.packing import Packing, pack
 from bcrlib.models.variational_lstm import ForwardLayer, Recurrence, VariationalLSTM
 
@@ -290,6 +297,22 @@ def test_fused_cell_backward_is_its_twin(cell_arguments, dtype):
         torch.testing.assert_close(ours[name], twin[name].float(), atol=5e-6, rtol=5e-6, msg=name)
     for name in ("grad_hidden", "grad_carried", "gates", "cells"):
         assert torch.equal(ours[name], cell_arguments[name]), f"{name} is only read"
+
+
+def test_fused_cell_of_rows_is_its_twin():
+    """Ten rows that share five inputs, four recurrent products and four states; rows are given in any order."""
+    generator = torch.Generator().manual_seed(7)
+    gates, recurrent, cell = (3 * torch.randn(*shape, generator=generator) for shape in ((5, 16), (4, 16), (4, 4)))
+    which, continues, parent = (torch.randint(n, (10,), generator=generator) for n in (5, 4, 4))
+    rows = (which, recurrent, continues, cell, parent)
+    hidden, after = cell_of_rows(gates, *rows)
+    for expected, ours in zip(cell_of_rows_reference(gates, *rows), (hidden, after)):
+        torch.testing.assert_close(ours, expected, atol=2e-6, rtol=2e-6)
+    for row in range(10):
+        gate_in, forget, update, out = (gates[which[row]] + recurrent[continues[row]]).chunk(4)
+        expected = gate_in.sigmoid() * update.tanh() + forget.sigmoid() * cell[parent[row]]
+        torch.testing.assert_close(after[row], expected, atol=2e-6, rtol=2e-6)
+        torch.testing.assert_close(hidden[row], out.sigmoid() * expected.tanh(), atol=2e-6, rtol=2e-6)
 
 
 def activated(pre_activations: torch.Tensor) -> torch.Tensor:
