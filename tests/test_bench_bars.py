@@ -2,11 +2,16 @@
 
 import json
 
-from command_runs import TINY, run, work_folder  # noqa: F401  a fixture
+import numpy as np
+import pytest
+from command_runs import TINY, refused, run, work_folder  # noqa: F401  a fixture
 
 from bcrlib.bench.accuracy import bench_accuracy
 from bcrlib.bench.bars import Bar, accuracy_bars
+from bcrlib.bench.decoding import bench_decoding
+from bcrlib.bench.deepbiaf import deepbiaf_speeds
 from bcrlib.bench.score_tables import arc_score_tables
+from bcrlib.bench.stackptr import stackptr_speeds
 from bcrlib.candidate_files import read_candidates
 from bcrlib.cli.bench import bar_table
 from bcrlib.data.conllu import read_conllu
@@ -15,18 +20,69 @@ from bcrlib.models.checkpoint import load_parser
 from bcrlib.models.runtime import Runtime
 from bcrlib.pipeline.profiles import load_profile
 
+DEEPBIAF_BARS = {"decoding": 0.65, "reranking": 0.65, "training": 0.5}
+STACKPTR_BARS = {"greedy": 0.45, "beam": 0.25, "reranking_beam": 1.0, "reranking_dropout_p": 5.0, "training": 0.35}
+QUICK = ["--profile", "demo", "--sentences", 6, "--turns", 1]
 
-def test_bench_prints_every_ratio_beside_its_bar(work):
-    options = ["--corpus", work, "--profile", "demo", "--sentences", 6, "--turns", 1, "--model", work / "old"]
-    result = json.loads(run("bench", *options, "--json"))
+
+def test_bench_prints_every_ratio_of_both_kinds_beside_its_bar(work):
+    result = json.loads(run("bench", "--corpus", work, *QUICK, "--model", work / "old", "--json"))
     bars = {bar["name"]: bar for bar in result["bars"]}
-    named = {f"{kind} (float32)": bar for kind, bar in {"decoding": 0.65, "reranking": 0.65, "training": 0.5}.items()}
+    named = {f"{key} (float32)": bar for key, bar in DEEPBIAF_BARS.items()}
+    named |= {f"stackptr_{key} (float32)": bar for key, bar in STACKPTR_BARS.items()}
     for name, bar in {**named, "one_best_trees": 1.0, "ten_best_trees": 0.25}.items():
         assert bars[name]["bar"] == bar and bars[name]["value"] > 0
         assert bars[name]["met"] == (bars[name]["value"] >= bar)
-    assert bars["decoding (float32)"]["value"] == result["parser"]["float32"]["decoding"]
+    assert bars["decoding (float32)"]["value"] == result["parsers"]["deepbiaf"]["float32"]["decoding"]
+    assert bars["stackptr_beam (float32)"]["value"] == result["parsers"]["stackptr"]["float32"]["beam"]
     assert result["missed"] == [bar["name"] for bar in result["bars"] if not bar["met"]]
     assert result["num_sentences"] == 6 and result["tree_scores"] == "old"
+
+
+def test_bench_of_one_kind_times_nothing_else(work):
+    result = json.loads(run("bench", "--corpus", work, *QUICK, "--kind", "stackptr", "--json"))
+    assert list(result["parsers"]) == ["stackptr"] and result["trees"] is None
+    assert all(bar["name"].startswith("stackptr_") for bar in result["bars"])
+    assert "stackptr: greedy decoding, float32" in run("bench", "--corpus", work, *QUICK, "--kind", "stackptr")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--kind", "stack"], "unknown kind of parser 'stack'; choose one of deepbiaf, stackptr"),
+        (["--kind", "stackptr", "--accuracy"], "--model and --accuracy are about deepbiaf"),
+        (["--kind", "deepbiaf", "--model", "stackptr"], "stackptr: a stackptr has no scores for tree searches"),
+    ],
+)
+def test_bench_refuses_what_it_cannot_time(work, monkeypatch, options, message):
+    monkeypatch.chdir(work)
+    assert message in refused("bench", "--corpus", work, *QUICK, *options)
+
+
+def test_speeds_are_ratios_within_a_turn():
+    """Turns twice as slow for all tasks change no ratio; the medians of the seconds would."""
+    turn = np.array([1.0, 2.0, 4.0])
+    of_stackptr = {"lstm": 1, "greedy": 2, "beam": 4, "reranking_beam": 2, "dropout_p": 20, "reranking_dropout_p": 2}
+    assert stackptr_speeds({name: cost * turn for name, cost in of_stackptr.items()}) == {
+        "greedy": 0.5,
+        "beam": 0.25,
+        "reranking_beam": 2.0,
+        "reranking_dropout_p": 10.0,
+    }
+    of_deepbiaf = {"lstm": 1, "decoding": 2, "k_best": 4, "reranking": 1, "dropout_p": 5}
+    speeds = deepbiaf_speeds({name: cost * turn for name, cost in of_deepbiaf.items()})
+    assert (speeds["decoding"], speeds["k_best"], speeds["reranking"], speeds["dropout_p"]) == (0.5, 0.25, 1.0, 0.2)
+    assert speeds["dropout_p_against_ten_decodes"] == pytest.approx(5 / 20)
+
+
+@pytest.mark.parametrize(
+    ("model", "own"), [("new", {"k-best"}), ("stackptr", {"beam", "greedy"})], ids=["deepbiaf", "stackptr"]
+)
+def test_sentences_a_second_of_every_step_of_either_kind(work, model, own):
+    treebank = read_conllu(work / "test.conllu")
+    speeds = bench_decoding(load_parser(work / model, Runtime()), treebank, 1)
+    shared = {"1-best", "dropout-p", "dropout-p, one by one", "re-ranking", "re-ranking dropout-p"}
+    assert set(speeds) == shared | own and min(speeds.values()) > 0
 
 
 def test_the_table_of_bars_tells_what_is_missed():

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+OF_LSTM = "fraction of a bare LSTM"
+"""Of the speed of torch.nn.LSTM in float32, forward or, for training, forward and backward, on the same batches."""
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -31,16 +34,36 @@ class Bar:
 
 
 def parser_bars(speed: Mapping[str, float | str]) -> list[Bar]:
-    """Bars of what `bench_parser` measured: fractions of the speed of a bare float32 nn.LSTM on the same batches."""
+    """Bars of what `bench_parser` measured of a parser of either kind."""
+    return _stackptr_bars(speed) if speed["kind"] == "stackptr" else _deepbiaf_bars(speed)
+
+
+def _deepbiaf_bars(speed: Mapping[str, float | str]) -> list[Bar]:
     precision = speed["precision"]
 
     def bar(key: str, what: str, bar: float) -> Bar:
-        return Bar(f"{key} ({precision})", f"{what}, {precision}: fraction of a bare LSTM", float(speed[key]), bar)
+        return Bar(f"{key} ({precision})", f"deepbiaf: {what}, {precision}: {OF_LSTM}", float(speed[key]), bar)
 
     return [
         bar("decoding", "1-best decoding", 0.65),
         bar("reranking", "re-ranking 10 candidates", 0.65),
         bar("training", "training step", 0.5),
+    ]
+
+
+def _stackptr_bars(speed: Mapping[str, float | str]) -> list[Bar]:
+    precision = speed["precision"]
+
+    def bar(key: str, what: str, against: str, bar: float) -> Bar:
+        name = f"stackptr_{key} ({precision})"
+        return Bar(name, f"stackptr: {what}, {precision}: {against}", float(speed[key]), bar)
+
+    return [
+        bar("greedy", "greedy decoding", OF_LSTM, 0.45),
+        bar("beam", "10 candidates by a beam of 10", OF_LSTM, 0.25),
+        bar("reranking_beam", "re-ranking 10 candidates of a beam", "speed against that beam search", 1.0),
+        bar("reranking_dropout_p", "re-ranking 10 candidates of dropout-p", "speed against decoding them", 5.0),
+        bar("training", "training step", OF_LSTM, 0.35),
     ]
 
 

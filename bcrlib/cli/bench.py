@@ -9,6 +9,8 @@ import typer
 from bcrlib.cli.options import Json, print_json, progress, read_profile
 
 if TYPE_CHECKING:  # at run time these would bring torch
+    import numpy as np
+
     from bcrlib.bench.bars import Bar
     from bcrlib.data.treebank import Treebank
     from bcrlib.models.training import EpochReport
@@ -25,48 +27,66 @@ def bench(
     turns: Annotated[
         int, typer.Option(min=1, metavar="N", help="Contestants take turns this often; medians count.")
     ] = 3,
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            help="[bold]deepbiaf[/bold] (with the tree searches) or [bold]stackptr[/bold].", show_default="both"
+        ),
+    ] = None,
     model: Annotated[
         Path | None,
         typer.Option(
-            metavar="MODEL", help="Folder of a parser whose scores the tree searches get.", show_default="simulated"
+            metavar="MODEL", help="Folder of a deepbiaf whose scores the tree searches get.", show_default="simulated"
         ),
     ] = None,
     profile: Annotated[
         str | None, typer.Option(help="Whose sizes the network has.", show_default="the paper's, 3 x 512")
     ] = None,
     accuracy: Annotated[
-        bool, typer.Option("--accuracy", help="Also train the network of profile small and test it (minutes).")
+        bool, typer.Option("--accuracy", help="Also train the deepbiaf of profile small and test it (minutes).")
     ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure speed on one core, as ratios that carry over to other machines.
 
-    The parser (1-best, re-ranking, training) as a fraction of a bare LSTM of
-    its size: in float32 and, where the processor multiplies it natively, in
-    bfloat16, always against the float32 LSTM. Tree searches against
-    ufal.chu_liu_edmonds and each other. Takes minutes; nothing else should
-    run meanwhile.
+    Both parsers, as fractions of a bare LSTM of their size: decoding,
+    re-ranking, training; in float32 and, where the processor multiplies it
+    natively, in bfloat16, always against the float32 LSTM. Tree searches
+    against ufal.chu_liu_edmonds and each other. Takes minutes; nothing else
+    should run meanwhile.
 
-    Example: [green]bcr bench --json --sentences 100[/green]
+    Example: [green]bcr bench --json --sentences 100 --kind stackptr[/green]
     """
     from bcrlib.bench.bars import accuracy_bars, parser_bars, tree_bars
     from bcrlib.bench.one_core import one_core
 
+    kinds = _kinds(kind, model, accuracy)
     name = corpus or _default_corpus()
     treebank = _sample(name, sentences)
+    scores = _arc_scores(treebank, model) if "deepbiaf" in kinds else None
     with one_core():
-        parsers = _parsers(treebank, profile, turns)
-        trees = _trees(treebank, model)
+        parsers = {kind: _parsers(treebank, kind, profile, turns) for kind in kinds}
+        trees = None if scores is None else _trees(scores, treebank)
         trained = _accuracy(name) if accuracy else None
-    bars = [bar for speed in parsers.values() for bar in parser_bars(speed)]
-    bars += tree_bars(trees) + (accuracy_bars(trained) if trained and name == "ewt" else [])
+    bars = [bar for speeds in parsers.values() for speed in speeds.values() for bar in parser_bars(speed)]
+    bars += (tree_bars(trees) if trees else []) + (accuracy_bars(trained) if trained and name == "ewt" else [])
     setting = _setting(name, treebank, turns, profile, model)
     if as_json:
         missed = [bar.name for bar in bars if bar.met is False]
-        measured = {"parser": parsers, "trees": trees, "accuracy": trained}
+        measured = {"parsers": parsers, "trees": trees, "accuracy": trained}
         print_json(setting | measured | {"bars": [bar.to_json() for bar in bars], "missed": missed})
     else:
         typer.echo("\n".join([_describe(setting), "", *bar_table(bars)]))
+
+
+def _kinds(kind: str | None, model: Path | None, accuracy: bool) -> tuple[str, ...]:
+    from bcrlib.configuration import KINDS
+
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(KINDS)}")
+    if kind == "stackptr" and (model is not None or accuracy):
+        raise ValueError("--model and --accuracy are about deepbiaf; leave out --kind stackptr")
+    return KINDS if kind is None else (kind,)
 
 
 def _default_corpus() -> str:
@@ -87,31 +107,38 @@ def _sample(corpus: str, num_sentences: int) -> "Treebank":
     return treebank.select(np.linspace(0, treebank.num_sentences - 1, num_sentences).astype(np.int64))
 
 
-def _parsers(treebank: "Treebank", profile: str | None, turns: int) -> dict[str, dict[str, Any]]:
-    from dataclasses import asdict
-
+def _parsers(treebank: "Treebank", kind: str, profile: str | None, turns: int) -> dict[str, dict[str, Any]]:
     from bcrlib.bench.parsers import bench_parser
-    from bcrlib.models.deepbiaf import DeepBiafConfig
+    from bcrlib.configuration import NetworkConfig
     from bcrlib.models.runtime import fast_precision
 
-    sizes = asdict(read_profile(profile, []).model) if profile else {}
+    config = read_profile(profile, []).network(kind) if profile else NetworkConfig(kind=kind)
     speeds = {}
     for precision in dict.fromkeys(["float32", fast_precision("cpu")]):
-        progress(f"parser in {precision}: {treebank.num_sentences} sentences, {turns} turns")
-        speeds[precision] = bench_parser(treebank, DeepBiafConfig(**sizes), precision, turns)
+        progress(f"{kind} in {precision}: {treebank.num_sentences} sentences, {turns} turns")
+        speeds[precision] = bench_parser(treebank, config, precision, turns)
     return speeds
 
 
-def _trees(treebank: "Treebank", model: Path | None) -> dict[str, float]:
+def _arc_scores(treebank: "Treebank", model: Path | None) -> "np.ndarray":
+    """Score tables [sentence, dep, head] for the tree searches."""
     from bcrlib.bench.score_tables import arc_score_tables
-    from bcrlib.bench.trees import bench_trees, simulated_arc_scores
+    from bcrlib.bench.trees import simulated_arc_scores
     from bcrlib.cli.models import load_model
+    from bcrlib.models.graph_parser import GraphParser
+
+    if model is None:
+        return simulated_arc_scores(treebank.lengths, seed=1)
+    parser = load_model(model)
+    if not isinstance(parser, GraphParser):
+        raise ValueError(f"{model}: a {parser.network.config.kind} has no scores for tree searches; name a deepbiaf")
+    return arc_score_tables(parser, treebank)
+
+
+def _trees(scores: "np.ndarray", treebank: "Treebank") -> dict[str, float]:
+    from bcrlib.bench.trees import bench_trees
 
     progress("tree searches")
-    if model is None:
-        scores = simulated_arc_scores(treebank.lengths, seed=1)
-    else:
-        scores = arc_score_tables(load_model(model), treebank)
     return bench_trees(scores, treebank.lengths)
 
 

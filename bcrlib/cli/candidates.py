@@ -51,7 +51,7 @@ def candidates(
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(metavar="T", help="Of top-k and nucleus: below 1 bolder in the best.", show_default="1"),
+        typer.Option(metavar="T", help="Of top-k and nucleus: below 1, likely actions get likelier.", show_default="1"),
     ] = None,
     num_candidates: Annotated[int, typer.Option("--num-candidates", "-n", min=1, help="Per sentence.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the samples that dropout-p, top-k and nucleus draw.")] = 1,

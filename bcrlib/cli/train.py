@@ -31,7 +31,7 @@ def train(
         str,
         typer.Option(
             help="[bold]deepbiaf[/bold]: graph-based, scores every arc. [bold]stackptr[/bold]: transition-based, walks "
-            "down the tree with a pointer; slower, more accurate in whole trees."
+            "down the tree with a pointer, action by action."
         ),
     ] = "deepbiaf",
     profile: Annotated[
