@@ -148,6 +148,16 @@ def test_distillation_takes_each_old_with_its_own_student(store, update):
     assert result.nested
 
 
+def test_old_models_without_a_student_are_left_out_of_distillation(tmp_path, units):
+    store, rng = CorrectnessStore(tmp_path), np.random.default_rng(1)
+    store.save_units(units, "clean")
+    student = System("distillation", "stackptr", 1, "deepbiaf/12")
+    for system in (*(System("old", "deepbiaf", seed) for seed in OLD), student):
+        store.save_system(system, random_right(rng), "clean")
+    result = experiments.distillation(store, "clean", "LAS", CROSS)
+    assert (result.old_of_pair, result.new_of_pair) == (("deepbiaf/12",), (student.name,))
+
+
 @every_update
 def test_ensemble_takes_every_old_with_every_group(store, update):
     groups = [right_of(store, "UAS", "ensemble", update.new, n, None, g) for n, g in enumerate(GROUPS, start=1)]

@@ -64,6 +64,25 @@ def test_every_old_model_teaches_a_student_for_each_update():
     assert student.params["model"]["kind"] == "stackptr"
 
 
+def test_few_students_of_stackptr_leave_those_of_deepbiaf_alone():
+    few = replace(TINY, stackptr_students=1)
+    expected = [
+        "deepbiaf by deepbiaf 11",
+        "deepbiaf by deepbiaf 12",
+        "stackptr by deepbiaf 11",
+        "stackptr by stackptr 11",
+    ]
+    assert names(few, "distil ") == expected
+    systems = jobs_of(few)["predict test"].params["systems"]
+    taught = [(s["model"], s["teacher"]) for s in systems if s["method"] == "distillation"]
+    assert sorted(taught) == [
+        ("deepbiaf", "deepbiaf/11"),
+        ("deepbiaf", "deepbiaf/12"),
+        ("stackptr", "deepbiaf/11"),
+        ("stackptr", "stackptr/11"),
+    ]
+
+
 def test_a_student_of_seed_1_is_trained_like_the_new_model_of_seed_1():
     jobs = jobs_of(TINY)
     params = dict(jobs["distil stackptr by deepbiaf 11"].params)

@@ -21,7 +21,8 @@ VERY_SMALL = (
     "speed_sentences=20",
 )
 UPDATES = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
-TABLES = ("table1", "table3", "table7", "table8", "table9")
+EVERY = ("table1", "table3", "table7", "table8")
+IN_PAPER = {name: set(UPDATES) for name in EVERY} | {"table9": {"deepbiaf=>stackptr"}}
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +34,11 @@ def output(tmp_path_factory) -> Path:
 
 def test_tables_come_in_every_form_beside_the_paper(output):
     figures = output / "figures" / "demo"
-    for name in TABLES:
+    for name, expected in IN_PAPER.items():
         assert {path.suffix for path in figures.glob(f"{name}.*")} == {".json", ".md", ".tex"}
         rows = json.loads((figures / f"{name}.json").read_text())["rows"]
         beside = {row["group"] for row in rows if row["paper"] is not None and row["value"] is not None}
-        assert set(UPDATES) <= beside
+        assert expected <= beside
 
 
 def test_the_index_shows_all_of_them(output):

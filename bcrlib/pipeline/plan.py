@@ -20,8 +20,10 @@ STORY = (
     "00_start_here.ipynb",
     "01_the_data.ipynb",
     "02_the_dependency_parser.ipynb",
+    "03_the_stack_pointer_parser.ipynb",
     "04_measuring_regression.ipynb",
     "05_reranking.ipynb",
+    "06_where_it_breaks.ipynb",
     "07_candidate_sources.ipynb",
     "08_many_rounds.ipynb",
 )

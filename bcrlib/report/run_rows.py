@@ -12,10 +12,12 @@ from bcrlib.report.table_text import arrow
 # Step of the speed record -> row, and what the paper's section 6.4 calls it; other steps are strategies.
 _STEPS = {
     "1-best": ("1-best", "decode"),
+    "greedy": ("1-best, greedy", ""),
     "beam": ("ten candidates, beam", ""),
     "dropout-p": ("ten candidates, dropout-p in one pass", ""),
     "dropout-p, one by one": ("ten candidates, dropout-p in ten passes", ""),
     "re-ranking": ("re-ranking ten candidates", "re-rank"),
+    "re-ranking dropout-p": ("re-ranking ten candidates of dropout-p", ""),
 }
 
 
