@@ -179,6 +179,21 @@ def test_gradient_of_the_recurrence_in_float64(with_mask, with_initial):
     assert torch.autograd.gradcheck(recurrence, [values.requires_grad_() for values in inputs])
 
 
+@pytest.mark.parametrize("part", [0, 1], ids=["hidden", "cell"])
+def test_half_of_the_initial_state_may_need_a_gradient(packing, part):
+    generator = torch.Generator().manual_seed(8)
+    gates, weight, *state = (
+        torch.randn(*shape, generator=generator)
+        for shape in [(1, packing.num_rows, 4 * HIDDEN), (1, 4 * HIDDEN, HIDDEN), *[(1, len(LENGTHS), HIDDEN)] * 2]
+    )
+    state[part].requires_grad_()
+    (alone,) = gradients(Recurrence.apply(gates, weight, None, *state, packing)[0], [state[part]])
+    state[1 - part].requires_grad_()
+    (expected,) = gradients(Recurrence.apply(gates, weight, None, *state, packing)[0], [state[part]])
+    torch.testing.assert_close(alone, expected)
+    assert alone.abs().max() > 0.1
+
+
 def plain_recurrence(gates, weight, mask, hidden, cell, packing):
     """States [direction, row, hidden] and final cells [direction, sentence, hidden], sentence by sentence."""
     states, cells = {}, []

@@ -60,10 +60,10 @@ def search(scorer: StepScorer, lengths: Int64[Tensor, "sentence"], choose: Choos
         children = extend(hyps, parent, word, score + label_score)
         relation = torch.where(is_pop, children.relations.gather(2, word[:, :, None]).squeeze(2), relation)
         hyps = with_relations(children, word, relation)
-    return _joined([hyps, *reversed(ended)], int(lengths[0]))
+    return _joined([hyps, *reversed(ended)])
 
 
-def _joined(parts: list[Hypotheses], num_positions: int) -> Hypotheses:
+def _joined(parts: list[Hypotheses]) -> Hypotheses:
     """All sentences again; those that ended with fewer hypotheses get -inf ones."""
     most = max(part.top.shape[1] for part in parts)
 

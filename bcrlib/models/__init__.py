@@ -1,1 +1,1 @@
-"""Parsers: the deep biaffine parser and ensembles of it, from characters to trees."""
+"""Parsers, deepbiaf and stackptr and the ensembles of each: from characters to trees."""

@@ -4,7 +4,7 @@ The matrix product of a step leaves four pre-activations a unit; the rest is ari
 tensor that is a dozen trips through memory, which on a fast CPU costs more than the product itself. On the CPU it is
 one loop that the compiler turns into vector instructions; elsewhere, and as the reference, the twin in PyTorch.
 
-Rows live in the packed layout (see packing.py) behind `batch` rows of zeros, the initial state, so that the state
+Rows live in the packed layout (see packing.py) behind `batch` rows of the initial state, so that the state
 before row r of a step always exists. `row` is the first row of the step, `previous` that of the step before it, and
 `count` how many sentences are alive. Gate order is PyTorch's: input, forget, cell, output.
 """

@@ -162,7 +162,7 @@ class Recurrence(torch.autograd.Function):
         if mask is not None:
             states = states * mask[:, packing.sentence]
         grad_weight = torch.bmm(grad_gates.to(weight.dtype).transpose(1, 2), states.to(weight.dtype))
-        with_initial = ctx.needs_input_grad[3]
+        with_initial = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
         initial = (carried, carried_cell) if with_initial else (None, None)
         return grad_gates, grad_weight.to(gates.dtype), None, *initial, None
 
