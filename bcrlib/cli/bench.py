@@ -15,6 +15,17 @@ if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.data.treebank import Treebank
     from bcrlib.models.training import EpochReport
 
+Kind = Annotated[
+    str | None,
+    typer.Option(help="[bold]deepbiaf[/bold] (with the tree searches) or [bold]stackptr[/bold].", show_default="both"),
+]
+Model = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MODEL", help="Folder of a deepbiaf whose scores the tree searches get.", show_default="simulated"
+    ),
+]
+
 
 def bench(
     corpus: Annotated[
@@ -27,18 +38,8 @@ def bench(
     turns: Annotated[
         int, typer.Option(min=1, metavar="N", help="Contestants take turns this often; medians count.")
     ] = 3,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            help="[bold]deepbiaf[/bold] (with the tree searches) or [bold]stackptr[/bold].", show_default="both"
-        ),
-    ] = None,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="MODEL", help="Folder of a deepbiaf whose scores the tree searches get.", show_default="simulated"
-        ),
-    ] = None,
+    kind: Kind = None,
+    model: Model = None,
     profile: Annotated[
         str | None, typer.Option(help="Whose sizes the network has.", show_default="the paper's, 3 x 512")
     ] = None,

@@ -14,6 +14,34 @@ if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.decoding.strategies import Strategy
     from bcrlib.models.parser import Parser
 
+StrategyName = Annotated[
+    str | None,
+    typer.Option(
+        help="[bold]k-best[/bold]: the k most probable trees (deepbiaf). [bold]beam[/bold]: the best that a beam "
+        "search ends with (stackptr). [bold]top-k[/bold], [bold]nucleus[/bold]: trees sampled action by action "
+        "(stackptr). [bold]dropout-p[/bold]: best trees of randomly thinned networks, the paper's choice. "
+        "[bold]1-best[/bold]: plain parsing.",
+        show_default="k-best for deepbiaf, beam for stackptr",
+    ),
+]
+BeamWidth = Annotated[int | None, typer.Option(min=1, metavar="B", help="Hypotheses of beam.", show_default="10")]
+KeepDuplicates = Annotated[
+    bool, typer.Option("--keep-duplicates", help="With beam: list a tree as often as the beam holds it.")
+]
+TopActions = Annotated[int | None, typer.Option(min=1, metavar="K", help="Of top-k: choose among K actions.")]
+Probability = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        help="Rate of dropout-p, e.g. 0.15; probability that nucleus keeps, e.g. 0.9. --strategy "
+        "'dropout-p(p=0.15)' says the same.",
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(metavar="T", help="Of top-k and nucleus: below 1, likely actions get likelier.", show_default="1"),
+]
+
 
 def candidates(
     model: Annotated[
@@ -24,35 +52,12 @@ def candidates(
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="Candidate file to write; with 1-best also NAME.conllu."),
     ],
-    strategy: Annotated[
-        str | None,
-        typer.Option(
-            help="[bold]k-best[/bold]: the k most probable trees (deepbiaf). [bold]beam[/bold]: the best that a beam "
-            "search ends with (stackptr). [bold]top-k[/bold], [bold]nucleus[/bold]: trees sampled action by action "
-            "(stackptr). [bold]dropout-p[/bold]: best trees of randomly thinned networks, the paper's choice. "
-            "[bold]1-best[/bold]: plain parsing.",
-            show_default="k-best for deepbiaf, beam for stackptr",
-        ),
-    ] = None,
-    beam_width: Annotated[
-        int | None, typer.Option(min=1, metavar="B", help="Hypotheses of beam.", show_default="10")
-    ] = None,
-    keep_duplicates: Annotated[
-        bool, typer.Option("--keep-duplicates", help="With beam: list a tree as often as the beam holds it.")
-    ] = False,
-    k: Annotated[int | None, typer.Option(min=1, metavar="K", help="Of top-k: choose among K actions.")] = None,
-    p: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            help="Rate of dropout-p, e.g. 0.15; probability that nucleus keeps, e.g. 0.9. --strategy "
-            "'dropout-p(p=0.15)' says the same.",
-        ),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(metavar="T", help="Of top-k and nucleus: below 1, likely actions get likelier.", show_default="1"),
-    ] = None,
+    strategy: StrategyName = None,
+    beam_width: BeamWidth = None,
+    keep_duplicates: KeepDuplicates = False,
+    k: TopActions = None,
+    p: Probability = None,
+    temperature: Temperature = None,
     num_candidates: Annotated[int, typer.Option("--num-candidates", "-n", min=1, help="Per sentence.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the samples that dropout-p, top-k and nucleus draw.")] = 1,
     as_json: Json = False,
