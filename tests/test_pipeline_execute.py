@@ -1,8 +1,10 @@
+import contextlib
 import pickle
 import subprocess
 import sys
 
 import nbformat
+import psutil
 import pytest
 from tiny_notebooks import notebook, write, write_arithmetic
 
@@ -48,6 +50,14 @@ def test_dead_kernel_is_an_error_with_its_cell(tmp_path):
     assert caught.value.cell == 3
     assert "kernel died" in caught.value.error
     assert caught.value.source.startswith("import os, signal")
+
+
+@pytest.mark.parametrize("last", ["pass", "raise ValueError"])
+def test_the_kernel_ends_with_its_notebook(tmp_path, last):
+    with contextlib.suppress(NotebookError):
+        execute(tmp_path, "import os\nopen('process', 'w').write(str(os.getpid()))", last)
+    process = int((tmp_path / "process").read_text())
+    assert not psutil.pid_exists(process) or psutil.Process(process).status() == psutil.STATUS_ZOMBIE
 
 
 def plan_one(tmp_path, job):

@@ -18,6 +18,7 @@ from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
+from nbclient.util import run_sync
 from papermill.exceptions import PapermillExecutionError
 
 from bcrlib.pipeline import results
@@ -133,7 +134,14 @@ def execute_notebook(
     except DeadKernelError:
         raise _kernel_died(name, executed) from None
     finally:
+        _end_kernel(manager)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _end_kernel(manager: AsyncKernelManager) -> None:
+    # papermill ends only kernels of managers that it made; ours would live, and keep its memory, as long as the worker.
+    if manager.has_kernel:
+        run_sync(manager.shutdown_kernel)(now=True)
 
 
 def _kernel_died(name: str, executed: Path) -> NotebookError:
