@@ -133,6 +133,8 @@ def execute_notebook(
         raise NotebookError(name, error.exec_count, error.source, f"{error.ename}: {error.evalue}") from None
     except DeadKernelError:
         raise _kernel_died(name, executed) from None
+    except RuntimeError as error:  # nbclient's for a kernel that does not come up
+        raise NotebookError(name, None, "", str(error)) from None
     finally:
         _end_kernel(manager)
         shutil.rmtree(scratch, ignore_errors=True)
