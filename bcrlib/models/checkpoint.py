@@ -57,11 +57,7 @@ def load_parsers(folders: list[Path], runtime: Runtime) -> Parser:
     parsers = [load_parser(folder, runtime) for folder in folders]
     if len(parsers) == 1:
         return parsers[0]
-    if all(isinstance(parser, DeepBiafParser) for parser in parsers):
-        return GraphEnsemble(parsers)
-    if all(isinstance(parser, StackPtrParser) for parser in parsers):
-        return PointerEnsemble(parsers)
-    raise ValueError("an ensemble is of parsers of one kind")
+    return GraphEnsemble(parsers) if isinstance(parsers[0], DeepBiafParser) else PointerEnsemble(parsers)
 
 
 def _write(path: Path, content: dict) -> None:

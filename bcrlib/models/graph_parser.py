@@ -102,11 +102,14 @@ class DeepBiafParser(GraphParser):
 class GraphEnsemble(GraphParser):
     """Several parsers as one: the mean of their log-probabilities (the authors' ensemble baseline).
 
-    The members must share vocabulary, vectors and root constraint, as models of one profile do; ValueError otherwise.
+    The members must be of this kind and share vocabulary, vectors and root constraint, as models of one profile do;
+    ValueError otherwise.
     """
 
     def __init__(self, members: Sequence[GraphParser]) -> None:
         first = members[0]
+        if not all(isinstance(member, GraphParser) for member in members):
+            raise ValueError("an ensemble is of parsers of one kind")
         if any(_definitions(member) != _definitions(first) for member in members):
             raise ValueError("the members of an ensemble must share one vocabulary, word vectors and root constraint")
         self.members = tuple(members)

@@ -125,11 +125,14 @@ class StackPtrParser(PointerParser):
 class PointerEnsemble(PointerParser):
     """Several parsers as one: the mean of their log-probabilities at each step (the authors' ensemble baseline).
 
-    The members must share vocabulary, vectors, rules and beam width, as models of one profile do; ValueError otherwise.
+    The members must be of this kind and share vocabulary, vectors, rules and beam width, as models of one profile do;
+    ValueError otherwise.
     """
 
     def __init__(self, members: Sequence[StackPtrParser]) -> None:
         first = members[0]
+        if not all(isinstance(member, StackPtrParser) for member in members):
+            raise ValueError("an ensemble is of parsers of one kind")
         if any(_definitions(member) != _definitions(first) for member in members):
             raise ValueError("the members of an ensemble must share one vocabulary, word vectors, rules and beam width")
         self.members = tuple(members)
