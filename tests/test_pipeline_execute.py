@@ -54,7 +54,7 @@ def test_dead_kernel_is_an_error_with_its_cell(tmp_path):
 
 def test_a_kernel_that_does_not_start_is_an_error_of_the_notebook(tmp_path):
     (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit")  # found first: kernels start in this folder
-    with pytest.raises(NotebookError, match="n.ipynb: Kernel died before"):
+    with pytest.raises(NotebookError, match=r"n\.ipynb: Kernel died before"):
         execute(tmp_path, "x = 0")
 
 
