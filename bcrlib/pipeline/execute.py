@@ -15,7 +15,7 @@ from typing import Any
 import nbformat
 import papermill
 from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client import AsyncKernelManager
+from jupyter_client import AsyncKernelManager, KernelClient
 from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import DeadKernelError
 from nbclient.util import run_sync
@@ -87,8 +87,15 @@ class Finished:
 class _ThisPython(AsyncKernelManager):
     """Starts kernels of the running interpreter, whatever kernel specifications the user has installed."""
 
-    num_threads: int | None = None
-    scratch: Path = Path()
+    def __init__(self, num_threads: int | None, scratch: Path) -> None:
+        super().__init__(kernel_name="python3")
+        self.num_threads, self.scratch = num_threads, scratch
+        self.clients: list[KernelClient] = []
+
+    def client(self, **settings: Any) -> KernelClient:
+        """A client that is remembered, for its connections have to be closed."""
+        self.clients.append(super().client(**settings))
+        return self.clients[-1]
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -115,8 +122,7 @@ def execute_notebook(
     NotebookError: a cell raised, or the kernel died (most often for want of memory).
     """
     scratch = working_folder / SCRATCH
-    manager = _ThisPython(kernel_name="python3")
-    manager.num_threads, manager.scratch = num_threads, scratch
+    manager = _ThisPython(num_threads, scratch)
     try:
         return papermill.execute_notebook(
             notebook,
@@ -140,8 +146,10 @@ def execute_notebook(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _end_kernel(manager: AsyncKernelManager) -> None:
+def _end_kernel(manager: _ThisPython) -> None:
     # papermill ends only kernels of managers that it made; ours would live, and keep its memory, as long as the worker.
+    for client in manager.clients:
+        client.stop_channels()  # else it would call for its kernel at ports that belong to the next one soon
     if manager.has_kernel:
         run_sync(manager.shutdown_kernel)(now=True)
 
