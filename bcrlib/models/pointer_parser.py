@@ -212,7 +212,8 @@ def best_labels(members: list[NetworkScorer], parent: Tensor, word: Tensor, is_p
 def best_trees(hyps: Hypotheses, num_trees: int, keep_duplicates: bool) -> Hypotheses:
     """The best `num_trees` of each sentence, best first; where there are fewer, the best one again.
 
-    Of hypotheses that are the same labelled tree the best one stays, unless duplicates are kept.
+    Of hypotheses that are the same labelled tree the best one stays, unless duplicates are kept. Under `official` too:
+    the authors' lists are not sorted again after the labels of the last step.
     """
     hyps = _taken(hyps, hyps.score.argsort(dim=1, descending=True, stable=True))
     if not keep_duplicates:
