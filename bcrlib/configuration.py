@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 KINDS = ("deepbiaf", "stackptr")
+"""Of dependency parsers."""
 
 
 @dataclass(frozen=True)
@@ -62,5 +63,73 @@ AUTHORS_RECIPE = {
     "stackptr": TrainingConfig(
         num_epochs=600, batch_tokens=0, learning_rate=1e-3, warmup_steps=40, schedule="exponential",
         decay=0.999997, epsilon=1e-4, reset_after=20,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seq2SeqConfig:
+    """Sizes and definitions of a seq2seq-pointer parser; the defaults are the paper's s2s-base."""
+
+    encoder: str = "roberta-base"
+    """Pretrained encoder: a name on the hub or a folder that `AutoModel.from_pretrained` takes, "minilm" (MiniLM-L6 from
+    its hash-pinned wheel), "mpnet" (MPNet-base, likewise), or "tiny": untrained, its pieces learnt from the training
+    data."""
+    encoder_layers: int = 0
+    """How many of the encoder's layers are used, from the first; 0: all."""
+    tiny_size: int = 64
+    """Width of the encoder "tiny"."""
+    decoder_layers: int = 6
+    decoder_size: int = 512
+    decoder_inner_size: int = 1024
+    """Of the feed-forward layers."""
+    decoder_heads: int = 4
+    max_pieces: int = 128
+    """Most pieces of an utterance that can be pointed at."""
+    max_steps: int = 200
+    """Most actions of a decoded frame, the end included."""
+    constrained: bool = False
+    """Whether decoding allows well-formed frames over all words only."""
+    preset: str = "clean"
+
+
+@dataclass(frozen=True)
+class Seq2SeqTraining:
+    """A recipe for fine-tuning. Defaults: token batches, learning rate up and linearly down to zero."""
+
+    num_epochs: int = 10
+    batch_tokens: int = 4000
+    """Actions of a batch's targets; 0 takes the authors' batches of 512 utterances."""
+    learning_rate: float = 1e-3
+    """Of the decoder, which starts from nothing."""
+    encoder_learning_rate: float = 2e-4
+    warmup_steps: int = 200
+    schedule: Literal["linear", "inverse_sqrt"] = "linear"
+    """Down to zero at the end, or with the inverse square root of the step (authors)."""
+    num_steps: int = 0
+    """Ends the training after this many updates; 0: after `num_epochs`."""
+    beta1: float = 0.9
+    beta2: float = 0.98
+    epsilon: float = 1e-8
+    weight_decay: float = 1e-4
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    label_smoothing: float = 0.1
+    clip: float = 1.0
+    """Largest norm of the gradient; 0: not clipped."""
+    train_embeddings: bool = True
+    """Whether the encoder's table of pieces is trained too."""
+    dev_every: int = 1
+    """Epochs between two evaluations on dev; the last epoch is always evaluated."""
+
+
+AUTHORS_SEQ2SEQ_RECIPE = {
+    "base": Seq2SeqTraining(
+        num_epochs=90, batch_tokens=0, learning_rate=5e-4, encoder_learning_rate=5e-4, warmup_steps=500,
+        schedule="inverse_sqrt", num_steps=5000, dropout=0.3, clip=0.0, dev_every=4,
+    ),
+    "large": Seq2SeqTraining(
+        num_epochs=300, batch_tokens=0, learning_rate=5e-5, encoder_learning_rate=5e-5, warmup_steps=500,
+        schedule="inverse_sqrt", dropout=0.3, clip=0.0, dev_every=4,
     ),
 }  # fmt: skip
