@@ -37,6 +37,15 @@ class Preset:
     the same tree; training and scoring know one, from the inside out."""
     stackptr_dropout_encoder_only: bool
     """Whether dropout-p leaves out the masks behind the decoder's recurrence: on its output and the projections."""
+    span_em: Literal["subtree", "labelled"]
+    """Which gold spans of a semantic frame are right: those whose complete sub-tree the prediction has as well, with
+    intents and slots compared by the name behind the colon, or those that carry the same labels."""
+    s2s_length_normalised: bool
+    """Whether candidates of the s2s parser are ranked by the mean log-probability of their symbols, not by the sum."""
+    s2s_masks_per_step: bool
+    """Whether dropout-p draws new masks in the s2s decoder at every step, so that no sample is one sub-network."""
+    s2s_attention_dropout_fixed: bool
+    """Whether dropout-p leaves the dropout of attention weights at the rate of the training."""
 
 
 PRESETS = {
@@ -53,6 +62,10 @@ PRESETS = {
         stackptr_pop_label=True,
         stackptr_any_order=True,
         stackptr_dropout_encoder_only=True,
+        span_em="subtree",
+        s2s_length_normalised=True,
+        s2s_masks_per_step=True,
+        s2s_attention_dropout_fixed=True,
     ),
     "clean": Preset(
         name="clean",
@@ -67,6 +80,10 @@ PRESETS = {
         stackptr_pop_label=False,
         stackptr_any_order=False,
         stackptr_dropout_encoder_only=False,
+        span_em="labelled",
+        s2s_length_normalised=False,
+        s2s_masks_per_step=False,
+        s2s_attention_dropout_fixed=False,
     ),
 }
 
