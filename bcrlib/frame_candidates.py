@@ -1,0 +1,52 @@
+"""Candidate pools of frames: what the new semantic parser proposes and the old one chooses from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Int16, Int64
+
+
+@dataclass(frozen=True, eq=False)
+class FramePool:
+    """The same number of candidate frames for every utterance of a bank, duplicates kept.
+
+    A 1-best prediction is a pool of one candidate.
+    """
+
+    sequences: Int16[np.ndarray, "candidate utterance step"]
+    """Codes of bcrlib.data.bracket_sequences, filled up with END. A candidate that never ended, or whose pieces do not
+    make up whole words, is BROKEN in step 0 and END behind it."""
+    labels: tuple[str, ...]
+    """The labels that the codes number."""
+    log_probs: Float32[np.ndarray, "candidate utterance"]
+    """log p(sequence | utterance) under the model that proposed it."""
+
+    @property
+    def num_candidates(self) -> int:
+        return self.sequences.shape[0]
+
+    @property
+    def num_utterances(self) -> int:
+        return self.sequences.shape[1]
+
+    def first_equal(self) -> Int16[np.ndarray, "candidate utterance"]:
+        """Index of the first candidate of the utterance with the same sequence. O(candidates^2 utterances steps)."""
+        first = np.empty(self.sequences.shape[:2], dtype=np.int16)
+        for candidate in reversed(range(self.num_candidates)):
+            same = (self.sequences[candidate:] == self.sequences[candidate]).all(axis=2)
+            first[candidate:][same] = candidate
+        return first
+
+    def num_distinct(self) -> Int64[np.ndarray, "utterance"]:
+        """Distinct sequences among the candidates of each utterance; all broken ones count as one."""
+        return (self.first_equal() == np.arange(self.num_candidates)[:, None]).sum(axis=0)
+
+
+def single(pool: FramePool, choice: Int64[np.ndarray, "utterance"]) -> FramePool:
+    """The pool of one candidate an utterance that a re-ranker chose: candidate choice[u] of utterance u."""
+    utterances = np.arange(pool.num_utterances)
+    return FramePool(
+        sequences=pool.sequences[choice, utterances][None],
+        labels=pool.labels,
+        log_probs=pool.log_probs[choice, utterances][None],
+    )
