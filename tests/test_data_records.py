@@ -5,14 +5,20 @@ import re
 
 import pytest
 
-from bcrlib.data.download import EWT_SPLITS, RECORDS, ewt_path
+from bcrlib.data.download import EWT_SPLITS, RECORDS, TOP_BLOBS, TOP_FILES, ewt_path, top_path
 
 
 def test_every_file_that_can_be_asked_for_has_a_checksum():
     checksums = json.loads((RECORDS / "checksums.json").read_text())
     names = {f"ud-english-ewt-2.2/en_ewt-ud-{split}.conllu" for split in EWT_SPLITS}
+    names |= {f"top-supported/{file}" for file in ("train.tsv", "eval.tsv", "test.tsv")}
     assert set(checksums) == names | {"minilm-l6/model.safetensors", "minilm-l6/tokenizer.json"}
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in checksums.values())
+
+
+def test_every_file_of_the_release_of_top_has_a_git_blob_id():
+    assert set(TOP_BLOBS) == set(TOP_FILES.values())
+    assert all(re.fullmatch("[0-9a-f]{40}", blob) for blob in TOP_BLOBS.values())
 
 
 def test_each_line_of_the_lock_file_pins_one_wheel_by_hash():
@@ -24,5 +30,6 @@ def test_each_line_of_the_lock_file_pins_one_wheel_by_hash():
 
 @pytest.mark.corpus
 @pytest.mark.parametrize("split", EWT_SPLITS)
-def test_the_real_corpora_have_the_recorded_checksums(ewt, split):
+def test_the_real_corpora_have_the_recorded_checksums(ewt, top, split):
     assert ewt_path(split) == ewt(split)
+    assert top_path(split) == top(split)

@@ -11,10 +11,17 @@ from pathlib import Path
 import pytest
 
 from bcrlib.data import download
-from bcrlib.data.download import DataError, data_folder, ewt_path, minilm_folder
+from bcrlib.data.download import DataError, data_folder, ewt_path, minilm_folder, top_path
 
 DEV = "ud-english-ewt-2.2/en_ewt-ud-dev.conllu"
+EVAL = "top-supported/eval.tsv"
 RIGHT = b"the right file"
+RELEASE = (  # three columns, one supported row
+    b"what's on\twhat 's on\t[IN:GET_EVENT what 's on ]\n"
+    b"sing\tsing\t[IN:UNSUPPORTED sing ]\n"
+    b"a walk\ta walk\t[IN:GET_EVENT a [SL:NAME_EVENT [IN:UNSUPPORTED_EVENT walk ] ] ]\n"
+)
+SUPPORTED = b"what 's on\t[IN:GET_EVENT what 's on ]\n"
 CLOSED_PORT = "http://127.0.0.1:9/"
 
 
@@ -22,12 +29,21 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def git_blob_id(content: bytes) -> str:
+    """Of git itself."""
+    result = subprocess.run(["git", "hash-object", "--stdin"], input=content, capture_output=True, check=True)
+    return result.stdout.decode().strip()
+
+
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch, tmp_path):
     """Small files stand for the real ones; nothing is fetched from outside this machine."""
     names = (DEV, "minilm-l6/model.safetensors", "minilm-l6/tokenizer.json")
-    monkeypatch.setattr(download, "_checksums", lambda: dict.fromkeys(names, sha256(RIGHT)))
+    checksums = {**dict.fromkeys(names, sha256(RIGHT)), EVAL: sha256(SUPPORTED)}
+    monkeypatch.setattr(download, "_checksums", lambda: checksums)
+    monkeypatch.setitem(download.TOP_BLOBS, "eval.tsv", git_blob_id(RELEASE))
     monkeypatch.setattr(download, "EWT_ADDRESS", CLOSED_PORT)
+    monkeypatch.setattr(download, "TOP_ADDRESS", CLOSED_PORT)
     monkeypatch.setattr(download, "RECORDS", tmp_path / "repository")
     monkeypatch.delenv("BCRLIB_DATA", raising=False)
     monkeypatch.setenv("BCRLIB_CACHE", str(tmp_path / "cache"))
@@ -49,7 +65,8 @@ def publisher(monkeypatch, tmp_path):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(download, "EWT_ADDRESS", f"http://127.0.0.1:{server.server_port}/")
+    for address in ("EWT_ADDRESS", "TOP_ADDRESS"):
+        monkeypatch.setattr(download, address, f"http://127.0.0.1:{server.server_port}/")
     yield folder, asked
     server.shutdown()
     server.server_close()
@@ -92,36 +109,74 @@ def test_a_wrong_file_of_the_publisher_is_refused(publisher):
 
 
 @pytest.mark.parametrize("publisher_is_there", [True, False])
-def test_without_the_file_or_a_network_both_ways_out_are_named(publisher_is_there, request):
+@pytest.mark.parametrize("path_of, name", [(ewt_path, DEV), (top_path, EVAL)])
+def test_without_the_file_or_a_network_both_ways_out_are_named(path_of, name, publisher_is_there, request):
     if publisher_is_there:
         request.getfixturevalue("publisher")
-    with pytest.raises(DataError, match=rf"could not be fetched.*retry with a network.*BCRLIB_DATA.*{DEV}") as error:
-        ewt_path("dev")
+    with pytest.raises(DataError, match=rf"could not be fetched.*retry with a network.*BCRLIB_DATA.*{name}") as error:
+        path_of("dev")
     assert_one_sentence(str(error.value))
 
 
-def test_a_given_folder_is_used_without_a_network(monkeypatch, tmp_path):
+@pytest.mark.parametrize("path_of, name, content", [(ewt_path, DEV, RIGHT), (top_path, EVAL, SUPPORTED)])
+def test_a_given_folder_is_used_without_a_network(monkeypatch, tmp_path, path_of, name, content):
     monkeypatch.setenv("BCRLIB_DATA", str(tmp_path / "given"))
-    put(tmp_path / "given" / DEV, RIGHT)
-    assert ewt_path("dev") == tmp_path / "given" / DEV
+    put(tmp_path / "given" / name, content)
+    assert path_of("dev") == tmp_path / "given" / name
 
 
-@pytest.mark.parametrize("content", [None, b"another release"])
-def test_a_given_folder_with_a_wrong_or_no_file_is_refused_without_a_network(monkeypatch, tmp_path, publisher, content):
+@pytest.mark.parametrize("path_of, name", [(ewt_path, DEV), (top_path, EVAL)])
+@pytest.mark.parametrize("content", [None, b"another release", RELEASE])
+def test_a_given_folder_with_a_wrong_or_no_file_is_refused_without_a_network(
+    monkeypatch, tmp_path, publisher, path_of, name, content
+):
     folder, asked = publisher
     put(folder / "en_ewt-ud-dev.conllu", RIGHT)
+    put(folder / "eval.tsv", RELEASE)
     monkeypatch.setenv("BCRLIB_DATA", str(tmp_path / "given"))
     if content is not None:
-        put(tmp_path / "given" / DEV, content)
-    with pytest.raises(DataError, match=rf"BCRLIB_DATA to a folder with.*{DEV}.*unset it to download") as error:
-        ewt_path("dev")
+        put(tmp_path / "given" / name, content)
+    with pytest.raises(DataError, match=rf"BCRLIB_DATA to a folder with.*{name}.*unset it to download") as error:
+        path_of("dev")
     assert_one_sentence(str(error.value))
     assert asked == []
 
 
-def test_another_split_is_an_error():
+@pytest.mark.parametrize("path_of", [ewt_path, top_path])
+def test_another_split_is_an_error(path_of):
     with pytest.raises(ValueError, match="train, dev, test"):
-        ewt_path("validation")
+        path_of("validation")
+
+
+def test_the_release_of_top_is_fetched_once_and_filtered(publisher):
+    folder, asked = publisher
+    put(folder / "eval.tsv", RELEASE)
+    put(data_folder() / EVAL, b"half")
+    for _ in range(2):
+        path = top_path("dev")
+        assert path == download.RECORDS / "downloads" / EVAL
+        assert path.read_bytes() == SUPPORTED
+    assert asked == ["/eval.tsv"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_another_release_of_top_is_refused_by_its_blob_id_though_its_supported_rows_are_right(publisher):
+    folder, _ = publisher
+    put(folder / "eval.tsv", b"what 's on?" + RELEASE.removeprefix(b"what's on"))
+    with pytest.raises(DataError, match=rf"git blob id.*retry with a network.*BCRLIB_DATA.*{EVAL}") as error:
+        top_path("dev")
+    assert_one_sentence(str(error.value))
+    assert list((data_folder() / EVAL).parent.iterdir()) == []
+
+
+def test_supported_rows_other_than_recorded_are_refused(publisher, monkeypatch):
+    folder, _ = publisher
+    put(folder / "eval.tsv", RELEASE)
+    monkeypatch.setattr(download, "supported_rows", lambda content: content)
+    with pytest.raises(DataError, match=r"eval\.tsv has sha256") as error:
+        top_path("dev")
+    assert_one_sentence(str(error.value))
+    assert not (data_folder() / EVAL).exists()
 
 
 def write_wheel(path: Path, content: bytes) -> None:

