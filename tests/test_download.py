@@ -64,7 +64,7 @@ def publisher(monkeypatch, tmp_path):
             asked.append(self.path)
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     for address in ("EWT_ADDRESS", "TOP_ADDRESS"):
         monkeypatch.setattr(download, address, f"http://127.0.0.1:{server.server_port}/")
     yield folder, asked

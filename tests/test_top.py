@@ -1,0 +1,196 @@
+"""TOP's files: what is read and written, what is refused and where."""
+
+import os
+
+import numpy as np
+import pytest
+from random_frames import random_frame_bank
+
+from bcrlib.data.frames import FrameBank, Node, frame_text
+from bcrlib.data.top import TopError, read_predicted_top, read_top, supported, supported_rows, write_top
+
+TWO = "where 's it\t[IN:FIND where 's [SL:PLACE it ] ]\ngo ü\u2028 :]\t[IN:GO go [SL:PLACE ü\u2028 :] ] ]\n"
+THREE = (
+    "Where's it?\twhere 's it\t[IN:FIND where 's [SL:PLACE it ] ]\n"
+    "go  ü\u2028:]\tgo ü\u2028 :]\t[IN:GO go [SL:PLACE ü\u2028 :] ] ]\n"
+)
+UTTERANCES = (("where", "'s", "it"), ("go", "ü\u2028", ":]"))
+FRAMES = (
+    Node("IN:FIND", ("where", "'s", Node("SL:PLACE", ("it",)))),
+    Node("IN:GO", ("go", Node("SL:PLACE", ("ü\u2028", ":]")))),
+)
+GOOD = "x\t[IN:A x ]\n"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """file(content) -> the path of a file with that content."""
+
+    def put(content: str | bytes):
+        path = tmp_path / "f.tsv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return put
+
+
+@pytest.mark.parametrize("content", [TWO, THREE, TWO.removesuffix("\n")])
+def test_two_and_three_columns_hold_the_same_bank(file, content):
+    bank = read_top(file(content))
+    assert (bank.utterances, bank.frames) == (UTTERANCES, FRAMES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [TWO, THREE, "where 's it\ngo ü\u2028 :]\n", "where 's it\t\ngo ü\u2028 :]\t] no [parse\n"],
+)
+def test_text_without_frames_is_read_for_parsing_only(file, content):
+    bank = read_top(file(content), frames=False)
+    assert (bank.utterances, bank.frames) == (UTTERANCES, ())
+
+
+@pytest.mark.parametrize(
+    "row, reason",
+    [
+        ("", "empty row"),
+        ("x", "1 tab-separated columns, expected 2 or 3"),
+        ("x\t[IN:A x ]\tx\tx", "4 tab-separated columns, expected 2 or 3"),
+        ("x\tx\t[IN:A x ]", "3 tab-separated columns, but 2 in the first row"),
+        ("\t[IN:A x ]", "empty utterance column"),
+        ("x\t", "empty parse column"),
+        ("\t", "empty utterance column"),
+        ("x  y\t[IN:A x y ]", "words must be separated by single spaces"),
+        ("x \t[IN:A x ]", "words must be separated by single spaces"),
+        ("x ]\t[IN:A x ] ]", r"the word '\]' would be a bracket"),
+        ("x [y\t[IN:A x [y ]", r"the word '\[y' would be a bracket"),
+        ("x\t[IN:A x  ]", "tokens must be separated by single spaces"),
+        ("x\t[IN:A x ] ", "tokens must be separated by single spaces"),
+        ("x\t[IN:A x", r"\[IN:A is never closed"),
+        ("x\t[IN:A x]", r"\[IN:A is never closed"),
+        ("x y\t[IN:A x] y ]", "word 1 of the parse is 'x]', of the utterance 'x'"),
+        ("x\t[IN:A x [SL:B ] ]", r"empty bracket \[SL:B"),
+        ("x y\t[IN:A x ] [IN:A y ]", "several roots"),
+        ("x y\t[IN:A x ] y", "'y' stands outside"),
+        ("x\t[A x ]", r"'\[A' is no opening bracket"),
+        ("x y\t[IN:A y x ]", "word 1 of the parse is 'y', of the utterance 'x'"),
+        ("x y\t[IN:A x ]", "1 words in the parse, 2 in the utterance"),
+        ("x\t[IN:A x y ]", "2 words in the parse, 1 in the utterance"),
+        ("X\t[IN:A x ]", "word 1 of the parse is 'x', of the utterance 'X'"),
+        ("x\t[IN:A x ]\r", "carriage return"),
+    ],
+)
+def test_a_fault_is_named_with_file_and_line(file, row, reason):
+    path = file(GOOD + f"{row}\n" + GOOD)
+    with pytest.raises(TopError, match=reason) as error:
+        read_top(path)
+    assert (error.value.file, error.value.line) == (str(path), 2)
+    assert str(error.value) == f"{path}:2: {error.value.reason}"
+
+
+@pytest.mark.parametrize(
+    "content, line, reason",
+    [
+        (b"", 1, "the file is empty"),
+        (b"\n", 1, "empty row"),
+        (GOOD.encode() + b"\n", 2, "empty row"),
+        (GOOD.encode() + b"x\t[IN:A \xe9 ]\n", 2, "not UTF-8: byte 0xe9"),
+        ("\ufeff".encode() + GOOD.encode(), 1, "byte order mark"),
+        (b"x\ty\tz\tx\n", 1, "4 tab-separated columns"),
+        (b"\tx\t[IN:A x ]\n", 1, "empty raw utterance column"),
+    ],
+)
+def test_a_fault_of_the_file_is_named_too(file, content, line, reason):
+    with pytest.raises(TopError, match=reason) as error:
+        read_top(file(content))
+    assert error.value.line == line
+
+
+def test_unknown_labels_are_refused_where_the_known_ones_are_given(file):
+    path = file("x y\t[IN:A x [SL:B y ] ]\n")
+    assert read_top(path, known_labels=["IN:A", "SL:B"]).labels == ("IN:A", "SL:B")
+    with pytest.raises(TopError, match="1: unknown label SL:B"):
+        read_top(path, known_labels=["IN:A", "IN:B"])
+
+
+@pytest.mark.parametrize("row", ["", "x\tx\tx", "\tx", "]", "x  y"])
+def test_text_to_be_parsed_is_checked_too(file, row):
+    with pytest.raises(TopError) as error:
+        read_top(file(f"x\n{row}\n"), frames=False)
+    assert error.value.line == 2
+
+
+def test_predictions_may_be_no_tree_and_over_other_words(file):
+    rows = ["x y\t[IN:A x y ]", "x\t", "x\t[IN:A x", "x\t[A x ]", "x\tnothing at all", "x y\t[IN:A y ]"]
+    utterances, frames = read_predicted_top(file("\n".join(rows) + "\n"))
+    assert utterances == (("x", "y"), ("x",), ("x",), ("x",), ("x",), ("x", "y"))
+    assert frames == (Node("IN:A", ("x", "y")), None, None, None, None, Node("IN:A", ("y",)))
+    assert read_predicted_top(file("X\tx\t\n"))[1] == (None,)
+
+
+@pytest.mark.parametrize("row", ["", "x", "\t[IN:A x ]", "x\tx\t[IN:A x ]", "x  y\t[IN:A x y ]", "\tx\t[IN:A x ]"])
+def test_all_other_faults_of_predictions_are_errors(file, row):
+    with pytest.raises(TopError) as error:
+        read_predicted_top(file(GOOD + row + "\n"))
+    assert error.value.line == 2
+
+
+def test_supported_leaves_out_unsupported_intents_at_any_depth():
+    texts = ("IN:A", "IN:UNSUPPORTED", "SL:UNSUPPORTED", "IN:UNSUPPORTED_EVENT", "IN:IN_UNSUPPORTED")
+    flat = tuple(Node(label, ("x",)) for label in texts)
+    frames = (*flat, *(Node("IN:A", ("y", Node("SL:B", (frame,)))) for frame in flat))
+    utterances = (("x",),) * 5 + (("y", "x"),) * 5
+    kept = supported(FrameBank(utterances, frames))
+    assert kept.frames == tuple(frames[i] for i in (0, 2, 4, 5, 7, 9))
+    assert kept.utterances == tuple(utterances[i] for i in (0, 2, 4, 5, 7, 9))
+
+
+def test_supported_rows_of_a_release_are_those_of_its_supported_bank(file):
+    rng = np.random.default_rng(2)
+    bank = random_frame_bank(60, rng)
+    texts = [frame_text(frame).replace("IN:COMBINE", "IN:UNSUPPORTED_X") for frame in bank.frames]
+    rows = [f"raw [IN:UNSUPPORTED\t{' '.join(words)}\t{text}\n" for words, text in zip(bank.utterances, texts)]
+    content = "".join(rows).encode()
+    kept = supported(read_top(file(content)))
+    assert 0 < kept.num_utterances < 60
+    found = read_top(file(supported_rows(content)))
+    assert (found.utterances, found.frames) == (kept.utterances, kept.frames)
+
+
+def test_supported_rows_need_three_columns():
+    with pytest.raises(ValueError, match="three columns"):
+        supported_rows(TWO.encode())
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    bank = random_frame_bank(100, np.random.default_rng(3))
+    path = tmp_path / "f.tsv"
+    bank = bank.rows([i for i, words in enumerate(bank.utterances) if "]" not in words])
+    write_top(bank.utterances, [frame_text(frame) for frame in bank.frames], path)
+    again = read_top(path)
+    assert (again.utterances, again.frames) == (bank.utterances, bank.frames)
+
+
+def test_a_file_is_written_byte_for_byte_with_empty_parses_and_at_once(tmp_path):
+    path = tmp_path / "f.tsv"
+    write_top([("x", "y"), ("z",)], ["[IN:A x y ]", ""], path)
+    assert path.read_bytes() == b"x y\t[IN:A x y ]\nz\t\n"
+    assert os.listdir(tmp_path) == ["f.tsv"]
+    assert read_predicted_top(path)[1] == (Node("IN:A", ("x", "y")), None)
+
+
+@pytest.mark.parametrize(
+    "utterances, parses",
+    [
+        ([("x",)], []),
+        ([("x\t",)], ["[IN:A x ]"]),
+        ([("x",)], ["[IN:A x\n]"]),
+        ([("x", "")], ["[IN:A x ]"]),
+        ([()], ["[IN:A x ]"]),
+        ([("[x",)], [""]),
+        ([("x y",), ("]",)], ["", ""]),
+    ],
+)
+def test_rows_that_could_not_be_read_again_are_not_written(tmp_path, utterances, parses):
+    with pytest.raises(ValueError):
+        write_top(utterances, parses, tmp_path / "f.tsv")
+    assert os.listdir(tmp_path) == []
