@@ -24,6 +24,7 @@ TORCH_FREE = (
     "correctness",
     "experiments",
     "candidates",
+    "frame_candidates",
     "configuration",
     "presets",
     "rounds",
