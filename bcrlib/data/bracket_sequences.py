@@ -68,32 +68,6 @@ def sequences_of(bank: FrameBank, labels: Sequence[str]) -> Int16[np.ndarray, "u
     return _padded([sequence_of(frame, label_index) for frame in bank.frames])
 
 
-def predicted_sequences(
-    utterances: Sequence[Sequence[str]], frames: Sequence[Node | None], labels: Sequence[str]
-) -> Int16[np.ndarray, "utterance step"]:
-    """The codes of predictions read from text, which may be no tree (None), or one over other words.
-
-    A word gets the number of its place in the frame where the utterance has the same word there, else that of its
-    first place in the utterance.  No tree, or a word that the utterance does not have: BROKEN.  Raises FrameError
-    for a label not among `labels`.  O(tokens).
-    """
-    label_index = {label: i for i, label in enumerate(labels)}
-    rows = zip(utterances, frames)
-    return _padded([[BROKEN] if frame is None else _predicted(frame, words, label_index) for words, frame in rows])
-
-
-def _predicted(frame: Node, words: Sequence[str], label_index: Mapping[str, int]) -> list[int]:
-    codes, first_word = sequence_of(frame, label_index), word_code(0, len(label_index))
-    places = [step for step, code in enumerate(codes) if code >= first_word]
-    found = [text for kind, text in frame_tokens(frame) if kind not in (OPEN, CLOSE)]
-    for i, (step, word) in enumerate(zip(places, found)):
-        if word not in words:
-            return [BROKEN]
-        if i >= len(words) or words[i] != word:
-            codes[step] = first_word + words.index(word)
-    return codes
-
-
 def _close(builder: FrameBuilder, label: str) -> None:
     closed = builder.close()
     if closed != label:
