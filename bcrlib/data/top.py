@@ -35,15 +35,19 @@ class TopError(ValueError):
 
 
 def read_top(path: FilePath, frames: bool = True, known_labels: Collection[str] | None = None) -> FrameBank:
+    """Read one file; see parse_top.  OSError for a file that cannot be read."""
+    return parse_top(Path(path).read_bytes(), str(path), frames, known_labels)
+
+
+def parse_top(content: bytes, name: str, frames: bool = True, known_labels: Collection[str] | None = None) -> FrameBank:
     """The utterances and frames of a file of two or three columns; without `frames` its utterances alone.
 
-    Without `frames` the file is text to be parsed: the parse column may be missing or hold anything.  With
-    `known_labels` every other label is an error.  Raises TopError naming the first faulty line (bad UTF-8, no
-    row, a wrong number of columns, an empty one, a parse that is no frame or one over other words than the
-    utterance's), OSError for a file that cannot be read.  O(bytes), 28,414 rows in about half a second.
+    `name` stands for the file in errors.  Without `frames` the file is text to be parsed: the parse column may be
+    missing or hold anything.  With `known_labels` every other label is an error.  Raises TopError naming the first
+    faulty line: bad UTF-8, no row, a wrong number of columns, an empty one, a parse that is no frame or one over other
+    words than the utterance's.  O(bytes), 28,414 rows in about half a second.
     """
-    name = str(path)
-    rows = _read_rows(path, (2, 3) if frames else (1, 2, 3), any_parse=not frames)
+    rows = _rows(content, name, (2, 3) if frames else (1, 2, 3), any_parse=not frames)
     utterances = tuple(_utterance(row, name, line) for line, row in enumerate(rows, 1))
     if not frames:
         return FrameBank(utterances, ())
@@ -53,13 +57,18 @@ def read_top(path: FilePath, frames: bool = True, known_labels: Collection[str] 
 
 
 def read_predicted_top(path: FilePath) -> tuple[tuple[tuple[str, ...], ...], tuple[Node | None, ...]]:
+    """Read one file; see parse_predicted_top.  OSError for a file that cannot be read."""
+    return parse_predicted_top(Path(path).read_bytes(), str(path))
+
+
+def parse_predicted_top(content: bytes, name: str) -> tuple[tuple[tuple[str, ...], ...], tuple[Node | None, ...]]:
     """The utterances and predicted frames of a file, None where the parse is no frame, as an empty one.
 
-    A frame over other words than the utterance's is a prediction too.  Raises TopError for all else that read_top
-    refuses, OSError for a file that cannot be read.  O(bytes).
+    A frame over other words than the utterance's is a prediction too.  Raises TopError for all else that parse_top
+    refuses.  O(bytes).
     """
-    rows = _read_rows(path, (2, 3), any_parse=True)
-    utterances = tuple(_utterance(row, str(path), line) for line, row in enumerate(rows, 1))
+    rows = _rows(content, name, (2, 3), any_parse=True)
+    utterances = tuple(_utterance(row, name, line) for line, row in enumerate(rows, 1))
     return utterances, tuple(_frame_or_none(row[-1]) for row in rows)
 
 
@@ -113,10 +122,9 @@ def _format_row(words: Sequence[str], parse: str) -> str:
     return f"{text}\t{parse}\n"
 
 
-def _read_rows(path: FilePath, num_columns: tuple[int, ...], any_parse: bool = False) -> list[list[str]]:
+def _rows(content: bytes, name: str, num_columns: tuple[int, ...], any_parse: bool = False) -> list[list[str]]:
     """The columns of every row, as many in each as in the first."""
-    name = str(path)
-    text = _decode(Path(path).read_bytes(), name)
+    text = _decode(content, name)
     if not text:
         raise TopError(name, 1, "the file is empty; it must hold at least one row")
     rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
