@@ -1,7 +1,7 @@
 """The committed correctness: all that tables need of real runs, without text or annotation of a corpus.
 
-A folder holds one evaluated corpus file (EWT test, say) as five parquet tables, each with key columns and one
-column of arrays:
+A folder holds one evaluated corpus file (EWT test, say, or TOP test) as five parquet tables, each with key columns and
+one column of arrays. Which levels there are is the task's affair (bcrlib.tasks); sentences are utterances in TOP.
 
     table    key                                                   array
     units    preset, level, num_sentences                          sentence_of_unit
@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int16, Shaped
 
 from bcrlib.correctness_tables import SCHEMAS, Rows, read_rows, write_rows, write_whole
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.units import Units
 
 MANIFEST = "manifest.json"
 
@@ -36,9 +36,10 @@ class System:
     """A parser whose 1-best was counted."""
 
     method: str
-    """"old" or "new" (a single model before or after an update), "ensemble", or a student by "distillation"."""
+    """"old" or "new" (a single model before or after an update), "ensemble", or a student by "distillation"; "growing
+    ensemble" for one of a row of ensembles, each with the members of the one before it and one more."""
     model: str
-    """Kind of parser: "deepbiaf" or "stackptr"."""
+    """Kind of parser: "stackptr", "s2s-base"."""
     seed: int
     teacher: str | None = None
     """Name of the old model that taught a student."""
@@ -76,20 +77,20 @@ class CorrectnessStore:
 
     def save_units(self, units: Units, preset: str) -> None:
         """Add which sentence each unit belongs to, under one preset."""
-        for level in LEVELS:
-            rows = {(preset, level, units.num_sentences): units.sentence_of_unit[level]}
+        for level, sentence_of_unit in units.sentence_of_unit.items():
+            rows = {(preset, level, units.num_sentences): sentence_of_unit}
             self._save("units", (preset, level), rows)
 
     def save_system(self, system: System, right: Mapping[str, Bool[np.ndarray, "_"]], preset: str) -> None:
         """Add which units of each level a parser's 1-best gets right."""
-        for level in LEVELS:
+        for level, units in right.items():
             key = (*astuple(system), preset, level)
-            self._save("systems", key, {key: right[level]})
+            self._save("systems", key, {key: units})
 
     def save_pool(self, pool: Pool, right: Mapping[str, Bool[np.ndarray, "candidate _"]], preset: str) -> None:
         """Add which units of each level every candidate gets right."""
-        for level in LEVELS:
-            self._save_candidates("pools", (*astuple(pool), preset, level), right[level])
+        for level, units in right.items():
+            self._save_candidates("pools", (*astuple(pool), preset, level), units)
 
     def save_scores(self, pool: Pool, scorer: str, log_probs: Float32[np.ndarray, "candidate sentence"]) -> None:
         """Add the log-probabilities a model (`System.name`) gives to the candidates, in nats."""

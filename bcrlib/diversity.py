@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float64, Int16, Int64
 
 from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.experiments import Update, new_models, old_models
-from bcrlib.metrics.attachment import Units
 from bcrlib.metrics.uncertainty import Estimate, Name
+from bcrlib.metrics.units import Units
 from bcrlib.reranking import nfr_oracle
 
 MEASURES = ("distinct trees", "same tree", "same verdict", "ACC random", "safe")

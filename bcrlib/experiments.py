@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from bcrlib.configuration import KINDS
-from bcrlib.correctness import CorrectnessStore, Pool
+from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.metrics.flips import flips_by_sentence
 from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, take
+from bcrlib.tasks.names import TASKS, Names, names_of
 
 Right = Bool[np.ndarray, "unit"]
 
-LISTED = {"deepbiaf": "k-best", "stackptr": "beam(b=10)"}
-"""How each kind of parser lists its best trees, without chance."""
+KINDS = tuple(kind for names in TASKS.values() for kind in names.kinds)
+"""Of parsers of both tasks."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Update:
     def __str__(self) -> str:
         return f"{self.old}=>{self.new}"
 
+    @property
+    def task(self) -> Names:
+        """Levels and kinds of the task whose parser is replaced. KeyError for an unknown kind."""
+        return names_of(self.new)
+
 
 def parse_update(text: str) -> Update:
     """The update that prints as `text`. ValueError names what is wrong."""
@@ -42,11 +47,13 @@ def parse_update(text: str) -> Update:
     for kind in (old, new):
         if kind not in KINDS:
             raise ValueError(f"update {text!r}: unknown kind of parser {kind!r}; choose one of {', '.join(KINDS)}")
+    if names_of(old) is not names_of(new):
+        raise ValueError(f"update {text!r}: a parser of one task cannot replace one of the other")
     return Update(old, new)
 
 
 def updates(store: CorrectnessStore) -> list[Update]:
-    """The updates whose re-ranking a store can count, in the paper's order: within a kind first."""
+    """The updates whose re-ranking a store can count, in the paper's order: within a kind first, or from its part."""
     old = {system.name: system.model for system in store.systems() if system.method == "old"}
     new = {system.name: system.model for system in store.systems() if system.method == "new"}
     found = {
@@ -55,7 +62,7 @@ def updates(store: CorrectnessStore) -> list[Update]:
         for scorer in store.scorers(pool)
         if scorer in old and pool.proposer in new
     }
-    return sorted(found, key=lambda update: (update.old != update.new, update.old, update.new))
+    return sorted(found, key=lambda update: (update.old.removesuffix("-part") != update.new, update.old, update.new))
 
 
 def old_models(store: CorrectnessStore, kind: str) -> list[str]:
@@ -75,8 +82,8 @@ def strategies(store: CorrectnessStore, kind: str) -> list[str]:
 
 
 def listed_strategy(update: Update) -> str:
-    """The strategy that lists the new parser's best trees, without chance."""
-    return LISTED[update.new]
+    """The strategy that lists the new parser's best structures, without chance."""
+    return update.task.listed[update.new]
 
 
 def dropout_strategy(store: CorrectnessStore, update: Update) -> str:
@@ -88,18 +95,19 @@ def dropout_strategy(store: CorrectnessStore, update: Update) -> str:
 
 
 def retrained(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
-    """The update before any choice of new models, by the old models alone (paper, Tables 1 and 7).
+    """The update before any choice of new models, by the old models alone (paper, Tables 1, 2 and 7).
 
     Within a kind: all ordered pairs of different seeds. Across kinds: every old model of the one kind with every old
-    model of the other.
+    model of the other; with every new one where the other kind is replaced by nothing, and so has no old models.
     """
     old = _right_of_single(store, preset, level, old_models(store, update.old))
-    new = _right_of_single(store, preset, level, old_models(store, update.new))
+    others = old_models(store, update.new) or new_models(store, update.new)
+    new = _right_of_single(store, preset, level, others)
     return _count(store, preset, level, {(o, n): (old[o], new[n]) for o in old for n in new if o != n})
 
 
 def untreated(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
-    """Every old model replaced by every new one (paper, Tables 3 and 8)."""
+    """Every old model replaced by every new one (paper, Tables 3, 4 and 8)."""
     old = _right_of_single(store, preset, level, old_models(store, update.old))
     new = _right_of_single(store, preset, level, new_models(store, update.new))
     return _count(store, preset, level, {(o, n): (old[o], new[n]) for o in old for n in new})
@@ -107,10 +115,15 @@ def untreated(store: CorrectnessStore, preset: str, level: str, update: Update) 
 
 def ensemble(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
     """Every old model replaced by every ensemble of new ones."""
-    old = _right_of_single(store, preset, level, old_models(store, update.old))
     groups = [s for s in store.systems() if s.method == "ensemble" and s.model == update.new]
-    right = {group.name: store.load_system(group, preset, level) for group in groups}
-    return _count(store, preset, level, {(o, n): (old[o], right[n]) for o in old for n in right})
+    return _replaced_by(store, preset, level, update, groups)
+
+
+def growing_ensembles(store: CorrectnessStore, preset: str, level: str, update: Update) -> dict[int, PairCounts]:
+    """Every old model replaced by an ensemble of 1, 2, ... new ones, by that number (paper, Figure 3)."""
+    growing = [s for s in store.systems() if s.method == "growing ensemble" and s.model == update.new]
+    ordered = sorted(growing, key=lambda system: len(system.members))
+    return {len(s.members): _replaced_by(store, preset, level, update, [s]) for s in ordered}
 
 
 def distillation(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
@@ -163,14 +176,17 @@ def oracle(
     by: str,
     num_candidates: int | None = None,
 ) -> PairCounts:
-    """The oracle re-ranker "ACC" or "NFR" (paper, Tables 6 and 9): it decides by the words also for whole trees."""
-    words = {"UCM": "UAS", "LCM": "LAS"}.get(level, level)
+    """The oracle re-ranker "ACC" or "NFR" (paper, Tables 6 and 9).
+
+    Also for whole structures it decides by their parts: by words for trees, by spans for frames.
+    """
+    parts = update.task.atom_of.get(level, level)
     units = store.load_units(preset)
-    of_unit, num_sentences = units.sentence_of_unit[words], units.num_sentences
-    old_right = _right_of_single(store, preset, words, old_models(store, update.old))
+    of_unit, num_sentences = units.sentence_of_unit[parts], units.num_sentences
+    old_right = _right_of_single(store, preset, parts, old_models(store, update.old))
 
     def scores(pool: Pool, old: str) -> np.ndarray:
-        right = store.load_pool(pool, preset, words)
+        right = store.load_pool(pool, preset, parts)
         if by == "ACC":
             return accuracy_oracle(right, of_unit, num_sentences)
         return nfr_oracle(right, old_right[old], of_unit, num_sentences)
@@ -198,6 +214,15 @@ def _reranked(
             choice = choose(scores(pool, o)[:num_candidates])
             pairs[o, name] = (old[o], take(right, choice, of_unit))
     return _count(store, preset, level, pairs)
+
+
+def _replaced_by(
+    store: CorrectnessStore, preset: str, level: str, update: Update, systems: Iterable[System]
+) -> PairCounts:
+    """Every old model replaced by each of these systems."""
+    old = _right_of_single(store, preset, level, old_models(store, update.old))
+    right = {system.name: store.load_system(system, preset, level) for system in systems}
+    return _count(store, preset, level, {(o, n): (old[o], right[n]) for o in old for n in right})
 
 
 def _singles(store: CorrectnessStore, method: str, kind: str) -> list[str]:

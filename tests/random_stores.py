@@ -6,26 +6,32 @@ from pathlib import Path
 import numpy as np
 
 from bcrlib.correctness import CorrectnessStore, Pool, System
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.units import Units
 
 NUM_SENTENCES, NUM_CANDIDATES = 5, 4
-UNITS = {"UAS": np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]), "UCM": np.arange(NUM_SENTENCES)}
-UNITS |= {"LAS": UNITS["UAS"], "LCM": UNITS["UCM"]}
+PARTS, WHOLE = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]), np.arange(NUM_SENTENCES)
+UNITS = {"UAS": PARTS, "UCM": WHOLE, "LAS": PARTS, "LCM": WHOLE}
+FRAME_UNITS = {"spanEM": PARTS, "EM": WHOLE}
 
 
 def random_store(
-    folder: Path, rng: np.random.Generator, old: Iterable[str], new: Iterable[str], strategies: Iterable[str]
+    folder: Path,
+    rng: np.random.Generator,
+    old: Iterable[str],
+    new: Iterable[str],
+    strategies: Iterable[str],
+    units: dict[str, np.ndarray] = UNITS,
 ) -> CorrectnessStore:
     """The new models' pools by every strategy, scored by everybody; names are those of `System.name`."""
     old, new = list(old), list(new)
     store = CorrectnessStore(folder)
-    store.save_units(Units(UNITS, NUM_SENTENCES), "clean")
+    store.save_units(Units(units, NUM_SENTENCES), "clean")
     for method, names in (("old", old), ("new", new)):
         for name in names:
             kind, seed = name.split("/")
-            store.save_system(System(method, kind, int(seed)), _right(rng), "clean")
+            store.save_system(System(method, kind, int(seed)), random_right(rng, units), "clean")
     for pool in [Pool(name, strategy) for name in new for strategy in strategies]:
-        store.save_pool(pool, _right(rng, NUM_CANDIDATES), "clean")
+        store.save_pool(pool, random_right(rng, units, NUM_CANDIDATES), "clean")
         trees = rng.integers(0, 3, size=(NUM_CANDIDATES, NUM_SENTENCES))  # three different ones
         first_equal = (trees[:, None] == trees).argmax(axis=1)
         store.save_first_equal(pool, first_equal.astype(np.int16))
@@ -34,5 +40,6 @@ def random_store(
     return store
 
 
-def _right(rng: np.random.Generator, *shape: int) -> dict[str, np.ndarray]:
-    return {level: rng.random((*shape, len(UNITS[level]))) < 0.7 for level in LEVELS}
+def random_right(rng: np.random.Generator, units: dict[str, np.ndarray], *shape: int) -> dict[str, np.ndarray]:
+    """Which units of each level are right: seven in ten."""
+    return {level: rng.random((*shape, len(of_unit))) < 0.7 for level, of_unit in units.items()}

@@ -6,7 +6,8 @@ import pytest
 
 from bcrlib.configuration import KINDS
 from bcrlib.correctness import CorrectnessStore, Pool, System, consolidate
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
+from bcrlib.metrics.units import Units
 
 UNITS = Units({level: np.arange(7) // (2 if level in ("UAS", "LAS") else 1) for level in LEVELS}, 8)
 POOL = Pool("stackptr/1", "dropout-p(p=0.15)")
@@ -113,6 +114,23 @@ def test_arrays_that_do_not_fit_the_units_are_refused(tmp_path, table):
     with pytest.raises(ValueError, match=f"'{table}' does not fit"):
         consolidate([tmp_path / "a"], tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+def test_levels_are_those_of_what_is_saved(tmp_path):
+    store, frames = CorrectnessStore(tmp_path / "a"), Units({"spanEM": np.array([0, 0, 1]), "EM": np.arange(2)}, 2)
+    right = {"spanEM": np.array([True, False, True]), "EM": np.array([False, True])}
+    system, pool = System("old", "s2s-base-part", 123), Pool("s2s-base/1", "beam(b=10)")
+    store.save_units(frames, "clean")
+    store.save_system(system, right, "clean")
+    store.save_pool(pool, {level: units[None] for level, units in right.items()}, "clean")
+    consolidate([store.folder], tmp_path / "b")
+    merged = CorrectnessStore(tmp_path / "b")
+    assert set(merged.load_units("clean").sentence_of_unit) == {"spanEM", "EM"}
+    for level, units in right.items():
+        np.testing.assert_array_equal(merged.load_system(system, "clean", level), units)
+        np.testing.assert_array_equal(merged.load_pool(pool, "clean", level), [units])
+    with pytest.raises(KeyError, match="UAS"):
+        merged.load_system(system, "clean", "UAS")
 
 
 def test_what_is_missing_is_named(tmp_path):

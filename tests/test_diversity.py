@@ -9,8 +9,9 @@ from bcrlib import diversity, experiments
 from bcrlib.candidates import CandidatePool
 from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.experiments import parse_update
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.uncertainty import micro_average
+from bcrlib.metrics.units import Units
 
 UPDATE = parse_update("deepbiaf=>stackptr")
 OLD, NEW = ["deepbiaf/11", "deepbiaf/12"], ["stackptr/1", "stackptr/2", "stackptr/3"]

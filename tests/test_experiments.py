@@ -8,8 +8,9 @@ import pytest
 from bcrlib import experiments
 from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.experiments import Update, parse_update
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.uncertainty import micro_average
+from bcrlib.metrics.units import Units
 
 WORDS = {"UAS": 12, "LAS": 12, "UCM": 5, "LCM": 5}
 OLD, NEW = (11, 12), (1, 2)
@@ -77,7 +78,14 @@ def test_updates_are_written_with_an_arrow():
     assert all(parse_update(str(update)) == update for update in UPDATES)
 
 
-@pytest.mark.parametrize(("text", "words"), [("deepbiaf", "OLD=>NEW"), ("deepbiaf=>s2s", "unknown kind .* 's2s'")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("deepbiaf", "OLD=>NEW"),
+        ("deepbiaf=>s2s", "unknown kind .* 's2s'"),
+        ("deepbiaf=>s2s-base", "of one task cannot replace one of the other"),
+    ],
+)
 def test_malformed_updates_are_refused(text, words):
     with pytest.raises(ValueError, match=words):
         parse_update(text)

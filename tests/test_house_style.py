@@ -25,6 +25,8 @@ TORCH_FREE = (
     "experiments",
     "candidates",
     "frame_candidates",
+    "predicted_frames",
+    "tasks",
     "configuration",
     "presets",
     "rounds",

@@ -6,7 +6,8 @@ import pytest
 from bcrlib import experiments
 from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.experiments import Update
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
+from bcrlib.metrics.units import Units
 from bcrlib.report.method_counts import IN_PAPER, SAMPLED, count, listed_row, methods, pickers, rerankers
 from bcrlib.report.paper_numbers import lookup
 

@@ -90,10 +90,20 @@ def test_retraining_has_each_kind_once_and_each_update_under_every_definition():
     frame = retraining_rows({"clean": pairs, "official": pairs}, num_resamples=20)
     lines = list(dict.fromkeys(zip(frame["group"].fillna(""), frame["row"])))
     both = ("clean", "official")
-    assert lines[:2] == [("", f"deepbiaf, {name}") for name in both]
-    assert lines[2:] == [(update, f"Untreated, {name}") for update in pairs for name in both]
+    assert lines[:4] == [("", f"{kind}, {name}") for kind in ("deepbiaf", "stackptr") for name in both]
+    assert lines[4:] == [(update, f"Untreated, {name}") for update in pairs for name in both]
     untreated = frame[(frame["group"] == DD) & (frame["row"] == "Untreated, clean")]
     assert dict(zip(untreated["metric"], untreated["value"])) == pytest.approx({"NFR": 0.15, "NFI": 0.5})
+
+
+def test_a_kind_is_counted_on_the_side_where_it_is_replaced_if_it_is():
+    """A row of updates a => b => c: the last kind replaces another and is never replaced."""
+    onward = PairCounts(np.array([[[4, 2, 3, 1]], [[5, 1, 0, 4]]]), ("b/1", "b/2"), ("c/1", "c/2"))
+    frame = retraining_rows({"clean": {"a=>b": {"EM": UNTREATED}, "b=>c": {"EM": onward}}}, num_resamples=20)
+    found = {kind: cell(frame, f"{kind}, clean", "EM", "ACC").value for kind in "abc"}
+    assert found == pytest.approx({"a": 0.8, "b": 0.6, "c": 0.6})
+    spread = cell(frame, "c, clean", "EM", "ACC").spread
+    assert spread == pytest.approx(0.1)
 
 
 def test_a_sweep_is_the_rows_at_every_value():

@@ -59,6 +59,8 @@ def test_signature_names_the_settings():
         },
     }
     assert signature(manifest)["old_seeds"] == [123]
+    assert signature(manifest)["task"] == "dependency-parsing"  # of manifests from before there was a second task
+    assert signature(manifest | {"task": "semantic"})["task"] == "semantic-parsing"
     settings = candidate_signature(manifest)
     assert settings["ensembles"] == ["(1,2)"]
     assert settings["preset"] == "clean"

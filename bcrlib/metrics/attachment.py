@@ -4,23 +4,15 @@ A *unit* is what a level counts: a word (UAS, LAS) or a whole tree (UCM, LCM).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64, Integer
 
 from bcrlib.data.treebank import Treebank
+from bcrlib.metrics.units import Units
 from bcrlib.presets import Preset
 
 LEVELS = ("UAS", "UCM", "LAS", "LCM")
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """Which sentence each unit of each level belongs to; units are in the order of the treebank."""
-
-    sentence_of_unit: dict[str, Int64[np.ndarray, "unit"]]
-    num_sentences: int
 
 
 def scored_words(gold: Treebank, preset: Preset) -> Bool[np.ndarray, "token"]:

@@ -12,8 +12,8 @@ from jaxtyping import Bool, Int32, Int64
 from bcrlib.data.bracket_sequences import BROKEN, sequence_of, word_code
 from bcrlib.data.frames import OPEN, FrameBank, Node, frame_tokens, frame_words
 from bcrlib.frame_candidates import FramePool
-from bcrlib.metrics.attachment import Units
 from bcrlib.metrics.bracket_matching import Rows, count_spans, judge
+from bcrlib.metrics.units import Units
 from bcrlib.presets import Preset
 
 LEVELS = ("spanEM", "EM")

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from bcrlib.configuration import KINDS
 from bcrlib.decoding.strategies import DropoutP, parse_strategy
-from bcrlib.experiments import LISTED, Update
+from bcrlib.experiments import Update
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profiles import Profile
+from bcrlib.tasks.names import TASKS
 
 STORY = (
     "00_start_here.ipynb",
@@ -28,6 +29,7 @@ STORY = (
     "08_many_rounds.ipynb",
 )
 SAMPLING_SEED = 1
+LISTED = TASKS["dependency"].listed
 # Not among the parameters of a deepbiaf's training: changing them must not train it anew.
 _ONLY_STACKPTR = ("decoder_input_size", "decoder_size", "beam_width")
 

@@ -1,4 +1,4 @@
-"""The rows of Tables 3, 8 and 9: what replaces an old model, under the name a table gives it, and its flips counted."""
+"""The rows of Tables 3, 4, 6, 8 and 9: what replaces an old model, under the name of its row, and its flips counted."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -6,7 +6,6 @@ from functools import partial
 from bcrlib import experiments
 from bcrlib.correctness import CorrectnessStore
 from bcrlib.experiments import Update
-from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.uncertainty import PairCounts
 
 SAMPLED = "BCR (dropout-p)"
@@ -18,7 +17,7 @@ Method = Callable[[CorrectnessStore, str, str, Update], PairCounts]
 
 
 def listed_row(update: Update) -> str:
-    """The name of re-ranking over the new parser's list of best trees: "BCR (k-best)" or "BCR (beam)"."""
+    """The name of re-ranking over the new parser's list of best structures: "BCR (k-best)" or "BCR (beam)"."""
     return f"BCR ({experiments.listed_strategy(update).partition('(')[0]})"
 
 
@@ -30,13 +29,13 @@ def rerankers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
 
 
 def methods(store: CorrectnessStore, update: Update) -> dict[str, Method]:
-    """The methods of the paper's Tables 3 and 8, and BCR over listed trees."""
+    """The methods of the paper's Tables 3, 4 and 8, and BCR over listed structures."""
     plain = {name: getattr(experiments, name.lower()) for name in ("Untreated", "Distillation", "Ensemble")}
     return plain | rerankers(store, update)
 
 
 def pickers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
-    """Who may choose from the sampled pool: nobody, the new model, the old one, the oracles (paper, Table 9)."""
+    """Who may choose from the sampled pool: nobody, the new model, the old one, the oracles (paper, Tables 6 and 9)."""
     sampling = experiments.dropout_strategy(store, update)
     models: dict[str, Method] = {"own choice": partial(experiments.own_choice, strategy=sampling)}
     models[SAMPLED] = rerankers(store, update)[SAMPLED]
@@ -45,7 +44,12 @@ def pickers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
 
 
 def count(
-    store: CorrectnessStore, preset: str, update: Update, rows: Mapping[str, Method], levels: Iterable[str] = LEVELS
+    store: CorrectnessStore,
+    preset: str,
+    update: Update,
+    rows: Mapping[str, Method],
+    levels: Iterable[str] | None = None,
 ) -> dict[str, dict[str, PairCounts]]:
-    """The flips of every row at every level, as `regression_rows` takes them."""
-    return {level: {row: method(store, preset, level, update) for row, method in rows.items()} for level in levels}
+    """The flips of every row at these levels, by default all of the update's task, as `regression_rows` takes them."""
+    chosen = update.task.levels if levels is None else levels
+    return {level: {row: method(store, preset, level, update) for row, method in rows.items()} for level in chosen}

@@ -5,6 +5,7 @@ is what `tables.tidy`, `tables.beside_paper` and the figures take.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ Counts = Mapping[str, Mapping[str, PairCounts]]
 def method_rows(
     counts: Counts, group: str = "", metrics: Sequence[str] = METRICS, num_resamples: int = NUM_RESAMPLES
 ) -> pd.DataFrame:
-    """Micro-averaged rates of every method with 95 % bootstrap intervals (paper, Tables 1, 3, 7 and 8).
+    """Micro-averaged rates of every method with 95 % bootstrap intervals (paper, Tables 1 to 9).
 
     `group` is the update, "deepbiaf=>deepbiaf"; metrics are ACC (of the new models), ER = 1 - ACC, NFR, PFR, NFI.
     All methods see the same resamples.  KeyError for another metric.  O(methods resamples sentences pairs).
@@ -45,7 +46,7 @@ def method_rows(
 
 
 def update_rows(counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
-    """Tables 3 and 8 of all updates: the row "Old", then every method, which "Untreated" must be among.
+    """Tables 3, 4 and 8 of all updates: the row "Old", then every method, which "Untreated" must be among.
 
     `counts_of`: {"deepbiaf=>stackptr": counts, ...}, a block of the table each.
     """
@@ -59,17 +60,19 @@ def update_rows(counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMP
 def retraining_rows(
     pairs_of: Mapping[str, Mapping[str, Mapping[str, PairCounts]]], num_resamples: int = NUM_RESAMPLES
 ) -> pd.DataFrame:
-    """Tables 1 and 7: accuracy of every kind of parser by itself, then NFR and NFI of every update.
+    """Tables 1, 2 and 7: accuracy of every kind of parser by itself, then NFR and NFI of every update.
 
     `pairs_of`: {definition: {"deepbiaf=>deepbiaf": {level: pairs of old models}}}; a row is named after what is counted
-    and the definition, "stackptr, clean" or "Untreated, clean". A kind is counted where it replaces itself.
+    and the definition, "stackptr, clean" or "Untreated, clean". A kind is counted where it is replaced, or else where
+    it replaces another.
     """
     single, flipped = [], []
-    for update in next(iter(pairs_of.values())):
-        old, new = update.split("=>")
+    updates = list(next(iter(pairs_of.values())))
+    for kind, (update, side) in _first_places(updates).items():
         for definition, pairs in pairs_of.items():
-            if old == new:
-                single.append(single_model_rows(pairs[update], f"{old}, {definition}"))
+            single.append(single_model_rows(pairs[update], f"{kind}, {definition}", side))
+    for update in updates:
+        for definition, pairs in pairs_of.items():
             counts = {level: {f"Untreated, {definition}": of_level} for level, of_level in pairs[update].items()}
             flipped.append(method_rows(counts, update, ("NFR", "NFI"), num_resamples))
     return pd.concat([*single, *flipped], ignore_index=True)
@@ -96,7 +99,7 @@ def swept_rows(
 def old_rows(
     pairs_by_level: Mapping[str, PairCounts], group: str = "", num_resamples: int = NUM_RESAMPLES
 ) -> pd.DataFrame:
-    """The row "Old": accuracy of the models that are replaced, with its interval (paper, Tables 3 and 8)."""
+    """The row "Old": accuracy of the models that are replaced, with its interval (paper, Tables 3, 4 and 8)."""
     rows = []
     for level, pairs in pairs_by_level.items():
         rates = rate_intervals(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
@@ -104,11 +107,13 @@ def old_rows(
     return pd.DataFrame(rows)
 
 
-def single_model_rows(pairs_by_level: Mapping[str, PairCounts], row: str) -> pd.DataFrame:
-    """Accuracy of one old model: mean and population standard deviation over the seeds (paper, Tables 1 and 7)."""
+def single_model_rows(
+    pairs_by_level: Mapping[str, PairCounts], row: str, side: Literal["old", "new"] = "old"
+) -> pd.DataFrame:
+    """Accuracy of one model of a side: mean and population standard deviation over seeds (paper, Tables 1, 2, 7)."""
     rows = []
     for level, pairs in pairs_by_level.items():
-        accuracies = list(_accuracy_of_old(pairs).values())
+        accuracies = list(_accuracy_of_models(pairs, side).values())
         spread = {"value": float(np.mean(accuracies)), "spread": float(np.std(accuracies))}
         rows.append({"row": row, "level": level, "metric": "ACC", **spread})
     return pd.DataFrame(rows)
@@ -176,9 +181,20 @@ def _row(group: str, row: str, level: str, metric: str, estimate: Estimate) -> d
     return cell | {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
-def _accuracy_of_old(pairs: PairCounts) -> dict[str, float]:
-    """The accuracy of every old model once, however many pairs it is in."""
-    return dict(zip(pairs.old_of_pair, as_flips(pairs.counts.sum(axis=1)).acc_old.tolist()))
+def _first_places(updates: Sequence[str]) -> dict[str, tuple[str, Literal["old", "new"]]]:
+    """Every kind of parser -> an update to count it in, and on which side: the first one that replaces it, if any."""
+    places: dict[str, tuple[str, Literal["old", "new"]]] = {}
+    for side in ("old", "new"):
+        for update in updates:
+            places.setdefault(update.split("=>")[side == "new"], (update, side))
+    return places
+
+
+def _accuracy_of_models(pairs: PairCounts, side: Literal["old", "new"]) -> dict[str, float]:
+    """The accuracy of every model of a side once, however many pairs it is in."""
+    flips = as_flips(pairs.counts.sum(axis=1))
+    names, accuracy = (pairs.old_of_pair, flips.acc_old) if side == "old" else (pairs.new_of_pair, flips.acc_new)
+    return dict(zip(names, accuracy.tolist()))
 
 
 def _seeds(names: Sequence[str]) -> list[int]:

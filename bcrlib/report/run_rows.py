@@ -8,6 +8,7 @@ import pandas as pd
 from bcrlib.report.paper_numbers import lookup
 from bcrlib.report.regression_rows import NUM_RESAMPLES
 from bcrlib.report.table_text import arrow
+from bcrlib.tasks.names import TASKS
 
 # Step of the speed record -> row, and what the paper's section 6.4 calls it; other steps are strategies.
 _STEPS = {
@@ -25,7 +26,8 @@ def signature(manifest: Mapping[str, Any]) -> dict[str, object]:
     """The settings under a profile's numbers, from the manifest of its correctness; for tables and figures."""
     profile = manifest["profile"]
     named = {key: profile[key] for key in ("corpus", "preset", "old_seeds", "new_seeds")}
-    return {"task": "dependency-parsing", **named, "resamples": NUM_RESAMPLES}
+    task = TASKS[manifest.get("task", "dependency")].in_paper
+    return {"task": task, **named, "resamples": NUM_RESAMPLES}
 
 
 def candidate_signature(manifest: Mapping[str, Any]) -> dict[str, object]:

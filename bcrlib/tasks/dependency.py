@@ -1,0 +1,45 @@
+"""Dependency parsing as store, experiments and notebooks see it: trees of a treebank, from deepbiaf and stackptr."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool
+
+from bcrlib.candidates import CandidatePool, single
+from bcrlib.data.conllu import write_conllu
+from bcrlib.data.corpora import load_treebank as load
+from bcrlib.data.treebank import Treebank
+from bcrlib.metrics import attachment
+from bcrlib.metrics.attachment import scored_units
+from bcrlib.presets import Preset
+from bcrlib.tasks.names import TASKS
+
+if TYPE_CHECKING:  # at run time these would bring torch
+    from bcrlib.models.parser import Parser
+    from bcrlib.models.runtime import Runtime
+
+NAMES = TASKS["dependency"]
+LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
+KINDS, LISTED = NAMES.kinds, NAMES.listed
+SUFFIX = ".conllu"
+
+__all__ = ["correctness", "load", "load_parsers", "scored_units", "single", "write"]
+
+
+def correctness(gold: Treebank, pool: CandidatePool, preset: Preset) -> dict[str, Bool[np.ndarray, "candidate unit"]]:
+    """Which units of each level are right in each candidate, in the order of `scored_units`.  O(candidates tokens)."""
+    return attachment.correctness(gold, pool.heads, pool.relations, pool.relation_names, preset)
+
+
+def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Parser":
+    """The parser trained into one folder, or the ensemble of several. ValueError for one of different kinds."""
+    from bcrlib.models import checkpoint  # only here: who counts needs no torch
+
+    return checkpoint.load_parsers([*folders], runtime)
+
+
+def write(gold: Treebank, pool: CandidatePool, path: Path) -> None:
+    """Write the first candidate of every sentence as CoNLL-U, words and tags as in gold."""
+    write_conllu(gold.with_trees(pool.heads[0].astype("int32"), pool.relation_strings()), path)

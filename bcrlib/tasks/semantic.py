@@ -1,0 +1,40 @@
+"""Conversational semantic parsing as store, experiments and notebooks see it: frames of utterances, from s2s parsers.
+
+A "part" kind is trained on a part of the data, with the sizes of the kind that it is named after.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bcrlib.data.frame_corpora import load_frames as load
+from bcrlib.data.frames import FrameBank, frame_text
+from bcrlib.data.top import write_top
+from bcrlib.frame_candidates import FramePool, single
+from bcrlib.metrics.exact_match import correctness, scored_units
+from bcrlib.predicted_frames import predicted_frames
+from bcrlib.tasks.names import TASKS
+
+if TYPE_CHECKING:  # at run time these would bring torch
+    from bcrlib.models.runtime import Runtime
+    from bcrlib.models.s2s_parser import Seq2SeqParser
+
+NAMES = TASKS["semantic"]
+LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
+KINDS, LISTED = NAMES.kinds, NAMES.listed
+SUFFIX = ".tsv"
+
+__all__ = ["correctness", "load", "load_parsers", "scored_units", "single", "write"]
+
+
+def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Seq2SeqParser":
+    """The parser trained into one folder, or the ensemble of several."""
+    from bcrlib.models import s2s_checkpoint  # only here: who counts needs no torch
+
+    return s2s_checkpoint.load_parsers([*folders], runtime)
+
+
+def write(bank: FrameBank, pool: FramePool, path: Path) -> None:
+    """Write the first candidate of every utterance as two columns of TOP; an empty parse where it is no tree."""
+    frames = predicted_frames(bank, pool)
+    write_top(bank.utterances, ["" if frame is None else frame_text(frame) for frame in frames], path)

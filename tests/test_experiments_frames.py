@@ -1,0 +1,102 @@
+"""The experiments on semantic parsers: the same counting at other levels, for other kinds."""
+
+import numpy as np
+import pytest
+from random_stores import FRAME_UNITS, NUM_SENTENCES, PARTS, random_right, random_store
+
+from bcrlib import diversity, experiments, rounds
+from bcrlib.correctness import CorrectnessStore, Pool, System
+from bcrlib.experiments import Update
+from bcrlib.metrics.uncertainty import micro_average
+from bcrlib.report.method_counts import count, listed_row, methods
+
+STRATEGY = "dropout-p(p=0.3)"
+OLD = ["s2s-base-part/11", "s2s-base-part/12", "s2s-base/11", "s2s-base/12"]
+NEW = ["s2s-base/1", "s2s-base/2"]
+PART, SIZE = Update("s2s-base-part", "s2s-base"), Update("s2s-base", "s2s-large")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> CorrectnessStore:
+    rng, folder = np.random.default_rng(7), tmp_path_factory.mktemp("store")
+    store = random_store(folder, rng, OLD, NEW, [STRATEGY, "beam(b=10)"], FRAME_UNITS)
+    members = [(1, 2, 3)[:size] for size in (1, 2, 3)]
+    systems = [System("growing ensemble", "s2s-base", len(seeds), members=seeds) for seeds in members]
+    systems += [System("ensemble", "s2s-base", 1, members=(1, 2)), System("new", "s2s-large", 1)]
+    systems += [System("distillation", "s2s-base", 1, f"s2s-base-part/{seed}") for seed in (11, 12)]
+    for system in systems:
+        store.save_system(system, random_right(rng, FRAME_UNITS), "clean")
+    store.save_manifest({"dropout_choice": {str(PART): {"strategy": STRATEGY}}})
+    return store
+
+
+def right_of(store: CorrectnessStore, level: str, name: str) -> np.ndarray:
+    (system,) = [system for system in store.systems() if system.name == name]
+    return store.load_system(system, "clean", level)
+
+
+def totals(pairs) -> tuple[int, int, int, int]:
+    flips = micro_average(pairs.counts)
+    return flips.yy, flips.yn, flips.ny, flips.nn
+
+
+def counted(pairs) -> tuple[int, int, int, int]:
+    total = [0, 0, 0, 0]
+    for old, new in pairs:
+        for o, n in zip(old, new, strict=True):
+            total[2 * (not o) + (not n)] += 1
+    return tuple(total)
+
+
+def test_part_models_are_replaced_first_then_the_smaller_by_the_larger(tmp_path):
+    large = ["s2s-large/1"]
+    store = random_store(tmp_path, np.random.default_rng(0), ["s2s-large-part/11", *OLD], NEW + large, [STRATEGY])
+    found = [str(update) for update in experiments.updates(store)]
+    within = [name for name in found if name.split("=>")[0].removesuffix("-part") == name.split("=>")[1]]
+    assert found[: len(within)] == within
+    assert found.index("s2s-base-part=>s2s-base") < found.index("s2s-large-part=>s2s-large")
+    assert found.index("s2s-large-part=>s2s-large") < found.index("s2s-base=>s2s-large")
+
+
+def test_levels_kinds_and_list_come_from_the_task(store):
+    assert PART.task.levels == ("spanEM", "EM")
+    assert experiments.listed_strategy(PART) == "beam(b=10)"
+    assert listed_row(PART) == "BCR (beam)"
+    counts = count(store, "clean", PART, methods(store, PART))
+    assert list(counts) == ["spanEM", "EM"]
+    assert set(counts["EM"]) == {"Untreated", "Distillation", "Ensemble", "BCR (dropout-p)", "BCR (beam)"}
+
+
+def test_a_kind_that_nothing_replaces_is_counted_by_its_new_models(store):
+    retrained = experiments.retrained(store, "clean", "EM", SIZE)
+    new = right_of(store, "EM", "s2s-large/1")
+    assert totals(retrained) == counted([(right_of(store, "EM", name), new) for name in OLD[2:]])
+    among_old = experiments.retrained(store, "clean", "EM", PART)
+    assert set(among_old.new_of_pair) == {"s2s-base/11", "s2s-base/12"}
+
+
+def test_growing_ensembles_are_counted_by_size_and_left_out_of_ensemble(store):
+    by_size = experiments.growing_ensembles(store, "clean", "EM", PART)
+    assert list(by_size) == [1, 2, 3]
+    olds = [right_of(store, "EM", name) for name in OLD[:2]]
+    three = right_of(store, "EM", "s2s-base/growing ensemble(1,2,3)/3")
+    assert totals(by_size[3]) == counted([(old, three) for old in olds])
+    one = right_of(store, "EM", "s2s-base/ensemble(1,2)/1")
+    assert totals(experiments.ensemble(store, "clean", "EM", PART)) == counted([(old, one) for old in olds])
+
+
+def test_the_oracle_decides_by_spans_for_whole_frames(store):
+    pairs = []
+    for new in NEW:
+        spans, frames = (store.load_pool(Pool(new, STRATEGY), "clean", level) for level in ("spanEM", "EM"))
+        for old in OLD[:2]:
+            choice = [max(range(4), key=lambda c: (spans[c][u == PARTS].sum(), -c)) for u in range(NUM_SENTENCES)]
+            pairs.append((right_of(store, "EM", old), frames[choice, np.arange(NUM_SENTENCES)]))
+    assert totals(experiments.oracle(store, "clean", "EM", PART, STRATEGY, "ACC")) == counted(pairs)
+
+
+def test_rounds_and_diversity_take_frames_as_they_take_trees(store):
+    chains = rounds.untreated(store, "clean", "EM", PART)
+    assert len(chains["before"]) == len(NEW)
+    offered = diversity.measure(store, "clean", "spanEM", PART, STRATEGY)
+    assert set(offered) == set(diversity.MEASURES)

@@ -1,0 +1,117 @@
+"""The tasks: modules with the same names, that say the same as what they are made of."""
+
+from importlib import import_module
+
+import numpy as np
+import pytest
+from random_trees import random_mistakes, random_treebank
+
+from bcrlib.candidates import CandidatePool
+from bcrlib.data.bracket_sequences import BROKEN, END, sequences_of
+from bcrlib.data.conllu import read_conllu
+from bcrlib.data.frames import FrameBank, frame_words, parse_frame
+from bcrlib.data.top import read_predicted_top
+from bcrlib.frame_candidates import FramePool
+from bcrlib.metrics import attachment, exact_match
+from bcrlib.predicted_frames import predicted_frames, taught
+from bcrlib.presets import PRESETS
+from bcrlib.tasks import dependency, semantic
+from bcrlib.tasks.names import TASKS, names_of
+
+SAME_NAMES = {"LEVELS", "ATOM_OF", "CHOICE_LEVEL", "KINDS", "LISTED", "SUFFIX", "load", "scored_units", "correctness"}
+SAME_NAMES |= {"load_parsers", "write", "single"}
+GOLD = [
+    "[IN:GET_EVENT any [SL:CATEGORY_EVENT concerts ] [SL:DATE_TIME tonight ] ]",
+    "[IN:GET_DISTANCE how far is [SL:DESTINATION the old harbour ] ]",
+    "[IN:GET_EVENT plays [SL:LOCATION in [IN:GET_LOCATION [SL:LOCATION town ] ] ] ]",
+    "[IN:GET_DISTANCE the way home ]",
+]
+
+
+def bank_of(texts: list[str]) -> FrameBank:
+    frames = tuple(map(parse_frame, texts))
+    return FrameBank(tuple(map(frame_words, frames)), frames)
+
+
+@pytest.fixture
+def bank() -> FrameBank:
+    return bank_of(GOLD)
+
+
+@pytest.fixture
+def pool(bank) -> FramePool:
+    """Right; an unclosed bracket; words left out; broken."""
+    sequences = sequences_of(bank, bank.labels)
+    sequences[1, np.flatnonzero(sequences[1])[-1]] = END
+    kept = sequences[2][sequences[2] != 1 + 2 * len(bank.labels)]  # without its first word
+    sequences[2] = np.pad(kept, (0, sequences.shape[1] - len(kept)))
+    sequences[3], sequences[3, 0] = END, BROKEN
+    return FramePool(sequences[None], bank.labels, np.zeros((1, 4), dtype=np.float32))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_has_the_same_names(name):
+    task = import_module(f"bcrlib.tasks.{name}")
+    assert {n for n in SAME_NAMES if hasattr(task, n)} == SAME_NAMES
+    assert set(task.__all__) == {n for n in SAME_NAMES if n.islower()}
+    assert task.CHOICE_LEVEL in task.LEVELS and set(task.LISTED) == set(task.KINDS)
+    for whole, part in task.ATOM_OF.items():
+        assert {whole, part} <= set(task.LEVELS)
+
+
+def test_levels_are_those_that_the_metrics_count():
+    assert (dependency.LEVELS, semantic.LEVELS) == (attachment.LEVELS, exact_match.LEVELS)
+
+
+def test_a_kind_has_one_task():
+    assert names_of("stackptr") is TASKS["dependency"]
+    assert names_of("s2s-large-part") is TASKS["semantic"]
+    with pytest.raises(KeyError, match="'s2s'"):
+        names_of("s2s")
+
+
+def test_correctness_of_trees_is_that_of_heads_and_relations():
+    gold = random_treebank(30, np.random.default_rng(1))
+    predicted = random_mistakes(gold, np.random.default_rng(2))
+    pool = pool_of(predicted)
+    for preset in PRESETS.values():
+        expected = attachment.treebank_correctness(gold, predicted, preset)
+        found = dependency.correctness(gold, pool, preset)
+        assert all(np.array_equal(found[level][0], expected[level]) for level in dependency.LEVELS)
+
+
+def pool_of(treebank) -> CandidatePool:
+    names = tuple(sorted(set(treebank.relations)))
+    relations = np.array([[names.index(relation) for relation in treebank.relations]], dtype=np.int16)
+    scores = np.zeros((1, treebank.num_sentences), dtype=np.float32)
+    return CandidatePool(treebank.heads[None].astype(np.int16), relations, names, scores, treebank.offsets)
+
+
+def test_trees_are_written_as_predicted(tmp_path):
+    gold = random_treebank(5, np.random.default_rng(3))
+    predicted = random_mistakes(gold, np.random.default_rng(4), rate=1.0)
+    dependency.write(gold, pool_of(predicted), tmp_path / "x.conllu")
+    again = read_conllu(tmp_path / "x.conllu")
+    assert again.heads.tolist() == predicted.heads.tolist()
+    assert (list(again.relations), list(again.upos)) == (list(predicted.relations), list(gold.upos))
+
+
+def test_frames_are_written_as_predicted_and_what_is_no_tree_as_nothing(tmp_path, bank, pool):
+    semantic.write(bank, pool, tmp_path / "x.tsv")
+    utterances, frames = read_predicted_top(tmp_path / "x.tsv")
+    assert utterances == bank.utterances
+    assert list(frames) == predicted_frames(bank, pool) and frames[0] == bank.frames[0]
+    assert [frame is None for frame in frames] == [False, True, False, True]
+    right = semantic.correctness(bank, pool, PRESETS["clean"])
+    assert right["EM"].tolist() == [[True, False, False, False]]
+
+
+def test_a_student_learns_from_trees_over_all_words_alone(bank, pool):
+    lesson = taught(bank, pool)
+    assert (lesson.utterances, lesson.frames) == (bank.utterances[:1], bank.frames[:1])
+
+
+def test_a_student_learns_what_the_teacher_says_not_gold(bank):
+    said = bank_of([text.replace("GET_EVENT", "GET_INFO") for text in GOLD])
+    pool = FramePool(sequences_of(said, said.labels)[None], said.labels, np.zeros((1, 4), dtype=np.float32))
+    assert taught(bank, pool).frames == said.frames
