@@ -72,9 +72,8 @@ class Seq2SeqConfig:
     """Sizes and definitions of a seq2seq-pointer parser; the defaults are the paper's s2s-base."""
 
     encoder: str = "roberta-base"
-    """Pretrained encoder: a name on the hub or a folder that `AutoModel.from_pretrained` takes, "minilm" (MiniLM-L6 from
-    its hash-pinned wheel), "mpnet" (MPNet-base, likewise), or "tiny": untrained, its pieces learnt from the training
-    data."""
+    """Pretrained encoder: a name on the hub or a folder that `AutoModel.from_pretrained` takes, "minilm" (MiniLM-L6) or
+    "mpnet" (MPNet-base) from hash-pinned wheels, or "tiny": untrained, its pieces learnt from the training data."""
     encoder_layers: int = 0
     """How many of the encoder's layers are used, from the first; 0: all."""
     tiny_size: int = 64
@@ -98,8 +97,8 @@ class Seq2SeqTraining:
     """A recipe for fine-tuning. Defaults: token batches, learning rate up and linearly down to zero."""
 
     num_epochs: int = 10
-    batch_tokens: int = 4000
-    """Actions of a batch's targets; 0 takes the authors' batches of 512 utterances."""
+    batch_tokens: int = 6000
+    """Word pieces and actions of a batch; 0 takes the authors' batches of 512 utterances."""
     learning_rate: float = 1e-3
     """Of the decoder, which starts from nothing."""
     encoder_learning_rate: float = 2e-4

@@ -1,0 +1,133 @@
+"""Decoding of a parser that writes a frame token by token: greedy, beam search and sampling, all utterances at once.
+
+One loop over steps; within a step everything is a tensor operation over utterances x hypotheses. Utterances whose
+hypotheses have all ended leave the batch. How tokens are chosen is shared with the stack-pointer parser
+(`bcrlib.decoding.sequential`).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from bcrlib.decoding.sequential import Choose
+
+END = 0
+"""The token that ends a target, and starts it (as in the authors' decoder)."""
+LEAVE_AT = 0.8  # gathering what stays costs about as much as a fifth of a step
+
+
+class TokenScorer(Protocol):
+    """A network, or an ensemble of them, that reads hypotheses token by token."""
+
+    def advance(self, tokens: Int64[Tensor, "u h"], parent: Int64[Tensor, "u h"]) -> Float[Tensor, "u h action"]:
+        """log p of every next token after these, each behind the hypothesis `parent` of the step before."""
+
+    def keep(self, rows: Int64[Tensor, "kept"]) -> None:
+        """Go on with these utterances only."""
+
+
+class Rules(Protocol):
+    """What a decoded target must look like, while it is being written."""
+
+    def allowed(self, step: int) -> Bool[Tensor, "u h action"]:
+        """Which tokens may come next."""
+
+    def advance(self, parent: Int64[Tensor, "u child"], tokens: Int64[Tensor, "u child"]) -> None:
+        """Go on to the children."""
+
+    def keep(self, rows: Int64[Tensor, "kept"]) -> None:
+        """Go on with these utterances only."""
+
+
+@dataclass(eq=False)
+class Hypotheses:
+    """The targets of all utterances so far."""
+
+    tokens: Int64[Tensor, "utterance hypothesis step"]
+    """Filled up with ends."""
+    score: Float[Tensor, "utterance hypothesis"]
+    """log p; -inf: there is no such hypothesis."""
+    ended: Bool[Tensor, "utterance hypothesis"]
+
+
+def search(
+    scorer: TokenScorer, num_utterances: int, choose: Choose, max_steps: int, rules: Rules | None, device: str
+) -> Hypotheses:
+    """Targets of at most `max_steps` tokens, their ends included, as many an utterance as `choose` keeps, in no order.
+
+    One that has not ended by then has no END among its tokens. O(steps) rounds of tensor operations.
+    """
+    rows = torch.arange(num_utterances, device=device)
+    hyps = _start(num_utterances, device)
+    parent, last = torch.zeros_like(hyps.ended, dtype=torch.int64), torch.full_like(hyps.ended, END, dtype=torch.int64)
+    done: list[tuple[Tensor, Hypotheses]] = []
+    for step in range(max_steps):
+        log_probs = _next(scorer, rules, hyps, last, parent, step)
+        parent, last, score = choose(step, hyps.score, log_probs)
+        hyps = _children(hyps, parent, last, score)
+        if rules is not None:
+            rules.advance(parent, last)
+        staying = ~hyps.ended.all(dim=1)
+        if not staying.any():
+            break
+        if staying.sum() <= LEAVE_AT * len(staying):
+            done.append((rows[~staying], _of(hyps, ~staying)))
+            kept = staying.nonzero().squeeze(1)
+            rows, hyps, parent, last = rows[kept], _of(hyps, kept), parent[kept], last[kept]
+            for reader in (scorer, rules):
+                if reader is not None:
+                    reader.keep(kept)
+    return _joined([*done, (rows, hyps)], num_utterances)
+
+
+def _start(num_utterances: int, device: str) -> Hypotheses:
+    one = (num_utterances, 1)
+    return Hypotheses(
+        tokens=torch.empty(*one, 0, dtype=torch.int64, device=device),
+        score=torch.zeros(one, device=device),
+        ended=torch.zeros(one, dtype=torch.bool, device=device),
+    )
+
+
+def _next(
+    scorer: TokenScorer, rules: Rules | None, hyps: Hypotheses, last: Tensor, parent: Tensor, step: int
+) -> Float[Tensor, "u h action"]:
+    """log p of the next tokens; a hypothesis that has ended goes on with ends, for nothing."""
+    log_probs = scorer.advance(last, parent)
+    if rules is not None:
+        log_probs = log_probs.masked_fill(~rules.allowed(step), float("-inf"))
+    log_probs = log_probs.masked_fill(hyps.ended[:, :, None], float("-inf"))
+    log_probs[:, :, END].masked_fill_(hyps.ended, 0.0)
+    return log_probs
+
+
+def _children(hyps: Hypotheses, parent: Tensor, last: Tensor, score: Tensor) -> Hypotheses:
+    steps = parent[:, :, None].expand(-1, -1, hyps.tokens.shape[2])
+    return Hypotheses(
+        tokens=torch.cat([hyps.tokens.gather(1, steps), last[:, :, None]], dim=2),
+        score=score,
+        # One that is no hypothesis has nothing to go on with.
+        ended=(last == END) | (score == float("-inf")),
+    )
+
+
+def _of(hyps: Hypotheses, rows: Tensor) -> Hypotheses:
+    return Hypotheses(hyps.tokens[rows], hyps.score[rows], hyps.ended[rows])
+
+
+def _joined(parts: list[tuple[Tensor, Hypotheses]], num_utterances: int) -> Hypotheses:
+    """All utterances again, in their order."""
+    most = max(part.score.shape[1] for _, part in parts)
+    steps = max(part.tokens.shape[2] for _, part in parts)
+    device = parts[0][0].device
+    tokens = torch.full((num_utterances, most, steps), END, device=device)
+    score = torch.full((num_utterances, most), float("-inf"), device=device)
+    ended = torch.ones((num_utterances, most), dtype=torch.bool, device=device)
+    for rows, part in parts:
+        count = part.score.shape[1]
+        tokens[rows, :count, : part.tokens.shape[2]] = part.tokens
+        score[rows, :count], ended[rows, :count] = part.score, part.ended
+    return Hypotheses(tokens, score, ended)

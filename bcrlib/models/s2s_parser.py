@@ -1,0 +1,311 @@
+"""The seq2seq-pointer parser, one network or an ensemble: it proposes frames, and it scores any frame."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from bcrlib.data.bracket_sequences import END
+from bcrlib.data.frames import FrameBank
+from bcrlib.decoding.bracket_rules import BracketRules
+from bcrlib.decoding.sequential import Choose, best_actions, sampled_actions
+from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, Strategy, TopK
+from bcrlib.decoding.token_search import Hypotheses, search
+from bcrlib.frame_candidates import FramePool
+from bcrlib.models.noise import uniform
+from bcrlib.models.pieces import Pieces, Targets, cut_into_pieces, sequences_of_targets, targets_of
+from bcrlib.models.pointer_decoder import Memory
+from bcrlib.models.runtime import Runtime
+from bcrlib.models.s2s import Seq2Seq, inside, make_source, shifted
+from bcrlib.models.thinning import Switch, Thinning
+from bcrlib.presets import preset
+from bcrlib.randomness import key
+
+ATTENTION_DROPOUT = 0.1
+"""Rate at which the authors' dropout-p drops attention weights, whatever its own rate."""
+
+
+class Seq2SeqParser:
+    """Trained networks with their labels and tokenizer; several are an ensemble, the mean of their probabilities.
+
+    The paper's s2s. The networks of an ensemble must share labels, tokenizer and definitions, as models of one profile
+    do; ValueError otherwise.
+    """
+
+    selection_strategy = OneBest()
+
+    def __init__(
+        self, networks: Sequence[Seq2Seq], labels: tuple[str, ...], tokenizer: Tokenizer, runtime: Runtime
+    ) -> None:
+        self.networks = tuple(network.to(runtime.device).eval() for network in networks)
+        self.labels, self.tokenizer, self.runtime = labels, tokenizer, runtime
+        self.config = networks[0].config
+        self.definitions = preset(self.config.preset)
+
+    @property
+    def network(self) -> Seq2Seq:
+        """Of a single parser."""
+        (network,) = self.networks
+        return network
+
+    def pieces(self, bank: FrameBank) -> Pieces:
+        """The utterances as the encoder takes them. ValueError for an empty or too long one."""
+        return cut_into_pieces(bank.utterances, self.tokenizer, self.config.max_pieces)
+
+    @torch.inference_mode()
+    def candidates(self, bank: FrameBank, strategy: Strategy, seed: int = 0) -> FramePool:
+        """Candidate frames of every utterance; only its words are looked at.
+
+        A sample of a sampling strategy depends on the seed, its number and the words of its utterance alone.
+        ValueError for the strategy k-best.
+        """
+        if isinstance(strategy, KBest):
+            raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
+        pieces, number = self.pieces(bank), strategy.num_candidates
+        found = [
+            (utterances, self._propose(pieces, utterances, strategy, seed))
+            for utterances in batches(pieces.lengths, self.runtime.max_tokens, _weight(strategy))
+        ]
+        steps = max(sequences.shape[2] for _, (sequences, _) in found)
+        pool = FramePool(
+            sequences=np.full((number, bank.num_utterances, steps), END, dtype=np.int16),
+            labels=self.labels,
+            log_probs=np.zeros((number, bank.num_utterances), dtype=np.float32),
+        )
+        for utterances, (sequences, log_probs) in found:
+            pool.sequences[:, utterances, : sequences.shape[2]] = sequences.swapaxes(0, 1)
+            pool.log_probs[:, utterances] = log_probs.T
+        return pool
+
+    @torch.inference_mode()
+    def log_probs(self, bank: FrameBank, pool: FramePool) -> Float32[np.ndarray, "candidate utterance"]:
+        """log p(sequence | utterance) of every candidate, whoever proposed it, its end included.
+
+        -inf for one that is BROKEN or has a label that this parser lacks. Under `official` the mean over tokens. Equal
+        candidates are scored once, all of an utterance over one encoder pass. ValueError for other utterances.
+        """
+        if pool.num_utterances != bank.num_utterances:
+            raise ValueError(f"candidates of {pool.num_utterances} utterances for {bank.num_utterances}")
+        pieces, first_equal = self.pieces(bank), pool.first_equal()
+        candidate, utterance = np.nonzero(first_equal == np.arange(pool.num_candidates)[:, None])
+        targets = targets_of(pool.sequences[candidate, utterance], utterance, pool.labels, pieces, self.labels)
+        scores = self._scores(pieces, utterance, targets)
+        if self.definitions.s2s_length_normalised:
+            scores /= np.diff(targets.offsets)
+        scores[~targets.expressible] = -np.inf
+        result = np.full(first_equal.shape, -np.inf, dtype=np.float32)
+        result[candidate, utterance] = scores
+        return np.take_along_axis(result, first_equal.astype(np.int64), axis=0)
+
+    def _propose(
+        self, pieces: Pieces, utterances: Int64[np.ndarray, "u"], strategy: Strategy, seed: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Sequences [utterance, candidate, step] and their log-probabilities."""
+        copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
+        rows = np.repeat(utterances, copies)
+        hyps = self._search(pieces, rows, strategy, seed)
+        if not isinstance(strategy, TopK | Nucleus):
+            lengths = 1 + (hyps.tokens != END).sum(dim=2) if self.definitions.s2s_length_normalised else None
+            hyps = best_hypotheses(hyps, strategy.num_candidates // copies, lengths)
+        tokens, score = hyps.tokens.numpy(force=True), hyps.score.numpy(force=True)
+        found = sequences_of_targets(
+            tokens.reshape(-1, tokens.shape[2]), np.repeat(rows, tokens.shape[1]), pieces, len(self.labels)
+        )
+        return found.reshape(len(utterances), -1, found.shape[1]), score.reshape(len(utterances), -1)
+
+    def _search(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], strategy: Strategy, seed: int) -> Hypotheses:
+        source = make_source(pieces, rows, self.runtime.device)
+        thinning = self._thinning(pieces, rows, strategy, seed)
+        scorer = TokenByToken([Reader(network, source, thinning, self.runtime) for network in self.networks], len(rows))
+        choose = self._choose(pieces, rows, strategy, seed, scorer)
+        rules = None
+        if self.config.constrained:
+            starts = _starts_word(pieces, rows, source.pieces.stop - source.pieces.start)
+            starts_word = torch.from_numpy(starts).to(self.runtime.device)
+            rules = BracketRules(len(self.labels), source.num_pieces, starts_word, self.config.max_steps)
+        return search(scorer, len(rows), choose, self.config.max_steps, rules, self.runtime.device)
+
+    def _thinning(self, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int) -> Thinning | None:
+        """The masks of dropout-p, one key an utterance and sample; None for other strategies."""
+        if not isinstance(strategy, DropoutP):
+            return None
+        sample = np.tile(np.arange(strategy.num_candidates), len(rows) // strategy.num_candidates)
+        of_sample = np.array([key(seed, "dropout-p", i) for i in range(strategy.num_candidates)])
+        keys = torch.from_numpy(pieces.keys[rows] ^ of_sample[sample]).to(self.runtime.device)
+        attention_p = ATTENTION_DROPOUT if self.definitions.s2s_attention_dropout_fixed else strategy.p
+        return Thinning(keys, strategy.p, attention_p, self.definitions.s2s_masks_per_step)
+
+    def _choose(
+        self, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int, scorer: "TokenByToken"
+    ) -> Choose:
+        if not isinstance(strategy, TopK | Nucleus):
+            return best_actions(strategy.width if isinstance(strategy, Beam) else 1)
+        of_sample = np.array([key(seed, "actions", i) for i in range(strategy.num_candidates)])
+        keys = torch.from_numpy(pieces.keys[rows][:, None] ^ of_sample).to(self.runtime.device)
+        return sampled_actions(strategy, lambda step, count: uniform(keys[scorer.rows], step))
+
+    def _scores(
+        self, pieces: Pieces, utterance: Int64[np.ndarray, "row"], targets: Targets
+    ) -> Float32[np.ndarray, "row"]:
+        """log p of every row's target."""
+        lengths, scores = np.diff(targets.offsets), np.zeros(len(utterance), dtype=np.float32)
+        place = np.argsort(utterance, kind="stable")
+        starts = np.searchsorted(utterance[place], np.arange(len(pieces.lengths) + 1))
+        for utterances in batches(pieces.lengths, self.runtime.max_tokens, copies=2):
+            source = make_source(pieces, utterances, self.runtime.device)
+            with self.runtime.autocast():
+                memories = [network.memory(source) for network in self.networks]
+            rows = np.concatenate([place[starts[u] : starts[u + 1]] for u in utterances])
+            of_row = np.repeat(np.arange(len(utterances)), starts[utterances + 1] - starts[utterances])
+            for some in batches(lengths[rows], 2 * self.runtime.max_tokens):
+                scores[rows[some]] = self._score(memories, of_row[some], targets.padded(rows[some]))
+        return scores
+
+    def _score(self, memories: list[Memory], of_row: np.ndarray, tokens: np.ndarray) -> Float32[np.ndarray, "row"]:
+        index, target = (torch.from_numpy(array).to(self.runtime.device) for array in (of_row, tokens))
+        read = shifted(target)
+        with self.runtime.autocast():
+            every = [
+                network.decoder(read, memory.rows(index)).gather(2, target[:, :, None]).squeeze(2)
+                for network, memory in zip(self.networks, memories)
+            ]
+        log_probs = mean_probability(every)
+        return log_probs.masked_fill(~inside(target), 0.0).sum(dim=1).numpy(force=True)
+
+
+def ensemble(parsers: Sequence[Seq2SeqParser]) -> Seq2SeqParser:
+    """Several parsers as one (the paper's baseline). ValueError: other labels, pieces or definitions."""
+    first = parsers[0]
+    if any(_definitions(parser) != _definitions(first) for parser in parsers):
+        raise ValueError("the members of an ensemble must share labels, tokenizer and definitions")
+    networks = [network for parser in parsers for network in parser.networks]
+    return Seq2SeqParser(networks, first.labels, first.tokenizer, first.runtime)
+
+
+class Reader:
+    """One network reading hypotheses token by token."""
+
+    def __init__(self, network: Seq2Seq, source, thinning: Thinning | None, runtime: Runtime) -> None:
+        self.network, self.thinning, self.runtime = network, thinning, runtime
+        with thinned(network.switch, thinning), runtime.autocast():
+            self.memory = network.memory(source)
+        self.caches = network.decoder.caches(len(source.ids))
+        self.step, self.num_hypotheses = 0, 1
+
+    def advance(self, tokens: Int64[Tensor, "u h"], parent: Int64[Tensor, "u h"]) -> Float[Tensor, "u h action"]:
+        """log p of every next token."""
+        count, number = tokens.shape
+        rows = (torch.arange(count, device=tokens.device)[:, None] * self.num_hypotheses + parent).flatten()
+        self._reorder(rows)
+        self.num_hypotheses = number
+        with thinned(self.network.switch, self.thinning), self.runtime.autocast():
+            log_probs = self.network.decoder(tokens.reshape(-1, 1), self.memory, self.caches, self.step)
+        self.step += 1
+        return log_probs.view(count, number, -1)
+
+    def keep(self, rows: Int64[Tensor, "kept"]) -> None:
+        """Go on with these utterances only."""
+        self.memory = self.memory.rows(rows)
+        if self.thinning is not None:
+            self.thinning = self.thinning.rows(rows)
+        hypotheses = torch.arange(self.num_hypotheses, device=rows.device)
+        self._reorder((rows[:, None] * self.num_hypotheses + hypotheses).flatten())
+
+    def _reorder(self, rows: Int64[Tensor, "row"]) -> None:
+        same = len(rows) == len(self.caches[0].keys) and bool(
+            (rows == torch.arange(len(rows), device=rows.device)).all()
+        )
+        if not same:
+            for cache in self.caches:
+                cache.gather(rows)
+
+
+class TokenByToken:
+    """The members of an ensemble, or one network, as `bcrlib.decoding.token_search.TokenScorer`."""
+
+    def __init__(self, readers: list[Reader], num_rows: int) -> None:
+        self.readers = readers
+        self.rows = torch.arange(num_rows, device=readers[0].memory.hidden.device)
+        """The utterances that are still being decoded."""
+
+    def advance(self, tokens: Int64[Tensor, "u h"], parent: Int64[Tensor, "u h"]) -> Float[Tensor, "u h action"]:
+        return mean_probability([reader.advance(tokens, parent) for reader in self.readers])
+
+    def keep(self, rows: Int64[Tensor, "kept"]) -> None:
+        self.rows = self.rows[rows]
+        for reader in self.readers:
+            reader.keep(rows)
+
+
+def mean_probability(log_probs: list[Float[Tensor, "*shape"]]) -> Float[Tensor, "*shape"]:
+    """The log of the mean of probabilities."""
+    if len(log_probs) == 1:
+        return log_probs[0]
+    return torch.stack(log_probs).logsumexp(dim=0) - math.log(len(log_probs))
+
+
+def best_hypotheses(hyps: Hypotheses, number: int, lengths: Int64[Tensor, "u h"] | None) -> Hypotheses:
+    """The best of each utterance, best first, by log p or by its mean over these lengths; too few: the best again."""
+    score = hyps.score if lengths is None else hyps.score / lengths
+    order = score.argsort(dim=1, descending=True, stable=True)
+    place = torch.arange(number, device=score.device)
+    known = (hyps.score > float("-inf")).sum(dim=1)[:, None]
+    index = order.gather(1, torch.where(place < known, place, 0))
+    steps = index[:, :, None].expand(-1, -1, hyps.tokens.shape[2])
+    return Hypotheses(hyps.tokens.gather(1, steps), score.gather(1, index), hyps.ended.gather(1, index))
+
+
+@contextlib.contextmanager
+def thinned(switch: Switch, thinning: Thinning | None) -> Iterator[None]:
+    """A network whose dropouts follow a thinning, for as long as the context lasts."""
+    switch.thinning = thinning
+    try:
+        yield
+    finally:
+        switch.thinning = None
+
+
+def batches(
+    lengths: Int64[np.ndarray, "item"], max_positions: int, copies: int = 1
+) -> Iterator[Int64[np.ndarray, "item"]]:
+    """All items sorted by length, cut so that `copies` of a batch have at most `max_positions` padded positions.
+
+    One that has more by itself makes a batch of its own. O(items log items).
+    """
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        sizes = lengths[order[start:]] * np.arange(1, len(order) - start + 1) * copies
+        stop = start + max(1, int(np.searchsorted(sizes, max_positions, side="right")))
+        yield order[start:stop]
+        start = stop
+
+
+def _weight(strategy: Strategy) -> int:
+    """How much more than a greedy one a search with this strategy needs of everything."""
+    if isinstance(strategy, Beam):
+        return -(-strategy.width // 2)
+    return strategy.num_candidates if isinstance(strategy, TopK | Nucleus | DropoutP) else 1
+
+
+def _starts_word(pieces: Pieces, rows: np.ndarray, longest: int) -> np.ndarray:
+    there = np.arange(longest) < pieces.lengths[rows][:, None]
+    flat = pieces.offsets[rows][:, None] + np.where(there, np.arange(longest), 0)
+    return ~there | (pieces.part[flat] == 0)
+
+
+def _definitions(parser: Seq2SeqParser) -> tuple:
+    config = parser.config
+    return (
+        parser.labels,
+        parser.tokenizer.to_str(),
+        config.preset,
+        config.constrained,
+        config.max_steps,
+        config.max_pieces,
+    )
