@@ -78,6 +78,37 @@ def test_every_form_of_import_is_seen(package, cell):
     assert code(package, cell) != before
 
 
+COMPUTED = "import importlib\nimportlib.import_module(f'toy.{task}')"
+
+
+def of_task(package, *modules):
+    return code_fingerprint(notebook(COMPUTED), "n.ipynb", package, modules)
+
+
+def test_modules_that_the_notebook_imports_by_a_computed_name_count_where_the_job_names_them(package):
+    before = {name: of_task(package, name) for name in ("toy.train", "toy.report")}
+    assert len({*before.values(), of_task(package)}) == 3
+    (package / "report.py").write_text(FILES["report.py"] + "WIDTH = 3\n")
+    assert of_task(package, "toy.train") == before["toy.train"]
+    assert of_task(package, "toy.report") != before["toy.report"]
+    unnamed = of_task(package)
+    (package / "maths.py").write_text(FILES["maths.py"] + "tanh = None\n")  # imported by what both import
+    assert of_task(package, "toy.train") != before["toy.train"]
+    assert of_task(package) == unnamed
+
+
+def test_naming_a_module_is_importing_it(package):
+    (package / "layers" / "__init__.py").write_text("SIZE = 1\n")  # a parent, which Python runs first
+    before = of_task(package, "toy.layers.lstm")
+    (package / "layers" / "__init__.py").write_text("SIZE = 2\n")
+    assert of_task(package, "toy.layers.lstm") != before
+
+
+def test_a_module_that_is_not_there_is_an_error(package):
+    with pytest.raises(GraphError, match=r"n\.ipynb: the package has no module 'toy\.parsing'"):
+        of_task(package, "toy.parsing")
+
+
 def test_imports_in_a_circle_end(package):
     (package / "maths.py").write_text("import toy.train\n" + FILES["maths.py"])
     assert code(package) == code(package)

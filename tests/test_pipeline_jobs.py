@@ -28,9 +28,17 @@ def test_needs_come_first():
     assert order[-1] == "table"
 
 
+def test_what_a_job_runs_after_comes_before_it():
+    jobs = [Job("speed", "s", after=("train",)), Job("train", "t")]
+    assert [job.name for job in in_running_order(jobs)] == ["train", "speed"]
+    with pytest.raises(GraphError, match="need each other"):
+        in_running_order([Job("a", "n", needs=("b",)), Job("b", "n", after=("a",))])
+
+
 def test_unknown_need_names_both():
-    with pytest.raises(GraphError, match="'rerank' needs 'old'"):
-        in_running_order([Job("rerank", "r", {}, ("old",))])
+    for jobs in ([Job("rerank", "r", {}, ("old",))], [Job("rerank", "r", after=("old",))]):
+        with pytest.raises(GraphError, match="'rerank' needs 'old'"):
+            in_running_order(jobs)
 
 
 def test_cycle_names_its_jobs():

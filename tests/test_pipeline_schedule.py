@@ -97,6 +97,16 @@ def test_changed_parameter_changes_it_and_its_dependents_only(tmp_path):
     assert {name for name in old if old[name] != new[name]} == {"two", "three", "six"}
 
 
+def test_what_a_job_runs_after_does_not_make_it_stale(tmp_path):
+    write_arithmetic(tmp_path / "notebooks")
+    last = Job("last", "number.ipynb", {"number": 7}, after=("one",))
+    fingerprints = set()
+    for jobs in ([ARITHMETIC[0], last], [Job("one", "number.ipynb", {"number": 8}), last]):
+        *_, planned = plan_graph(jobs, tmp_path / "notebooks", tmp_path / "runs")
+        fingerprints.add((planned.job.name, planned.fingerprint))
+    assert len(fingerprints) == 1
+
+
 def test_failures_stop_only_what_depends_on_them(run, tmp_path, capfd):
     write(tmp_path / "notebooks", "bad.ipynb", "1 / 0")
     write(tmp_path / "notebooks", "dead.ipynb", "import os\nos.kill(os.getpid(), 9)")
@@ -105,11 +115,12 @@ def test_failures_stop_only_what_depends_on_them(run, tmp_path, capfd):
         Job("dead", "dead.ipynb"),
         Job("after", "sum.ipynb", {}, ("one", "bad")),
         Job("later", "sum.ipynb", {}, ("after",)),
+        Job("waits", "number.ipynb", {"number": 4}, after=("bad",)),
         *ARITHMETIC[:3],
     ]
     with pytest.raises(GraphFailed) as caught:
         run(jobs)
-    assert caught.value.not_run == {"after": "bad", "later": "bad"}
+    assert caught.value.not_run == {"after": "bad", "later": "bad", "waits": "bad"}
     assert set(caught.value.failed) == {"bad", "dead"}
     assert "bad.ipynb, cell In [3]: ZeroDivisionError: division by zero" in caught.value.failed["bad"]
     assert "dead.ipynb, cell In [3]: its kernel died" in caught.value.failed["dead"]
@@ -118,7 +129,7 @@ def test_failures_stop_only_what_depends_on_them(run, tmp_path, capfd):
     assert told["bad"].startswith("FAILED: bad.ipynb, cell In [3]")
     assert told["later"] == "not run because bad failed"
     assert [told[job.name] for job in ARITHMETIC[:3]] == ["ran"] * 3
-    assert len(told) == 7
+    assert len(told) == len(jobs)
     assert capfd.readouterr() == ("", "")
 
     write(
@@ -128,7 +139,9 @@ def test_failures_stop_only_what_depends_on_them(run, tmp_path, capfd):
     )
     folders, lines = run([job for job in jobs if job.name != "dead"])
     assert number(folders["later"]) == 5
-    assert [name for name, state in states(lines).items() if state == "ran"] == ["bad", "after", "later"]
+    ran = [name for name, state in states(lines).items() if state == "ran"]
+    assert [name for name in ran if name != "waits"] == ["bad", "after", "later"]
+    assert number(folders["waits"]) == 4 and ran.index("waits") > 0
     assert not (tmp_path / "runs" / "failed" / "bad").exists()
 
 

@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from bcrlib.pipeline import results
 from bcrlib.pipeline.fingerprint import code_fingerprint
+from bcrlib.pipeline.forked_kernels import ForkingProvisioner
 from bcrlib.pipeline.jobs import Job, read_notebook
 
 # What numerical libraries read when they are loaded.
@@ -87,10 +88,11 @@ class Finished:
 class _ThisPython(AsyncKernelManager):
     """Starts kernels of the running interpreter, whatever kernel specifications the user has installed."""
 
-    def __init__(self, num_threads: int | None, scratch: Path) -> None:
+    def __init__(self, num_threads: int | None, scratch: Path, packages: Sequence[str]) -> None:
         super().__init__(kernel_name="python3")
         self.num_threads, self.scratch = num_threads, scratch
         self.clients: list[KernelClient] = []
+        self.provisioner = ForkingProvisioner(packages, parent=self, kernel_spec=self.kernel_spec)
 
     def client(self, **settings: Any) -> KernelClient:
         """A client that is remembered, for its connections have to be closed."""
@@ -113,16 +115,18 @@ def execute_notebook(
     parameters: Mapping[str, Any],
     working_folder: Path,
     num_threads: int | None = None,
+    packages: Sequence[str] = (),
 ) -> nbformat.NotebookNode:
     """Run all cells with these parameters in a kernel of this interpreter; the executed notebook.
 
     name: for error messages.  executed: file for the executed copy, rewritten after every cell, so that it
     shows how far a killed run came.  working_folder: the kernel's current folder.  num_threads: of numerical
-    libraries in the kernel; None leaves the environment's choice.
+    libraries in the kernel; None leaves the environment's choice.  packages: what the cells import, directly or
+    not; the big ones are loaded once for all kernels of this process.
     NotebookError: a cell raised, or the kernel died (most often for want of memory).
     """
     scratch = working_folder / SCRATCH
-    manager = _ThisPython(num_threads, scratch)
+    manager = _ThisPython(num_threads, scratch, packages)
     try:
         return papermill.execute_notebook(
             notebook,
@@ -175,7 +179,7 @@ def run_job(planned: PlannedJob, need_results: Mapping[str, Finished], num_threa
         return Finished(planned.folder, 0.0)
     job = planned.job
     notebook = read_notebook(planned.notebooks_folder, job.notebook)
-    if code_fingerprint(notebook, job.notebook, planned.package_folder) != planned.code:
+    if code_fingerprint(notebook, job.notebook, planned.package_folder, job.modules) != planned.code:
         raise JobFailed(job.name, f"{job.notebook} or a module it uses was edited meanwhile: run again", None)
     partial = results.new_partial(planned.runs_folder, job.name, planned.fingerprint)
     parameters = _all_parameters(job, need_results)

@@ -1,8 +1,9 @@
 """What a result was made from, as a hash: equal hashes mean that the work need not be done again.
 
 Counted: the notebook's code, the job's parameters, the results it reads, and every module of our package that
-the notebook imports, directly or not.  Not counted: outputs, prose, comments, docstrings, layout, the version
-number, modules that are not imported - so editing a report does not retrain a parser - and other packages.
+the notebook imports, directly or not, or that the job names because the notebook computes its name.  Not counted:
+outputs, prose, comments, docstrings, layout, the version number, modules that are not imported - so editing a report
+does not retrain a parser - and other packages.
 Data are not seen: what a notebook reads from elsewhere must come in as a parameter (a checksum, say) that
 changes when the data change.
 """
@@ -10,7 +11,7 @@ changes when the data change.
 import ast
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,21 @@ def job_fingerprint(code: str, job: Job, need_fingerprints: Mapping[str, str]) -
         raise GraphError(f"job {job.name!r}: parameters must be JSON values: {error}") from None
 
 
-def code_fingerprint(notebook: nbformat.NotebookNode, name: str, package_folder: Path) -> str:
+def code_fingerprint(
+    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
+) -> str:
     """64 hex digits for the code a notebook runs: its own cells and all it imports from the package.
 
-    `name` is for error messages.  O(size of those sources).
-    GraphError: a cell or a module that does not parse.
+    `further_modules` are imported by a computed name (`Job.modules`).  `name` is for error messages.
+    O(size of those sources).
+    GraphError: a cell or a module that does not parse, a further module that is not there.
     """
     cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     trees = [_parse(_plain_python(cell), f"{name}, code cell {i}") for i, cell in enumerate(cells, start=1)]
-    wanted = set().union(*(_imported_names(tree, "") for tree in trees))
+    wanted = set().union(*(_imported_names(tree, "") for tree in trees), *map(_with_parents, further_modules))
+    for module in further_modules:
+        if _module_file(module, package_folder) is None:
+            raise GraphError(f"{name}: the package has no module {module!r}")
     modules = _reachable_modules(wanted, package_folder)
     sources = {module: _normalised(tree) for module, tree in modules.items()}
     return _digest({"cells": [_normalised(tree) for tree in trees], "modules": sources})
@@ -114,7 +121,12 @@ def _imported_names(tree: ast.Module, package: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, package)
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    return {".".join(name.split(".")[:end]) for name in names for end in range(1, name.count(".") + 2)}
+    return set().union(*map(_with_parents, names))
+
+
+def _with_parents(name: str) -> set[str]:
+    """ "a.b.c" -> "a", "a.b", "a.b.c" """
+    return {".".join(name.split(".")[:end]) for end in range(1, name.count(".") + 2)}
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

@@ -25,16 +25,21 @@ class Job:
     notebook  file name inside the folder of pipeline notebooks.
     params    values for names that the notebook's cell tagged `parameters` declares (JSON values).
     needs     names of the jobs whose results it reads.
+    modules   modules of our package that the notebook imports by a computed name: they count as if it named them.
+    after     names of jobs that must have ended before, though it reads nothing of theirs; its result stays fresh when
+              theirs change.
     """
 
     name: str
     notebook: str
     params: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 def in_running_order(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs, each after everything it needs, otherwise in the given order.
+    """The jobs, each after everything it needs or runs after, otherwise in the given order.
 
     GraphError, naming the jobs: a name twice or unfit for a folder, an unknown need, a cycle.
     O(jobs + needs).
@@ -46,7 +51,7 @@ def in_running_order(jobs: Sequence[Job]) -> list[Job]:
     for job in jobs:
         _check_names(job, by_name)
     try:
-        order = list(TopologicalSorter({job.name: job.needs for job in jobs}).static_order())
+        order = list(TopologicalSorter({job.name: (*job.needs, *job.after) for job in jobs}).static_order())
     except CycleError as error:
         # graphlib lists a need before its dependent; read backwards it says "a needs b needs a".
         raise GraphError("jobs need each other: " + " needs ".join(reversed(error.args[1]))) from None
@@ -56,7 +61,7 @@ def in_running_order(jobs: Sequence[Job]) -> list[Job]:
 def _check_names(job: Job, by_name: Mapping[str, Job]) -> None:
     if not job.name or job.name.startswith(".") or set(job.name) & set("/\\@"):
         raise GraphError(f"job name {job.name!r} cannot name a folder (no '/', '\\', '@', no leading dot)")
-    for need in job.needs:
+    for need in (*job.needs, *job.after):
         if need not in by_name:
             raise GraphError(f"job {job.name!r} needs {need!r}, which is no job of this graph")
 

@@ -52,18 +52,22 @@ def plan_graph(
     notebooks_folder, runs_folder = notebooks_folder.resolve(), runs_folder.resolve()
     ordered = in_running_order(jobs)
     notebooks = {name: read_notebook(notebooks_folder, name) for name in {job.notebook for job in ordered}}
-    codes = {name: code_fingerprint(content, name, package_folder) for name, content in notebooks.items()}
+    codes = {
+        (name, modules): code_fingerprint(notebooks[name], name, package_folder, modules)
+        for name, modules in {(job.notebook, job.modules) for job in ordered}
+    }
     planned: dict[str, PlannedJob] = {}
     for job in ordered:
         check_parameters(job, notebooks[job.notebook])
         needs = {need: planned[need].fingerprint for need in job.needs}
-        fingerprint = job_fingerprint(codes[job.notebook], job, needs)
+        code = codes[job.notebook, job.modules]
+        fingerprint = job_fingerprint(code, job, needs)
         # Jobs that are the same work share the folder, named after the first of them.
         twin = next((other for other in planned.values() if other.fingerprint == fingerprint), None)
         folder = twin.folder if twin else results.result_folder(runs_folder, job.name, fingerprint)
         planned[job.name] = PlannedJob(
             job,
-            codes[job.notebook],
+            code,
             fingerprint,
             needs,
             folder,
@@ -157,7 +161,7 @@ def _submit(
     """Stale job name -> future of its result.  The key is the result folder: equal work is one task."""
     known: dict[str, Future | Finished] = {job.job.name: Finished(job.folder, 0.0) for job in planned}
     for job in stale:
-        needs = {need: known[need] for need in job.job.needs}
+        needs = {need: known[need] for need in (*job.job.needs, *job.job.after)}
         known[job.job.name] = client.submit(run_job, job, needs, num_threads, key=str(job.folder))
     return {job.job.name: known[job.job.name] for job in stale}
 
