@@ -1,8 +1,13 @@
-"""What `bcr evaluate` prints: the flips between an old and a new parser, from three files."""
+"""What `bcr evaluate` prints: the flips between an old and a new parser, from three files.
+
+The gold file says which task it is: dependency trees in CoNLL-U, or semantic frames in rows of TOP.
+"""
 
 import os
+from dataclasses import dataclass
 
-from bcrlib.data.conllu import ConlluError, read_conllu
+from bcrlib.data.conllu import ConlluError, parse_conllu
+from bcrlib.data.formats import CONLLU, TOP, InputFile, read_input
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import LEVELS, scored_words, treebank_correctness
 from bcrlib.metrics.flips import RATES, Flips, flips
@@ -11,33 +16,82 @@ from bcrlib.presets import Preset
 Path = str | os.PathLike[str]
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """What an update broke and repaired, by level."""
+
+    format: str
+    """CONLLU or TOP."""
+    flips: dict[str, Flips]
+    num_invalid: dict[str, int]
+    """Of frames: "num_invalid_old" and "num_invalid_new", the predictions that are no tree.  Dependency trees: nothing,
+    since what is no tree is an error there."""
+
+    def rates(self) -> dict[str, dict[str, float]]:
+        """Accuracies, flip rates (in [0, 1]) and number of units of every level; of frames, invalid outputs too."""
+        return {level: rates_of(update) | self.num_invalid for level, update in self.flips.items()}
+
+
 def evaluate_files(gold: Path, old: Path, new: Path, preset: Preset) -> dict[str, dict[str, float]]:
-    """Accuracies, flip rates (in [0, 1]) and number of units of every level, from three CoNLL-U files.
+    """`Evaluation.rates` of three files of CoNLL-U or TOP.  Errors and cost as `count_files`."""
+    return count_files(gold, old, new, preset).rates()
 
-    Errors and cost as `read_update`.
+
+def count_files(gold: Path, old: Path, new: Path, preset: Preset) -> Evaluation:
+    """The flips of every level, from three files with the same words.
+
+    Raises ConlluError or TopError, with file, line and fault, for a malformed file and for predictions of other words
+    than gold's, ValueError for a prediction of the other task, OSError for a file that cannot be read.  O(bytes).
     """
-    return evaluate_treebanks(*read_update(gold, old, new, preset), preset)
+    files = [read_input(path) for path in (gold, old, new)]
+    found = gold_format(files[0])
+    for predicted in files[1:]:
+        if predicted.format not in (found, None):
+            raise ValueError(f"{predicted.name}:1: a row of {predicted.format}, but the gold file is {found}")
+    return _count_frames(files, preset) if found == TOP else _count_trees(files, preset)
 
 
-def read_update(gold: Path, old: Path, new: Path, preset: Preset) -> tuple[Treebank, Treebank, Treebank]:
+def gold_format(gold: InputFile) -> str:
+    """CONLLU or TOP; what decides neither is left to the reader of CoNLL-U, unless it might have been meant as TOP.
+
+    Raises ValueError for a first row of two or three columns without a parse.  O(bytes of the first row).
+    """
+    if gold.format is None and len(gold.first_cells) in (2, 3):
+        raise ValueError(
+            f"{gold.name}:1: {len(gold.first_cells)} tab-separated columns, the last not beginning with '[': "
+            f"neither a row of TOP nor one of CoNLL-U, which has 10"
+        )
+    return gold.format or CONLLU
+
+
+def _count_frames(files: list[InputFile], preset: Preset) -> Evaluation:
+    from bcrlib.frame_evaluation import count_frame_flips, parse_frame_update  # numba, which trees do without
+
+    gold, old, new = parse_frame_update(*files)
+    num_invalid = {f"num_invalid_{name}": predicted.count(None) for name, predicted in (("old", old), ("new", new))}
+    return Evaluation(TOP, count_frame_flips(gold, old, new, preset), num_invalid)
+
+
+def _count_trees(files: list[InputFile], preset: Preset) -> Evaluation:
+    return Evaluation(CONLLU, count_flips(*parse_update(*files, preset), preset), {})
+
+
+def parse_update(
+    gold: InputFile, old: InputFile, new: InputFile, preset: Preset
+) -> tuple[Treebank, Treebank, Treebank]:
     """The treebanks of three CoNLL-U files with the same words.
 
     Gold UPOS decides which words count; the predictions' own UPOS is not looked at.  Raises ConlluError, with
     file, line and fault, for a malformed file, for a prediction with other sentences or words than gold, and
     for a gold file without a single word that counts.  O(bytes).
     """
-    gold_treebank = read_conllu(gold)
+    gold_treebank = parse_conllu(gold.content, gold.name)
     if not scored_words(gold_treebank, preset).any():
-        raise ConlluError(str(gold), 1, f"no word that counts under preset {preset.name!r} in the whole file")
-    old_treebank, new_treebank = read_conllu(old), read_conllu(new)
-    check_same_words(gold_treebank, old_treebank, str(old))
-    check_same_words(gold_treebank, new_treebank, str(new))
+        raise ConlluError(gold.name, 1, f"no word that counts under preset {preset.name!r} in the whole file")
+    old_treebank, new_treebank = (parse_conllu(file.content, file.name) for file in (old, new))
+    check_same_words(gold_treebank, old_treebank, old.name)
+    check_same_words(gold_treebank, new_treebank, new.name)
     return gold_treebank, old_treebank, new_treebank
-
-
-def evaluate_treebanks(gold: Treebank, old: Treebank, new: Treebank, preset: Preset) -> dict[str, dict[str, float]]:
-    """The same as `evaluate_files`, of treebanks of the same words.  O(tokens)."""
-    return {level: rates_of(update) for level, update in count_flips(gold, old, new, preset).items()}
 
 
 def count_flips(gold: Treebank, old: Treebank, new: Treebank, preset: Preset) -> dict[str, Flips]:

@@ -31,6 +31,8 @@ TORCH_FREE = (
     "presets",
     "rounds",
     "diversity",
+    "evaluation",
+    "frame_evaluation",
 )
 
 

@@ -8,22 +8,37 @@ import typer
 from bcrlib.cli.options import Json, print_json
 
 if TYPE_CHECKING:
+    from bcrlib.evaluation import Evaluation
     from bcrlib.metrics.flips import Flips
     from bcrlib.presets import Preset
 
 HEADINGS = ("level", "units", "ACC old", "ACC new", "NFR", "PFR", "NFI", "broken", "repaired", "p")
+TREE_LEVELS = """\
+UAS, LAS: words with the right head, with the right head and relation. UCM, LCM: the same of whole trees."""
+FRAME_LEVELS = """\
+spanEM: gold's spans of words that the prediction gets right, as defined above. EM: whole frames.
+A prediction that is no tree is wrong everywhere."""
 LEGEND = """\
-UAS, LAS: words with the right head, with the right head and relation. UCM, LCM: the same of whole trees.
 ACC, NFR, PFR in per cent of the units; NFI: broken units in per cent of the new model's errors.
 broken: right before, wrong after (negative flips); repaired: the reverse.
-p: McNemar's exact test that the update breaks as much as it repairs; words of one sentence depend on each other,
-so trust it for whole trees more than for words."""
+p: McNemar's exact test that the update breaks as much as it repairs; {units} depend on each other,
+so trust it for {wholes} more than for {parts}."""
+SPAN_DEFINITIONS = {
+    "labelled": "a span is right with gold's labels; intents and slots differ",
+    "subtree": "a span is right with gold's complete sub-tree; an intent and a slot of the same name are equal",
+}
 
 
 def evaluate(
-    gold: Annotated[Path, typer.Option(metavar="FILE", help="CoNLL-U file with the right trees.")],
-    old: Annotated[Path, typer.Option(metavar="FILE", help="The same sentences with the old parser's trees.")],
-    new: Annotated[Path, typer.Option(metavar="FILE", help="The same sentences with the new parser's trees.")],
+    gold: Annotated[
+        Path, typer.Option(metavar="FILE", help="CoNLL-U with the right trees, or TOP rows with the right frames.")
+    ],
+    old: Annotated[
+        Path, typer.Option(metavar="FILE", help="The same sentences with what the old parser made of them.")
+    ],
+    new: Annotated[
+        Path, typer.Option(metavar="FILE", help="The same sentences with what the new parser made of them.")
+    ],
     preset: Annotated[
         str,
         typer.Option(
@@ -34,30 +49,65 @@ def evaluate(
 ) -> None:
     """Count negative flips: what the old parser got right and the new one gets wrong.
 
-    Works on the output of any two parsers. With --json: one object with the
-    levels UAS, UCM, LAS, LCM, each with acc_old, acc_new, nfr, pfr, nfi
-    (rates in \\[0, 1]) and num_units.
+    Works on the output of any two parsers. What is counted depends on what
+    the gold file holds, whatever its name:
 
-    Example:
+    [bold]CoNLL-U[/bold], dependency trees: the levels are UAS, UCM, LAS, LCM.
+
+    [bold]TOP[/bold], semantic frames, a row an utterance with two tab-separated columns,
+    tokenized utterance and parse such as \\[IN:CALL call \\[SL:WHO mum ] ]
+    (or the release's three): the levels are spanEM and EM. A prediction that
+    is no tree, an empty one too, counts as wrong.
+
+    With --json: one object with the levels, each with acc_old, acc_new, nfr,
+    pfr, nfi (rates in \\[0, 1]) and num_units; of frames also num_invalid_old
+    and num_invalid_new, the predictions that are no tree.
+
+    Examples:
 
     [green]bcr evaluate --gold test.conllu --old old.conllu --new new.conllu[/green]
+
+    [green]bcr evaluate --gold test.tsv --old old.tsv --new new.tsv[/green]
     """
-    from bcrlib.evaluation import count_flips, rates_of, read_update
+    from bcrlib.evaluation import count_files
     from bcrlib.presets import preset as preset_named
 
     definitions = preset_named(preset)
-    counted = count_flips(*read_update(gold, old, new, definitions), definitions)
+    counted = count_files(gold, old, new, definitions)
     if as_json:
-        print_json({level: rates_of(update) for level, update in counted.items()})
+        print_json(counted.rates())
     else:
-        typer.echo("\n".join([_describe(definitions), "", *_table(counted), "", LEGEND]))
+        typer.echo(_text(counted, definitions))
 
 
-def _describe(definitions: "Preset") -> str:
+def _text(counted: "Evaluation", definitions: "Preset") -> str:
+    from bcrlib.data.formats import TOP
+
+    table = _table(counted.flips)
+    if counted.format == TOP:
+        legend = LEGEND.format(units="spans of one utterance", wholes="EM", parts="spanEM")
+        lines = [_describe_spans(definitions), "", *table, "", _invalid(counted), "", FRAME_LEVELS, legend]
+    else:
+        legend = LEGEND.format(units="words of one sentence", wholes="whole trees", parts="words")
+        lines = [_describe_words(definitions), "", *table, "", TREE_LEVELS, legend]
+    return "\n".join(lines)
+
+
+def _describe_spans(definitions: "Preset") -> str:
+    return f"Definitions: {definitions.name}; {SPAN_DEFINITIONS[definitions.span_em]}."
+
+
+def _describe_words(definitions: "Preset") -> str:
     left_out = ", ".join(sorted(definitions.punct_exclude))
     trees = "all words" if definitions.tree_level_punct else "these words"
     root = "" if definitions.lcm_root_label else ", without the relation of the word at the root"
     return f"Definitions: {definitions.name}; words except {left_out}; whole trees over {trees}{root}."
+
+
+def _invalid(counted: "Evaluation") -> str:
+    num_utterances = counted.flips["EM"].num_units
+    old, new = (f"{counted.num_invalid[f'num_invalid_{name}']:,}" for name in ("old", "new"))
+    return f"No trees: {old} predictions of the old model, {new} of the new, out of {num_utterances:,}."
 
 
 def _table(counted: dict[str, "Flips"]) -> list[str]:
