@@ -19,7 +19,7 @@ from bcrlib.tasks import dependency, semantic
 from bcrlib.tasks.names import TASKS, names_of
 
 SAME_NAMES = {"LEVELS", "ATOM_OF", "CHOICE_LEVEL", "KINDS", "LISTED", "SUFFIX", "load", "scored_units", "correctness"}
-SAME_NAMES |= {"load_parsers", "write", "single"}
+SAME_NAMES |= {"load_parsers", "write", "single", "num_invalid"}
 GOLD = [
     "[IN:GET_EVENT any [SL:CATEGORY_EVENT concerts ] [SL:DATE_TIME tonight ] ]",
     "[IN:GET_DISTANCE how far is [SL:DESTINATION the old harbour ] ]",
@@ -104,6 +104,7 @@ def test_frames_are_written_as_predicted_and_what_is_no_tree_as_nothing(tmp_path
     assert [frame is None for frame in frames] == [False, True, False, True]
     right = semantic.correctness(bank, pool, PRESETS["clean"])
     assert right["EM"].tolist() == [[True, False, False, False]]
+    assert semantic.num_invalid(pool) == 2
 
 
 def test_a_student_learns_from_trees_over_all_words_alone(bank, pool):

@@ -33,12 +33,9 @@ def job_records(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
         training = folder / "training.json"
         if training.exists():
             content = json.loads(training.read_text("utf-8"))
-            best = max(epoch["dev_score"] for epoch in content["history"])
-            records[name] |= {
-                "precision": content["precision"],
-                "device": content["device"],
-                "dev_score": best,
-            }
+            told = {key: content[key] for key in ("precision", "device", "num_rows", "num_dropped") if key in content}
+            scores = [epoch["dev_score"] for epoch in content["history"]]
+            records[name] |= {**told, "dev_score": max(score for score in scores if score is not None)}
     return records
 
 

@@ -30,6 +30,7 @@ STORY = (
 )
 SAMPLING_SEED = 1
 LISTED = TASKS["dependency"].listed
+MODULES = ("bcrlib.tasks.dependency",)  # of notebooks that serve both tasks
 # Not among the parameters of a deepbiaf's training: changing them must not train it anew.
 _ONLY_STACKPTR = ("decoder_input_size", "decoder_size", "beam_width")
 
@@ -161,7 +162,7 @@ def _system(
 def _predict(profile: Profile, split: str, systems: list[dict]) -> Job:
     needs = dict.fromkeys(job for system in systems for job in system["jobs"])
     params = {**_corpus(profile), "split": split, "systems": systems}
-    return Job(f"predict {split}", "pipeline/predict.ipynb", params, tuple(needs))
+    return Job(f"predict {split}", "pipeline/predict.ipynb", params, tuple(needs), MODULES)
 
 
 def _dev_candidates(profile: Profile, model: Model) -> Job:
@@ -201,7 +202,7 @@ def _candidates(profile: Profile, stage: str, model: Model, strategies: dict[str
     }
     choice = ["choose dropout"] if "dropout" in strategies else []
     needs = (*(scorer.job for scorer in (model, *old, *peers)), *choice)
-    return Job(f"{stage} {model.kind} {model.seed}", "pipeline/candidates.ipynb", params, needs)
+    return Job(f"{stage} {model.kind} {model.seed}", "pipeline/candidates.ipynb", params, needs, MODULES)
 
 
 def _dropout_grid(profile: Profile) -> list[str]:

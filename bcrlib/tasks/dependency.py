@@ -22,10 +22,9 @@ if TYPE_CHECKING:  # at run time these would bring torch
 
 NAMES = TASKS["dependency"]
 LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
-KINDS, LISTED = NAMES.kinds, NAMES.listed
-SUFFIX = ".conllu"
+KINDS, LISTED, SUFFIX = NAMES.kinds, NAMES.listed, NAMES.suffix
 
-__all__ = ["correctness", "load", "load_parsers", "scored_units", "single", "write"]
+__all__ = ["correctness", "load", "load_parsers", "num_invalid", "scored_units", "single", "write"]
 
 
 def correctness(gold: Treebank, pool: CandidatePool, preset: Preset) -> dict[str, Bool[np.ndarray, "candidate unit"]]:
@@ -38,6 +37,11 @@ def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Parser":
     from bcrlib.models import checkpoint  # only here: who counts needs no torch
 
     return checkpoint.load_parsers([*folders], runtime)
+
+
+def num_invalid(pool: CandidatePool) -> int:
+    """How many candidates are no tree: none, for decoding makes trees."""
+    return 0
 
 
 def write(gold: Treebank, pool: CandidatePool, path: Path) -> None:

@@ -21,6 +21,8 @@ class Names:
     """The level by whose flips hyper-parameters are chosen on dev."""
     listed: Mapping[str, str]
     """Kind of parser -> the strategy that lists its best structures, without chance."""
+    suffix: str
+    """Of files of structures."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -35,6 +37,7 @@ TASKS = {
         atom_of={"UCM": "UAS", "LCM": "LAS"},
         choice_level="LAS",
         listed={"deepbiaf": "k-best", "stackptr": "beam(b=10)"},
+        suffix=".conllu",
     ),
     "semantic": Names(
         in_paper="semantic-parsing",
@@ -42,6 +45,7 @@ TASKS = {
         atom_of={"EM": "spanEM"},
         choice_level="spanEM",
         listed=dict.fromkeys(("s2s-base-part", "s2s-base", "s2s-large-part", "s2s-large"), "beam(b=10)"),
+        suffix=".tsv",
     ),
 }
 """By the name of the module `bcrlib.tasks.NAME`."""

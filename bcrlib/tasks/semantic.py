@@ -11,7 +11,7 @@ from bcrlib.data.frame_corpora import load_frames as load
 from bcrlib.data.frames import FrameBank, frame_text
 from bcrlib.data.top import write_top
 from bcrlib.frame_candidates import FramePool, single
-from bcrlib.metrics.exact_match import correctness, scored_units
+from bcrlib.metrics.exact_match import correctness, num_invalid, scored_units
 from bcrlib.predicted_frames import predicted_frames
 from bcrlib.tasks.names import TASKS
 
@@ -21,10 +21,9 @@ if TYPE_CHECKING:  # at run time these would bring torch
 
 NAMES = TASKS["semantic"]
 LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
-KINDS, LISTED = NAMES.kinds, NAMES.listed
-SUFFIX = ".tsv"
+KINDS, LISTED, SUFFIX = NAMES.kinds, NAMES.listed, NAMES.suffix
 
-__all__ = ["correctness", "load", "load_parsers", "scored_units", "single", "write"]
+__all__ = ["correctness", "load", "load_parsers", "num_invalid", "scored_units", "single", "write"]
 
 
 def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Seq2SeqParser":
