@@ -10,7 +10,6 @@ from bcrlib.data.bracket_sequences import (
     BROKEN,
     END,
     frame_of,
-    predicted_sequences,
     sequence_of,
     sequences_of,
     word_code,
