@@ -1,0 +1,38 @@
+"""The semantic corpora by name: "top", the embedded "demo", or a folder of a user's own TOP files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bcrlib.data.download import TOP_FILES, top_path
+from bcrlib.data.frame_grammar import DEFAULT_AMBIGUITY, demo_frames
+from bcrlib.data.frames import FrameBank
+from bcrlib.data.top import read_top
+from bcrlib.randomness import key
+
+
+def load_frames(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY) -> FrameBank:
+    """One split ("train", "dev", "test") of a corpus of frames.
+
+    "top" is TOP 1.1 without its unsupported rows, "demo" is generated, all else is a folder with train.tsv, eval.tsv
+    (dev) and test.tsv, of which every row counts. `ambiguity` is the dial of the generated corpus and has no effect
+    on others. ValueError for an unknown split.
+    """
+    if split not in TOP_FILES:
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(TOP_FILES)}")
+    if corpus == "demo":
+        return demo_frames(ambiguity)[split]
+    if corpus == "top":
+        return read_top(top_path(split))
+    return read_top(Path(corpus) / TOP_FILES[split])
+
+
+def part_of(bank: FrameBank, share: float, seed: int) -> FrameBank:
+    """A share of the utterances, in their order, for a model of less data (protocol 1.2 leaves open which four fifths).
+
+    By the same seed a smaller share is a part of a larger one. ValueError for a share outside (0, 1].  O(utterances).
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"a part is a share in (0, 1], not {share}")
+    order = np.random.default_rng(key(seed, "part")).permutation(bank.num_utterances)
+    return bank.rows(np.sort(order[: round(share * bank.num_utterances)]))

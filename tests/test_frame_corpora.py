@@ -1,0 +1,37 @@
+"""Semantic corpora by name."""
+
+import pytest
+
+from bcrlib.data.frame_corpora import load_frames
+from bcrlib.data.frame_grammar import demo_frames
+from bcrlib.data.frames import Node
+from bcrlib.data.top import TopError, read_top, write_top
+
+
+def test_a_folder_holds_train_eval_and_test(tmp_path):
+    for file in ("train", "eval", "test"):
+        write_top([(file,)], [f"[IN:A {file} ]"], tmp_path / f"{file}.tsv")
+    found = {split: load_frames(str(tmp_path), split).frames for split in ("train", "dev", "test")}
+    assert found == {
+        "train": (Node("IN:A", ("train",)),),
+        "dev": (Node("IN:A", ("eval",)),),
+        "test": (Node("IN:A", ("test",)),),
+    }
+    (tmp_path / "eval.tsv").write_text("x\t[IN:A x\n")
+    with pytest.raises(TopError, match=r"eval\.tsv:1"):
+        load_frames(str(tmp_path), "dev")
+
+
+def test_the_generated_corpus_follows_its_dial():
+    assert load_frames("demo", "test", 0.5).utterances == demo_frames(0.5)["test"].utterances
+    assert load_frames("demo", "dev").frames == demo_frames()["dev"].frames
+
+
+@pytest.mark.corpus
+def test_top_is_the_real_one(top):
+    assert load_frames("top", "dev").utterances == read_top(top("dev")).utterances
+
+
+def test_another_split_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match="train, dev, test"):
+        load_frames(str(tmp_path), "eval")
