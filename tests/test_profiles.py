@@ -20,9 +20,13 @@ def test_a_profile_starts_with_the_command_that_runs_it(name):
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_every_profile_runs_the_paper_s_three_updates(name):
-    updates = [str(update) for update in load_profile(name).parsed_updates()]
+def test_every_profile_runs_the_paper_s_updates(name):
+    profile = load_profile(name)
+    updates = [str(update) for update in profile.parsed_updates()]
     assert updates == ["deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr"]
+    of_frames = [str(update) for update in profile.semantic.parsed_updates()]
+    assert of_frames[0] == "s2s-base-part=>s2s-base" and of_frames[-1] == "s2s-base=>s2s-large"
+    assert "s2s-large-part=>s2s-large" in of_frames or name == "small"
 
 
 def test_the_paper_profile_has_the_paper_s_seeds_and_sizes():
@@ -51,6 +55,46 @@ def test_overrides_reach_nested_fields():
     assert (profile.training.num_epochs, profile.old_seeds, profile.training.learning_rate) == (3, (7,), 1e-3)
 
 
+def test_either_half_can_be_left_out_but_not_both():
+    assert load_profile("demo", ("updates=[]",)).semantic.updates
+    assert load_profile("demo", ("semantic.updates=[]", "semantic.old_seeds=[]")).updates
+    with pytest.raises(ValueError, match="must name at least one update"):
+        load_profile("demo", ("updates=[]", "semantic.updates=[]"))
+
+
+def test_a_profile_without_the_section_has_no_semantic_half(tmp_path):
+    seeds = "corpus: demo\nold_seeds: [5]\nnew_seeds: [1]\nensembles: []\ndropout_grid: [0.1]\n"
+    (tmp_path / "mine.yaml").write_text(seeds)
+    profile = load_profile(str(tmp_path / "mine.yaml"))
+    assert profile.semantic.updates == () and profile.updates
+
+
+def test_part_models_have_the_sizes_and_recipe_of_the_whole():
+    overrides = ("preset=official", "semantic.base.encoder_layers=7", "semantic.large_training.num_epochs=3")
+    half = load_profile("demo", overrides).semantic
+    base, part = (half.network(kind, "official") for kind in ("s2s-base", "s2s-base-part"))
+    assert base == part and (base.encoder_layers, base.preset) == (7, "official")
+    assert (
+        half.network("s2s-large-part", "clean")
+        == half.network("s2s-large", "clean")
+        != half.network("s2s-base", "clean")
+    )
+    assert half.recipe("s2s-large-part").num_epochs == 3 != half.recipe("s2s-base-part").num_epochs
+
+
+def test_growing_ensembles_take_new_models_first():
+    overrides = ("semantic.new_seeds=[2, 1]", "semantic.ensembles=[[3, 1], [4, 5]]", "semantic.further_seeds=[5, 9]")
+    assert load_profile("demo", overrides).semantic.growing_seeds == (2, 1, 3, 4, 5, 9)
+
+
+def test_the_paper_s_semantic_parsers_are_the_paper_s():
+    half = load_profile("paper").semantic
+    assert (half.base.encoder, half.large.encoder, half.part) == ("roberta-base", "roberta-large", 0.8)
+    sizes = {(size.decoder_layers, size.decoder_size, size.decoder_inner_size) for size in (half.base, half.large)}
+    assert sizes == {(6, 512, 1024)}
+    assert half.dropout_grid == (0.1, 0.2, 0.3, 0.4) and half.ensemble_sizes == tuple(range(1, 11))
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -61,7 +105,19 @@ def test_overrides_reach_nested_fields():
         ("training.schedule=cosine", "training.schedule must be one of linear, exponential"),
         ("updates=[deepbiaf=>s2s]", "unknown kind of parser 's2s'"),
         ("updates=[deepbiaf]", "OLD=>NEW"),
-        ("updates=[]", "at least one update"),
+        ("updates=[s2s-base=>s2s-large]", "its kinds are deepbiaf, stackptr"),
+        ("semantic.updates=[stackptr=>stackptr]", "its kinds are s2s-base-part, s2s-base, s2s-large-part, s2s-large"),
+        ("semantic.updates=[deepbiaf=>s2s-base]", "of one task cannot replace one of the other"),
+        ("semantic.base.encoder_layer=3", "did you mean semantic.base.encoder_layers"),
+        ("semantic.base.constrained=1", "must be bool"),
+        ("semantic.large_training.schedule=cosine", "must be one of linear, inverse_sqrt"),
+        ("semantic.old_seeds=[2]", r"semantic.old_seeds, .* disjoint; both have \[2\]"),
+        ("semantic.further_seeds=[123]", r"disjoint; both have \[123\]"),
+        ("semantic.new_seeds=[]", "semantic.new_seeds is empty"),
+        ("semantic.ensemble_sizes=[1, 9]", r"semantic.ensemble_sizes must be in 1\.\.2"),
+        ("semantic.sampling_grid=[1-best]", "1-best is none"),
+        ("semantic.base.preset=official", "follows from the profile's `preset`"),
+        ("semantic.part=1.5", r"a share in \(0, 1\]"),
         ("sampling_grid=[top-k(5)]", r"unknown strategy 'top-k\(5\)'"),
         ("sampling_grid=[nucleus(p=2)]", r"probability in \(0, 1\]"),
         ("sampling_grid=[k-best]", "k-best is none"),

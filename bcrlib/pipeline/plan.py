@@ -232,5 +232,6 @@ def _speed(profile: Profile) -> Job:
 
 
 def _plain(profile: Profile) -> dict[str, Any]:
-    """The profile as JSON values, for the manifest."""
-    return {name: [*value] if isinstance(value, tuple) else value for name, value in asdict(profile).items()}
+    """The profile without its other half as JSON values, for the manifest."""
+    content = {name: value for name, value in asdict(profile).items() if name != "semantic"}
+    return {name: [*value] if isinstance(value, tuple) else value for name, value in content.items()}

@@ -1,15 +1,22 @@
-"""Profiles: how large a run is, as one commented YAML file; any value can be overridden by name."""
+"""Profiles: how large a run is, as one commented YAML file; any value can be overridden by name.
+
+The fields of a profile are of dependency parsing, its section `semantic` is of semantic parsing; either half is left
+out where it has no updates.
+"""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
-from bcrlib.configuration import NetworkConfig, TrainingConfig
+from bcrlib.configuration import NetworkConfig, Seq2SeqConfig, TrainingConfig
 from bcrlib.decoding.strategies import KBest, OneBest, parse_strategy
 from bcrlib.experiments import Update, parse_update
+from bcrlib.pipeline.semantic_profile import SemanticProfile
+from bcrlib.tasks.names import TASKS
 
 PROFILE_FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "profiles"
 
@@ -27,7 +34,7 @@ class Profile:
     dropout_grid: tuple[float, ...]
     """Rates among which dropout-p's is chosen on dev."""
     updates: tuple[str, ...] = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
-    """Which kind of parser is replaced by which."""
+    """Which kind of parser is replaced by which; none: this half of the run is left out."""
     sampling_grid: tuple[str, ...] = ()
     """Further strategies of stackptr, compared on test."""
     ambiguity: float = 0.2
@@ -46,6 +53,7 @@ class Profile:
     stackptr_training: TrainingConfig = field(default_factory=TrainingConfig)
     stackptr_students: int = 0
     """How many of the old models teach a stackptr student, for each update into stackptr; 0: all of them."""
+    semantic: SemanticProfile = field(default_factory=SemanticProfile)
 
     def network(self, kind: str) -> NetworkConfig:
         """Of the parsers of this kind."""
@@ -125,15 +133,16 @@ def _value(value: Any, kind: Any, place: str) -> Any:
         value = float(value)
     if get_origin(kind) is Literal and value not in get_args(kind):
         raise ValueError(f"{place} must be one of {', '.join(get_args(kind))}, not {value!r}")
-    if kind in (int, float, str) and type(value) is not kind:
+    if kind in (int, float, str, bool) and type(value) is not kind:
         raise ValueError(f"{place} must be {kind.__name__}, not {value!r}")
     return value
 
 
 def _check(profile: Profile) -> None:
     """What types do not tell."""
-    if not profile.parsed_updates():
-        raise ValueError("updates must name at least one update")
+    if not profile.updates and not profile.semantic.updates:
+        raise ValueError("updates or semantic.updates must name at least one update")
+    _check_kinds(profile.parsed_updates(), "dependency", "updates")
     for text in profile.sampling_grid:
         if isinstance(parse_strategy(text), OneBest | KBest):
             raise ValueError(f"sampling_grid holds strategies of stackptr, and {text} is none")
@@ -141,6 +150,36 @@ def _check(profile: Profile) -> None:
     if (profile.model.kind, profile.model.preset) != (unset.kind, unset.preset):
         raise ValueError("model.kind follows from `updates`, and model.preset from the profile's `preset`: set those")
     new = [*profile.new_seeds, *(seed for group in profile.ensembles for seed in group)]
-    both = sorted(set(profile.old_seeds) & set(new))
-    if both:
-        raise ValueError(f"old_seeds, and new_seeds with ensembles, must be disjoint; both have {both}")
+    _check_disjoint(profile.old_seeds, new, "")
+    _check_semantic(profile.semantic)
+
+
+def _check_semantic(half: SemanticProfile) -> None:
+    _check_kinds(half.parsed_updates(), "semantic", "semantic.updates")
+    for name in ("old_seeds", "new_seeds", "dropout_grid") if half.updates else ():
+        if not getattr(half, name):
+            raise ValueError(f"semantic.{name} is empty, and semantic.updates need it")
+    for text in half.sampling_grid:
+        if isinstance(parse_strategy(text), OneBest | KBest):
+            raise ValueError(f"semantic.sampling_grid holds strategies of s2s parsers, and {text} is none")
+    if {half.base.preset, half.large.preset} != {Seq2SeqConfig().preset}:
+        raise ValueError("the preset of both sizes follows from the profile's `preset`: set that")
+    _check_disjoint(half.old_seeds, half.growing_seeds, "semantic.")
+    most = len(half.growing_seeds)
+    if any(not 1 <= size <= most for size in half.ensemble_sizes):
+        raise ValueError(
+            f"semantic.ensemble_sizes must be in 1..{most}: no more new, ensemble and further seeds are given"
+        )
+    if not 0 < half.part <= 1:
+        raise ValueError(f"semantic.part is a share in (0, 1], not {half.part}")
+
+
+def _check_kinds(updates: list[Update], task: str, place: str) -> None:
+    for update in updates:
+        if update.task is not TASKS[task]:
+            raise ValueError(f"{place} names {update}; its kinds are {', '.join(TASKS[task].kinds)}")
+
+
+def _check_disjoint(old: tuple[int, ...], new: Sequence[int], place: str) -> None:
+    if both := sorted(set(old) & set(new)):
+        raise ValueError(f"{place}old_seeds, and new_seeds with ensembles, must be disjoint; both have {both}")
