@@ -1,12 +1,11 @@
 """One sentence before and after an update: old tree above the words, new tree below, flips coloured."""
 
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from bcrlib.report.records import Record, format_signature, write_record, write_text
+from bcrlib.report.svg import page, text_at
 from bcrlib.report.tree_layout import (
     LABEL_SIZE,
     TAG_SIZE,
@@ -22,9 +21,7 @@ from bcrlib.report.tree_layout import (
 LEVEL_HEIGHT, BASE_HEIGHT, CORNER = 24, 14, 9
 WORD_BAND = 44
 TITLE_BAND = 38
-_NOT_IN_XML = {"Cc", "Cs", "Cn"}
 DASH = ' stroke-dasharray="5 3"'
-FONT = "DejaVu Sans, Verdana, Arial, sans-serif"
 
 
 @dataclass(frozen=True)
@@ -59,15 +56,6 @@ def changes(
     return kinds, old_right, new_right
 
 
-def _xml(content: str) -> str:
-    # Control characters may stand in a word but not in XML.
-    return escape("".join("\ufffd" if unicodedata.category(c) in _NOT_IN_XML else c for c in content))
-
-
-def _text(x: float, y: float, size: float, content: str, style: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" {style}>{_xml(content)}</text>'
-
-
 def _arc_path(arc: Arc, port: dict, base: float, sign: int) -> tuple[str, float, float]:
     """The path from head to dependent and where its label goes; sign -1 draws upwards, 1 downwards."""
     x = port[arc.dependent, arc.dependent]
@@ -93,7 +81,7 @@ def _draw_arc(arc: Arc, port: dict, base: float, sign: int, change: Change, righ
     colour = change.colour if strong else "#6B7280"
     halo = 'text-anchor="middle" stroke="#fff" stroke-width="4" paint-order="stroke" stroke-linejoin="round"'
     weight = ' font-weight="bold"' if strong else ""
-    label = _text(x, y + LABEL_SIZE * 0.36, LABEL_SIZE, arc.relation, f'fill="{colour}" {halo}{weight}')
+    label = text_at(x, y + LABEL_SIZE * 0.36, LABEL_SIZE, arc.relation, f'fill="{colour}" {halo}{weight}')
     return line + arrow, label
 
 
@@ -118,8 +106,8 @@ def _draw_words(
         if kind is not SAME:
             box = f'x="{x - width / 2:.1f}" y="{top + 3:.1f}" width="{width:.1f}" height="{WORD_BAND - 6}"'
             parts.append(f'<rect {box} rx="6" fill="{kind.tint}"/>')
-        parts.append(_text(x, top + 21, WORD_SIZE, form, 'text-anchor="middle" fill="#111827"'))
-        parts.append(_text(x, top + 35, TAG_SIZE, tag, 'text-anchor="middle" fill="#6B7280"'))
+        parts.append(text_at(x, top + 21, WORD_SIZE, form, 'text-anchor="middle" fill="#111827"'))
+        parts.append(text_at(x, top + 35, TAG_SIZE, tag, 'text-anchor="middle" fill="#6B7280"'))
     return "\n".join(parts)
 
 
@@ -142,20 +130,13 @@ def _legend(kinds: Sequence[Change], y: float) -> tuple[str, float]:
     x, parts = 16.0, []
     for colour, dash, words in [*entries, (SAME.colour, DASH, "dashed: wrong")]:
         line = f'd="M{x:.1f} {y - 4:.1f}h24" stroke="{colour}" stroke-width="2.5" fill="none"{dash}'
-        parts += [f"<path {line}/>", _text(x + 30, y, 11, words, 'fill="#374151"')]
+        parts += [f"<path {line}/>", text_at(x + 30, y, 11, words, 'fill="#374151"')]
         x += 30 + text_width(words, 11) + 22
     return "\n".join(parts), x
 
 
 def _depth(arcs: list[Arc]) -> float:
     return BASE_HEIGHT + LEVEL_HEIGHT * max(arc.level for arc in arcs) + 14
-
-
-def _page(width: float, height: float, alt: str, body: list[str]) -> str:
-    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{FONT}">'
-    back = '<rect width="100%" height="100%" fill="#fff"/>'
-    return "\n".join([head, f"<title>{_xml(alt)}</title>", back, *body, "</svg>"]) + "\n"
 
 
 def draw_update(
@@ -215,15 +196,15 @@ def _draw(
     end = centres[-1] + word_width(forms[-1], upos[-1]) / 2 + 24
     width = max(end, legend_width, text_width(heading, 15) + 32)
     body = [
-        _text(16, 24, 14, heading, 'font-weight="bold" fill="#111827"'),
-        _text(16, top - BASE_HEIGHT, 12, names[0], 'font-weight="bold" fill="#374151"'),
-        _text(16, bottom + BASE_HEIGHT + 8, 12, names[1], 'font-weight="bold" fill="#374151"'),
+        text_at(16, 24, 14, heading, 'font-weight="bold" fill="#111827"'),
+        text_at(16, top - BASE_HEIGHT, 12, names[0], 'font-weight="bold" fill="#374151"'),
+        text_at(16, bottom + BASE_HEIGHT + 8, 12, names[1], 'font-weight="bold" fill="#374151"'),
         _draw_side(old_side, centres, top, -1, kinds),
         _draw_side(new_side, centres, bottom, 1, kinds),
         _draw_words(forms, upos, centres, top, kinds),
         legend,
     ]
-    return _page(width, height, f"{heading}: {' '.join(forms)}", body)
+    return page(width, height, f"{heading}: {' '.join(forms)}", body)
 
 
 def _checked(columns: tuple[Sequence, ...]) -> list[list[int]]:
@@ -258,11 +239,11 @@ def draw_tree(
     top = (TITLE_BAND if title else 0) + _depth(arcs)
     width = max(centres[-1] + word_width(forms[-1], upos[-1]) / 2 + 24, text_width(title, 15) + 32)
     body = [
-        _text(16, 24, 14, title, 'font-weight="bold" fill="#111827"'),
+        text_at(16, 24, 14, title, 'font-weight="bold" fill="#111827"'),
         _draw_side((arcs, [True] * len(arcs)), centres, top, -1, kinds),
         _draw_words(forms, upos, centres, top, kinds),
     ]
-    return _page(width, top + WORD_BAND + 6, f"{title}: {' '.join(forms)}".removeprefix(": "), body)
+    return page(width, top + WORD_BAND + 6, f"{title}: {' '.join(forms)}".removeprefix(": "), body)
 
 
 def save_drawing(
