@@ -52,8 +52,9 @@ def test_dead_kernel_is_an_error_with_its_cell(tmp_path):
     assert caught.value.source.startswith("import os, signal")
 
 
-def test_a_kernel_that_does_not_start_is_an_error_of_the_notebook(tmp_path):
-    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit")  # found first: kernels start in this folder
+def test_a_kernel_that_does_not_start_is_an_error_of_the_notebook(tmp_path, monkeypatch):
+    (tmp_path / "ipykernel.py").write_text("raise SystemExit")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(NotebookError, match=r"n\.ipynb: Kernel died before"):
         execute(tmp_path, "x = 0")
 

@@ -22,7 +22,7 @@ from nbclient.util import run_sync
 from papermill.exceptions import PapermillExecutionError
 
 from bcrlib.pipeline import results
-from bcrlib.pipeline.fingerprint import code_fingerprint
+from bcrlib.pipeline.fingerprint import code_fingerprint, imported_packages
 from bcrlib.pipeline.forked_kernels import ForkingProvisioner
 from bcrlib.pipeline.jobs import Job, read_notebook
 
@@ -181,10 +181,12 @@ def run_job(planned: PlannedJob, need_results: Mapping[str, Finished], num_threa
     notebook = read_notebook(planned.notebooks_folder, job.notebook)
     if code_fingerprint(notebook, job.notebook, planned.package_folder, job.modules) != planned.code:
         raise JobFailed(job.name, f"{job.notebook} or a module it uses was edited meanwhile: run again", None)
+    packages = imported_packages(notebook, job.notebook, planned.package_folder, job.modules)
     partial = results.new_partial(planned.runs_folder, job.name, planned.fingerprint)
+    executed = partial / Path(job.notebook).name
     parameters = _all_parameters(job, need_results)
     try:
-        execute_notebook(notebook, job.notebook, partial / Path(job.notebook).name, parameters, partial, num_threads)
+        execute_notebook(notebook, job.notebook, executed, parameters, partial, num_threads, packages)
     except NotebookError as error:
         left = results.keep_failed(partial, planned.runs_folder, job.name)
         raise JobFailed(job.name, str(error), str(left)) from None

@@ -12,6 +12,8 @@ import ast
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +45,48 @@ def code_fingerprint(
     O(size of those sources).
     GraphError: a cell or a module that does not parse, a further module that is not there.
     """
-    cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    trees = [_parse(_plain_python(cell), f"{name}, code cell {i}") for i, cell in enumerate(cells, start=1)]
-    wanted = set().union(*(_imported_names(tree, "") for tree in trees), *map(_with_parents, further_modules))
+    cells, modules = _sources(notebook, name, package_folder, further_modules)
+    sources = {module: source.code for module, source in modules.items()}
+    return _digest({"cells": [cell.code for cell in cells], "modules": sources})
+
+
+def imported_packages(
+    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Sorted names of all packages, ours among them, that the notebook and our modules behind it may import.
+
+    Arguments, cost and errors as for `code_fingerprint`.
+    """
+    cells, modules = _sources(notebook, name, package_folder, further_modules)
+    imports = set().union(*(source.imports for source in (*cells, *modules.values())))
+    return tuple(sorted(name for name in imports if name and "." not in name))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A cell or a module: the dotted names it may load, with their parents, and its normalised code."""
+
+    imports: frozenset[str]
+    code: str
+
+
+def _sources(
+    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str]
+) -> tuple[list[_Source], dict[str, _Source]]:
+    """The notebook's cells of code, and by dotted name every module of the package that they reach."""
+    texts = [_plain_python(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    cells = [_read(text, f"{name}, code cell {i}", "") for i, text in enumerate(texts, start=1)]
     for module in further_modules:
         if _module_file(module, package_folder) is None:
             raise GraphError(f"{name}: the package has no module {module!r}")
-    modules = _reachable_modules(wanted, package_folder)
-    sources = {module: _normalised(tree) for module, tree in modules.items()}
-    return _digest({"cells": [_normalised(tree) for tree in trees], "modules": sources})
+    wanted = set().union(*(cell.imports for cell in cells), *map(_with_parents, further_modules))
+    return cells, _reachable_modules(wanted, package_folder)
+
+
+@cache  # a run asks for a module once a notebook and once a job
+def _read(text: str, place: str, package: str) -> _Source:
+    tree = _parse(text, place)
+    return _Source(frozenset(_imported_names(tree, package)), _normalised(tree))
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -87,18 +122,18 @@ def _sets_version(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__version__"
 
 
-def _reachable_modules(wanted: set[str], package_folder: Path) -> dict[str, ast.Module]:
-    """Dotted name -> parsed source of every package module that some import statement reaches."""
-    found: dict[str, ast.Module] = {}
+def _reachable_modules(wanted: set[str], package_folder: Path) -> dict[str, _Source]:
+    """Dotted name -> source of every package module that some import statement reaches."""
+    found: dict[str, _Source] = {}
     pending = sorted(wanted)
     while pending:
         module = pending.pop()
         file = _module_file(module, package_folder)
         if module in found or file is None:
             continue
-        found[module] = _parse(file.read_text(encoding="utf-8"), str(file))
         package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-        pending.extend(_imported_names(found[module], package))
+        found[module] = _read(file.read_text(encoding="utf-8"), str(file), package)
+        pending.extend(found[module].imports)
     return found
 
 
