@@ -1,0 +1,104 @@
+"""From a profile to the jobs of dependency parsing.
+
+train ──> predict (1-best of every system) ───────────────────────────────┬──> breakdowns ──┐
+  ├────> distil (students of the old models) ──> predict                  │                 ├──> collect ──> speed
+  └────> candidates on dev ──> choose dropout rate ──> candidates, sweep ─┴─────────────────┘
+
+New models propose candidates; the old ones that they replace, and the other new ones of their kind, score them.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from bcrlib.decoding.strategies import DropoutP, parse_strategy
+from bcrlib.pipeline.half import Half, Lesson, Model, plain
+from bcrlib.pipeline.jobs import Job
+from bcrlib.pipeline.profiles import Profile
+from bcrlib.tasks.names import TASKS
+
+LISTED = TASKS["dependency"].listed
+# Not among the parameters of a deepbiaf's training: changing them must not train it anew.
+_ONLY_STACKPTR = ("decoder_input_size", "decoder_size", "beam_width")
+
+
+def plan_dependency(profile: Profile) -> list[Job]:
+    """All jobs but those of the story. O(updates seeds)."""
+    half = half_of(profile)
+    training = [_train(profile, half, model) for model in half.trained()]
+    students = [_distil(profile, half, lesson) for lesson in half.lessons()]
+    grid = {"strategies": _dropout_grid(profile)}  # among these rates one is chosen
+    dev = [half.predict("dev", half.singles())]
+    dev += [half.candidates("candidates dev", model, grid) for model in half.new()]
+    test = [half.predict("test", [*half.singles(), *half.students(), *half.ensembles()])]
+    test += [_test_candidates(half, model) for model in half.new()]
+    test += [_sweep(profile, half, model) for model in half.new() if model.kind == "stackptr"]
+    choice = half.choose_dropout(profile.preset, dev)
+    work = [*training, *students, *dev, choice, *test, _breakdowns(profile, half)]
+    asked_for = {name: value for name, value in asdict(profile).items() if name != "semantic"}
+    return [*work, half.collect(plain(asked_for), work), _speed(profile, half)]
+
+
+def half_of(profile: Profile) -> Half:
+    """The models in the updates of this half."""
+    return Half(
+        task="dependency",
+        updates=profile.parsed_updates(),
+        old_seeds=profile.old_seeds,
+        new_seeds=profile.new_seeds,
+        groups_of_seeds=profile.ensembles,
+        corpus={"corpus": profile.corpus, "ambiguity": profile.ambiguity},
+        num_candidates=profile.num_candidates,
+        most_students={"stackptr": profile.stackptr_students},
+    )
+
+
+def _train(profile: Profile, half: Half, model: Model) -> Job:
+    return Job(model.job, "pipeline/train.ipynb", _training(profile, half, model))
+
+
+def _distil(profile: Profile, half: Half, lesson: Lesson) -> Job:
+    params = {**_training(profile, half, lesson.student), "teacher": lesson.teacher.job}
+    return Job(lesson.job, "pipeline/train.ipynb", params, (lesson.teacher.job,))
+
+
+def _training(profile: Profile, half: Half, model: Model) -> dict[str, Any]:
+    sizes, training = asdict(profile.network(model.kind)), asdict(profile.recipe(model.kind))
+    if model.kind != "stackptr":
+        sizes = {name: value for name, value in sizes.items() if name not in _ONLY_STACKPTR}
+    common = {**half.corpus, "precision": profile.precision}
+    return {**common, "model": sizes, "training": training, "seed": model.seed}
+
+
+def _test_candidates(half: Half, model: Model) -> Job:
+    """What the paper compares, scored also by the other new models: one may come to replace the other."""
+    peers = [new for new in half.new() if new.kind == model.kind and new != model]
+    strategies = {"strategies": [LISTED[model.kind]], "dropout": "chosen"}
+    return half.candidates("candidates test", model, strategies, peers)
+
+
+def _sweep(profile: Profile, half: Half, model: Model) -> Job:
+    """All other strategies, for the comparison among them."""
+    grid = [str(parse_strategy(text)) for text in profile.sampling_grid]
+    names = [name for name in dict.fromkeys([*grid, *_dropout_grid(profile)]) if name != LISTED[model.kind]]
+    return half.candidates("sweep test", model, {"strategies": names, "dropout": "others"})
+
+
+def _dropout_grid(profile: Profile) -> list[str]:
+    return [str(DropoutP(p)) for p in profile.dropout_grid]
+
+
+def _breakdowns(profile: Profile, half: Half) -> Job:
+    """Needs the trees themselves; their counts alone go further."""
+    updates = [*map(str, half.updates)]
+    seeds = {"old_seeds": [*profile.old_seeds], "new_seeds": [*profile.new_seeds]}
+    candidates = [f"candidates test {model.kind} {model.seed}" for model in half.new()]
+    needs = ("predict test", *candidates, "choose dropout")
+    return Job("breakdowns", "pipeline/breakdowns.ipynb", {**half.corpus, "updates": updates, **seeds}, needs)
+
+
+def _speed(profile: Profile, half: Half) -> Job:
+    """Of one parser of each kind, a new one where there is one."""
+    first = {model.kind: model.job for model in reversed([*half.new(), *half.old()])}
+    jobs = {kind: first[kind] for kind in LISTED if kind in first}
+    sample = {"num_sentences": profile.speed_sentences, "precision": profile.precision, "models": jobs}
+    return Job("speed", "pipeline/speed.ipynb", {**half.corpus, **sample}, (*jobs.values(), "collect"))

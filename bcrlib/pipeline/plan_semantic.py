@@ -1,0 +1,103 @@
+"""From a profile to the jobs of conversational semantic parsing.
+
+train ──> predict frames (1-best of every system) ───────────────────────────────┐
+  ├────> distil (students of the old models) ──> predict frames                  ├──> collect frames
+  └────> candidates on dev ──> choose dropout rate ──> candidates, sweep ────────┘
+
+Part models are old models alone: trained on a part of the data, they are replaced by models of all of it.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from bcrlib.decoding.strategies import DropoutP, parse_strategy
+from bcrlib.pipeline.half import Half, Lesson, Model, ensemble, plain
+from bcrlib.pipeline.jobs import Job
+from bcrlib.pipeline.profiles import Profile
+from bcrlib.pipeline.semantic_profile import SemanticProfile, is_part
+from bcrlib.tasks.names import TASKS
+
+LISTED = TASKS["semantic"].listed
+
+
+def plan_semantic(profile: Profile) -> list[Job]:
+    """All jobs but those of the story. O(updates seeds)."""
+    asked, half = profile.semantic, half_of(profile)
+    training = [_train(profile, half, model) for model in half.trained(_growing_members(asked))]
+    students = [_distil(profile, half, lesson) for lesson in half.lessons()]
+    grid = {"strategies": _dropout_grid(asked)}  # among these rates one is chosen
+    dev = [half.predict("dev", half.singles())]
+    dev += [half.candidates("candidates dev", model, grid) for model in half.new()]
+    test = [half.predict("test", [*half.singles(), *half.students(), *half.ensembles(), *_growing(asked)])]
+    test += [_test_candidates(asked, half, model) for model in half.new()]
+    test += [_sweep(asked, half, model) for model in half.new() if model.kind == _looked_at(asked)]
+    work = [*training, *students, *dev, half.choose_dropout(profile.preset, dev), *test]
+    of_all = {"name": profile.name, "preset": profile.preset, "precision": profile.precision}
+    return [*work, half.collect({**of_all, **plain(asdict(asked))}, work)]
+
+
+def half_of(profile: Profile) -> Half:
+    """The models in the updates of this half."""
+    asked = profile.semantic
+    return Half(
+        task="semantic",
+        updates=asked.parsed_updates(),
+        old_seeds=asked.old_seeds,
+        new_seeds=asked.new_seeds,
+        groups_of_seeds=asked.ensembles,
+        corpus={"corpus": asked.corpus, "ambiguity": asked.ambiguity},
+        num_candidates=asked.num_candidates,
+        noun="frames",
+        most_students=dict.fromkeys(LISTED, asked.students),
+    )
+
+
+def _train(profile: Profile, half: Half, model: Model) -> Job:
+    return Job(model.job, "pipeline/train_frames.ipynb", _training(profile, half, model))
+
+
+def _distil(profile: Profile, half: Half, lesson: Lesson) -> Job:
+    params = {**_training(profile, half, lesson.student), "teacher": lesson.teacher.job}
+    return Job(lesson.job, "pipeline/train_frames.ipynb", params, (lesson.teacher.job,))
+
+
+def _training(profile: Profile, half: Half, model: Model) -> dict[str, Any]:
+    asked = profile.semantic
+    sizes, training = asdict(asked.network(model.kind, profile.preset)), asdict(asked.recipe(model.kind))
+    params = {**half.corpus, "precision": profile.precision, "model": sizes, "training": training, "seed": model.seed}
+    return {**params, "part": asked.part, "part_seed": model.seed} if is_part(model.kind) else params
+
+
+def _looked_at(asked: SemanticProfile) -> str:
+    """The new kind of the update of Tables 5 and 6 and of Figures 2 and 3."""
+    return asked.parsed_updates()[-1].new
+
+
+def _growing_members(asked: SemanticProfile) -> list[Model]:
+    most = max(asked.ensemble_sizes, default=0)
+    return [Model(_looked_at(asked), seed) for seed in asked.growing_seeds[:most]]
+
+
+def _growing(asked: SemanticProfile) -> list[dict[str, Any]]:
+    """Ensembles each with the members of the one before it and more (Figure 3)."""
+    members, sizes = _growing_members(asked), sorted(set(asked.ensemble_sizes))
+    return [ensemble("growing ensemble", size, members[:size]) for size in sizes]
+
+
+def _test_candidates(asked: SemanticProfile, half: Half, model: Model) -> Job:
+    """What the paper compares, and more candidates where its curve goes on."""
+    strategies: dict[str, Any] = {"strategies": [LISTED[model.kind]], "dropout": "chosen"}
+    if model.kind == _looked_at(asked) and asked.more_candidates:
+        strategies["more_candidates"] = asked.more_candidates
+    return half.candidates("candidates test", model, strategies)
+
+
+def _sweep(asked: SemanticProfile, half: Half, model: Model) -> Job:
+    """All other strategies, for the comparison among them (Table 5)."""
+    grid = [str(parse_strategy(text)) for text in asked.sampling_grid]
+    names = [name for name in dict.fromkeys([*grid, *_dropout_grid(asked)]) if name != LISTED[model.kind]]
+    return half.candidates("sweep test", model, {"strategies": names, "dropout": "others"})
+
+
+def _dropout_grid(asked: SemanticProfile) -> list[str]:
+    return [str(DropoutP(p)) for p in asked.dropout_grid]

@@ -1,0 +1,141 @@
+"""The semantic half of a plan, and how it goes together with the other one."""
+
+from dataclasses import replace
+
+import pytest
+from test_plan import TINY, jobs_of, names
+
+from bcrlib.pipeline.plan import plan
+from bcrlib.pipeline.semantic_profile import SemanticProfile
+
+PART, LARGE_PART, SIZE = "s2s-base-part=>s2s-base", "s2s-large-part=>s2s-large", "s2s-base=>s2s-large"
+SEMANTIC = SemanticProfile(
+    updates=(PART, LARGE_PART, SIZE),
+    old_seeds=(11, 12),
+    new_seeds=(1, 2),
+    ensembles=((1, 2), (3, 4)),
+    ensemble_sizes=(1, 3, 5),
+    further_seeds=(5, 6),
+    dropout_grid=(0.1, 0.3),
+    sampling_grid=("top-k(k=5)", "beam(b=10)", "beam(b=4)"),
+    more_candidates=20,
+    part=0.7,
+)
+BOTH = replace(TINY, semantic=SEMANTIC)
+FRAMES = replace(BOTH, updates=())
+ONLY_PART = replace(FRAMES, semantic=replace(SEMANTIC, updates=(PART,)))
+
+
+def trained(profile) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for kind, seed in (name.split() for name in names(profile, "train ")):
+        found.setdefault(kind, []).append(int(seed))
+    return {kind: sorted(seeds) for kind, seeds in found.items()}
+
+
+def test_who_is_trained():
+    old, new = [11, 12], [1, 2, 3, 4]
+    assert trained(FRAMES) == {
+        "s2s-base-part": old,
+        "s2s-base": sorted([*old, *new]),  # it replaces its part model and is replaced
+        "s2s-large-part": old,
+        "s2s-large": [*new, 5],  # a member of the largest growing ensemble too; seed 6 is in none
+    }
+    assert trained(ONLY_PART) == {"s2s-base-part": old, "s2s-base": [*new, 5]}
+
+
+def test_part_models_see_a_part_of_their_own_with_the_sizes_of_the_whole():
+    jobs = jobs_of(FRAMES)
+    part, whole = jobs["train s2s-large-part 12"].params, jobs["train s2s-large 1"].params
+    assert (part["part"], part["part_seed"], part["seed"]) == (0.7, 12, 12)
+    assert part["model"] == whole["model"] != jobs["train s2s-base 1"].params["model"]
+    assert "part" not in whole and "part" not in jobs["train s2s-base 11"].params
+    assert all(jobs[f"train {name}"].notebook == "pipeline/train_frames.ipynb" for name in names(FRAMES, "train "))
+
+
+def test_sizes_recipe_and_preset_come_from_the_profile():
+    tuned = replace(SEMANTIC, base=replace(SEMANTIC.base, encoder_layers=3))
+    tuned = replace(tuned, large_training=replace(tuned.large_training, num_epochs=77))
+    jobs = jobs_of(replace(FRAMES, semantic=tuned, preset="official"))
+    base, large = jobs["train s2s-base-part 11"].params, jobs["train s2s-large 2"].params
+    assert (base["model"]["encoder_layers"], base["model"]["preset"]) == (3, "official")
+    assert (large["model"]["encoder_layers"], large["training"]["num_epochs"]) == (0, 77)
+
+
+def test_students_are_those_of_the_three_updates():
+    kinds = ["s2s-base by s2s-base-part", "s2s-large by s2s-base", "s2s-large by s2s-large-part"]
+    assert names(FRAMES, "distil ") == [f"{kind} {seed}" for kind in kinds for seed in (11, 12)]
+    few = replace(FRAMES, semantic=replace(SEMANTIC, students=1))
+    assert names(few, "distil ") == [f"{kind} 11" for kind in kinds]
+    student = jobs_of(FRAMES)["distil s2s-large by s2s-base 12"]
+    assert student.needs == ("train s2s-base 12",)
+    params = dict(student.params)
+    assert params.pop("teacher") == "train s2s-base 12"
+    assert params == jobs_of(FRAMES)["train s2s-large 1"].params
+
+
+def test_candidates_are_scored_by_whom_they_may_replace():
+    jobs = jobs_of(FRAMES)
+    base, large = (jobs[f"candidates frames test {kind} 1"] for kind in ("s2s-base", "s2s-large"))
+    assert base.params["old_models"] == ["s2s-base-part/11", "s2s-base-part/12"]
+    assert set(large.params["old_models"]) == {f"{k}/{s}" for k in ("s2s-base", "s2s-large-part") for s in (11, 12)}
+    assert (base.params["strategies"], base.params["dropout"]) == (["beam(b=10)"], "chosen")
+    assert base.needs[-1] == "choose frames dropout"
+    assert (base.params["task"], base.modules) == ("semantic", ("bcrlib.tasks.semantic",))
+    assert jobs["candidates frames dev s2s-base 2"].params["strategies"] == ["dropout-p(p=0.1)", "dropout-p(p=0.3)"]
+
+
+def test_the_last_update_alone_is_swept_and_has_more_candidates_and_growing_ensembles():
+    jobs = jobs_of(FRAMES)
+    assert names(FRAMES, "sweep frames test ") == ["s2s-large 1", "s2s-large 2"]
+    sweep = jobs["sweep frames test s2s-large 1"].params["strategies"]
+    assert sweep == ["top-k(k=5)", "beam(b=4)", "dropout-p(p=0.1)", "dropout-p(p=0.3)"]
+    more = {
+        name: job.params.get("more_candidates") for name, job in jobs.items() if name.startswith("candidates frames")
+    }
+    assert {name for name, number in more.items() if number} == {
+        f"candidates frames test s2s-large {n}" for n in (1, 2)
+    }
+    systems = jobs["predict frames test"].params["systems"]
+    growing = [(s["model"], s["seed"], s["members"]) for s in systems if s["method"] == "growing ensemble"]
+    assert growing == [("s2s-large", 1, [1]), ("s2s-large", 3, [1, 2, 3]), ("s2s-large", 5, [1, 2, 3, 4, 5])]
+
+
+def test_every_system_is_predicted():
+    systems = jobs_of(FRAMES)["predict frames test"].params["systems"]
+    methods = [s["method"] for s in systems]
+    counts = {method: methods.count(method) for method in dict.fromkeys(methods)}
+    assert counts == {"old": 6, "new": 4, "distillation": 6, "ensemble": 4, "growing ensemble": 3}
+    assert {s["method"] for s in jobs_of(FRAMES)["predict frames dev"].params["systems"]} == {"old", "new"}
+
+
+def test_the_manifest_has_what_signatures_and_stories_ask_for():
+    collect = jobs_of(FRAMES)["collect frames"]
+    asked = collect.params["profile"]
+    assert collect.params["task"] == "semantic"
+    assert (asked["name"], asked["preset"], asked["corpus"]) == ("tiny", "clean", "demo")
+    assert (asked["old_seeds"], asked["updates"]) == ([11, 12], [PART, LARGE_PART, SIZE])
+    assert asked["base"]["decoder_layers"] == SEMANTIC.base.decoder_layers
+    assert "semantic" not in jobs_of(BOTH)["collect"].params["profile"]
+
+
+def test_one_half_does_not_touch_the_jobs_of_the_other():
+    both, frames, trees = jobs_of(BOTH), jobs_of(FRAMES), jobs_of(TINY)
+    told = {name for name in trees if name[:2].isdigit()}
+    assert set(both) == set(frames) | set(trees) and not set(frames) & set(trees)
+    for name, job in {**frames, **trees}.items():
+        assert replace(both[name], after=()) == job, name
+    assert told and not any(name[:2].isdigit() for name in frames)  # what tells of trees needs them
+
+
+def test_speed_is_measured_when_the_other_half_is_done():
+    assert jobs_of(BOTH)["speed"].after == ("collect frames",)
+    assert jobs_of(TINY)["speed"].after == ()
+    order = [job.name for job in plan(BOTH)]
+    assert set(order) == set(jobs_of(BOTH))
+
+
+@pytest.mark.parametrize("profile", [FRAMES, ONLY_PART], ids=["three updates", "one"])
+def test_needs_are_jobs_of_the_half(profile):
+    jobs = jobs_of(profile)
+    assert all(need in jobs for job in jobs.values() for need in job.needs)
