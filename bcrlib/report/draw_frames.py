@@ -67,7 +67,7 @@ def draw_frame(frame: Node, *, gold: Node | None = None, title: str = "", captio
         own, golden = chains(brackets(frame)), chains(brackets(gold))
         marks |= {span: Mark(WRONG, False) for span, labels in own.items() if golden.get(span) != labels}
         missed = [b for b in brackets(gold) if own.get(b.span) != golden[b.span]]
-        sides.append(Side("", "", "", missed, {b.span: Mark(MISSED, True) for b in missed}))
+        sides.append(Side("gold has" if missed else "", "", "", missed, {b.span: Mark(MISSED, True) for b in missed}))
     return _draw(words, sides, [title] if title else [], caption)
 
 
@@ -146,28 +146,33 @@ def _draw(words: Sequence[str], sides: Sequence[Side], headings: Sequence[str], 
 def _draw_line(words: Sequence[str], sides: Sequence[Side], line: Line, y: float) -> tuple[str, float]:
     """One line of words with what stands above and below, from y on, and its height."""
     cuts = [cut(side.brackets, line.first, line.stop) for side in sides]
-    depths = [_depth(found) for found in cuts]
+    depths = [depth(found) for found in cuts]
     top = y + depths[0]
     bases = [top, top + WORD_BAND]
     parts = [_draw_words(words, sides, line, top)]
     for side, found, base, sign in zip(sides, cuts, bases, (-1, 1)):
-        parts.append(_draw_side(found, side.marks, line, base, sign))
+        parts.append(draw_nodes(found, side.marks, line, base, sign))
         if side.name:
             baseline = base + 22 if sign > 0 else base - 28
             parts.append(text_at(LEFT, baseline, 12, side.name, 'font-weight="bold" fill="#374151"'))
-            style = f'font-weight="bold" fill="{side.colour}"'
-            parts.append(text_at(LEFT, baseline + 15, 11, side.verdict, style))
+            if side.verdict:
+                style = f'font-weight="bold" fill="{side.colour}"'
+                parts.append(text_at(LEFT, baseline + 15, 11, side.verdict, style))
     return "\n".join(parts), sum(depths) + WORD_BAND
 
 
-def _depth(found: Sequence[Bracket]) -> float:
+def depth(found: Sequence[Bracket]) -> float:
+    """The height in pixels that the nodes of a frame take above (or below) the words."""
     if not found:
         return 0
     return BASE_HEIGHT + LEVEL_HEIGHT * max(b.height for b in found) + NODE_HEIGHT / 2 + 6
 
 
-def _draw_side(found: Sequence[Bracket], marks: Mapping[Span, Mark], line: Line, base: float, sign: int) -> str:
-    """The nodes of one frame with the stems to what is inside them, quiet ones first."""
+def draw_nodes(found: Sequence[Bracket], marks: Mapping[Span, Mark], line: Line, base: float, sign: int) -> str:
+    """The nodes of one frame over a line of words, with the stems to what is inside them.
+
+    The stems end at y = `base`; sign -1 draws upwards, 1 downwards.  O(words nodes).
+    """
     place = [(line.middle(b), base + sign * (BASE_HEIGHT + LEVEL_HEIGHT * b.height)) for b in found]
     inside = [(b.above, place[i]) for i, b in enumerate(found)]
     stems = [_stem(place[above], end, sign, STEM) for above, end in inside if above >= 0]
@@ -208,7 +213,9 @@ def _frame_around(x: float, y: float, width: float, corner: float, mark: Mark) -
 
 def _draw_words(words: Sequence[str], sides: Sequence[Side], line: Line, top: float) -> str:
     """The words, on a tint where the labels of the smallest changed span around them changed."""
-    changed = {span: mark.change for side in sides for span, mark in side.marks.items() if mark.change is not SAME}
+    changed = {
+        span: mark.change for side in reversed(sides) for span, mark in side.marks.items() if mark.change is not SAME
+    }
     inner = {span: change for span, change in changed.items() if span != (0, len(words))}
     parts = []
     for word in range(line.first, line.stop):
