@@ -1,11 +1,16 @@
 """The semantic half of a plan, and how it goes together with the other one."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from test_plan import TINY, jobs_of, names
+from test_plan import NOTEBOOKS, TINY, jobs_of, names
 
+from bcrlib.pipeline.fingerprint import code_fingerprint
+from bcrlib.pipeline.jobs import read_notebook
 from bcrlib.pipeline.plan import plan
+from bcrlib.pipeline.schedule import PACKAGE_FOLDER
 from bcrlib.pipeline.semantic_profile import SemanticProfile
 
 PART, LARGE_PART, SIZE = "s2s-base-part=>s2s-base", "s2s-large-part=>s2s-large", "s2s-base=>s2s-large"
@@ -49,7 +54,8 @@ def test_part_models_see_a_part_of_their_own_with_the_sizes_of_the_whole():
     part, whole = jobs["train s2s-large-part 12"].params, jobs["train s2s-large 1"].params
     assert (part["part"], part["part_seed"], part["seed"]) == (0.7, 12, 12)
     assert part["model"] == whole["model"] != jobs["train s2s-base 1"].params["model"]
-    assert "part" not in whole and "part" not in jobs["train s2s-base 11"].params
+    for params in (whole, jobs["train s2s-base 11"].params):
+        assert (params["part"], params["part_seed"]) == (1.0, 0)
     assert all(jobs[f"train {name}"].notebook == "pipeline/train_frames.ipynb" for name in names(FRAMES, "train "))
 
 
@@ -139,3 +145,41 @@ def test_speed_is_measured_when_the_other_half_is_done():
 def test_needs_are_jobs_of_the_half(profile):
     jobs = jobs_of(profile)
     assert all(need in jobs for job in jobs.values() for need in job.needs)
+
+
+def codes(package: Path) -> dict[str, str]:
+    """Job -> hash of its code, of all that are no story."""
+    jobs = [job for job in plan(BOTH) if not job.name[:2].isdigit()]
+    keys = {(job.notebook, job.modules) for job in jobs}
+    found = {key: code_fingerprint(read_notebook(NOTEBOOKS, key[0]), key[0], package, key[1]) for key in keys}
+    return {job.name: found[job.notebook, job.modules] for job in jobs}
+
+
+@pytest.mark.parametrize(
+    ("task", "module"),
+    [
+        *(("semantic", f"{name}.py") for name in ("tasks/semantic", "metrics/exact_match", "models/s2s_parser")),
+        *(("semantic", f"{name}.py") for name in ("frame_candidates", "data/frame_grammar", "data/bracket_sequences")),
+        *(("dependency", f"{name}.py") for name in ("tasks/dependency", "metrics/attachment", "models/stackptr")),
+        *(("dependency", f"{name}.py") for name in ("models/checkpoint", "data/conllu", "data/grammar")),
+    ],
+)
+def test_a_module_of_one_task_makes_no_job_of_the_other_stale(package, task, module):
+    """The notebooks that serve both tasks import a module by its computed name."""
+    folder, before = package
+    source = (folder / module).read_text()
+    (folder / module).write_text(f"{source}\nFURTHER = 1\n")
+    stale = {name for name, code in codes(folder).items() if code != before[name]}
+    (folder / module).write_text(source)
+    semantic = set(jobs_of(FRAMES))
+    assert stale and stale <= (semantic if task == "semantic" else set(before) - semantic)
+    parsing = {"predict frames test"} if task == "semantic" else {"predict test"}
+    assert parsing <= stale
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory) -> tuple[Path, dict[str, str]]:
+    """A copy of the package to be edited, and the hashes before."""
+    folder = tmp_path_factory.mktemp("copy") / "bcrlib"
+    shutil.copytree(PACKAGE_FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder, codes(folder)

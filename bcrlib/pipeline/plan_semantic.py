@@ -64,8 +64,9 @@ def _distil(profile: Profile, half: Half, lesson: Lesson) -> Job:
 def _training(profile: Profile, half: Half, model: Model) -> dict[str, Any]:
     asked = profile.semantic
     sizes, training = asdict(asked.network(model.kind, profile.preset)), asdict(asked.recipe(model.kind))
-    params = {**half.corpus, "precision": profile.precision, "model": sizes, "training": training, "seed": model.seed}
-    return {**params, "part": asked.part, "part_seed": model.seed} if is_part(model.kind) else params
+    seen = {"part": asked.part, "part_seed": model.seed} if is_part(model.kind) else {"part": 1.0, "part_seed": 0}
+    common = {**half.corpus, "precision": profile.precision}
+    return {**common, "model": sizes, "training": training, "seed": model.seed, **seen}
 
 
 def _looked_at(asked: SemanticProfile) -> str:
