@@ -29,6 +29,7 @@ from bcrlib.correctness_tables import SCHEMAS, Rows, read_rows, write_rows, writ
 from bcrlib.metrics.units import Units
 
 MANIFEST = "manifest.json"
+SCORE_STEP = 1 / 512  # nats
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,12 @@ class CorrectnessStore:
             self._save_candidates("pools", (*astuple(pool), preset, level), units)
 
     def save_scores(self, pool: Pool, scorer: str, log_probs: Float32[np.ndarray, "candidate sentence"]) -> None:
-        """Add the log-probabilities a model (`System.name`) gives to the candidates, in nats."""
-        self._save_candidates("scores", (*astuple(pool), scorer), log_probs)
+        """Add the log-probabilities a model (`System.name`) gives to the candidates, in nats.
+
+        They are kept in multiples of SCORE_STEP, and nearer ones are equal from here on: a third of the bytes.
+        """
+        rounded = (np.round(log_probs / SCORE_STEP) * SCORE_STEP).astype(np.float32)
+        self._save_candidates("scores", (*astuple(pool), scorer), rounded)
 
     def save_first_equal(self, pool: Pool, first_equal: Int16[np.ndarray, "candidate sentence"]) -> None:
         """Add which candidates are copies of which (`CandidatePool.first_equal`)."""
@@ -174,21 +179,31 @@ class CorrectnessStore:
 
 
 def consolidate(parts: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str]) -> None:
-    """Merge the tables of many folders into one file a table: of `folder`, whose old tables it replaces.
+    """Merge the tables of many folders into one file a table, of the scores one a proposer, and into `folder`.
 
-    The bytes do not depend on the order or the number of parts.  Manifests are not merged.  Raises ValueError
-    where two parts differ about the same key, or an array has not one value a unit or sentence.  O(values).
+    The old tables there are replaced.  The bytes do not depend on the order or the number of parts.  Manifests are
+    not merged.  Raises ValueError where two parts differ about the same key, or an array has not one value a unit or
+    sentence.  O(values).
     """
     folders, folder = [Path(part) for part in parts], Path(folder)
     tables = {table: read_rows(table, folders) for table in SCHEMAS}
     _check_lengths(tables)
     for table, rows in tables.items():
-        if rows:
-            write_rows(folder / f"{table}.parquet", table, rows)
-        else:
-            (folder / f"{table}.parquet").unlink(missing_ok=True)
-        for file in folder.glob(f"{table}-*.parquet"):  # last: nothing is lost when killed in between
-            file.unlink()
+        files = _files(table, rows)
+        for name, some in files.items():
+            write_rows(folder / name, table, some)
+        for file in folder.glob(f"{table}*.parquet"):  # last: nothing is lost when killed in between
+            if file.name not in files:
+                file.unlink()
+
+
+def _files(table: str, rows: Rows) -> dict[str, Rows]:
+    """What goes into which file; scores are most of everything."""
+    files: dict[str, Rows] = {}
+    for key, array in rows.items():
+        of = f"-{key[0].replace('/', '-')}" if table == "scores" else ""
+        files.setdefault(f"{table}{of}.parquet", {})[key] = array
+    return files
 
 
 def _check_lengths(tables: Mapping[str, Rows]) -> None:

@@ -48,7 +48,17 @@ def write_rows(file: Path, table: str, rows: Rows) -> None:
     values = pa.array(np.concatenate([rows[key] for key in keys]), schema.field(-1).type.value_type)
     columns.append(pa.ListArray.from_arrays(ends, values))
     content = pa.Table.from_arrays(columns, schema=schema)
-    write_whole(file, lambda unfinished: pq.write_table(content, unfinished, compression="zstd"))
+    write_whole(file, lambda unfinished: _write(content, unfinished))
+
+
+def _write(content: pa.Table, file: Path) -> None:
+    """Scores byte by byte, the first bytes of all together: those are alike."""
+    field = content.schema.field(-1)
+    is_score = field.type.value_type == pa.float32()
+    encoding = {f"{field.name}.list.element": "BYTE_STREAM_SPLIT"} if is_score else None
+    pq.write_table(
+        content, file, compression="zstd", compression_level=15, use_dictionary=not is_score, column_encoding=encoding
+    )
 
 
 def write_whole(file: Path, write: Callable[[Path], object]) -> None:

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bcrlib.configuration import KINDS
-from bcrlib.correctness import CorrectnessStore, Pool, System, consolidate
+from bcrlib.correctness import SCORE_STEP, CorrectnessStore, Pool, System, consolidate
 from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.units import Units
 
@@ -26,7 +26,8 @@ def right_of(seed: int, *axes: int) -> dict[str, np.ndarray]:
 
 
 def scores_of(seed: int) -> np.ndarray:
-    return -np.random.default_rng(seed).random((12, 8)).astype(np.float32)
+    """Multiples of SCORE_STEP."""
+    return -np.random.default_rng(seed).integers(20_000, size=(12, 8)).astype(np.float32) * np.float32(SCORE_STEP)
 
 
 def save_everything(stores: list[CorrectnessStore]) -> None:
@@ -74,7 +75,18 @@ def test_parts_merge_into_the_same_bytes_whatever_their_number(tmp_path):
     check_everything(CorrectnessStore(tmp_path / "one"))
     one, three = ({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("one", "three"))
     assert one == three
-    assert sorted(one) == [f"{t}.parquet" for t in ("copies", "pools", "scores", "systems", "units")]
+    assert sorted(one) == [f"{t}.parquet" for t in ("copies", "pools", "scores-stackptr-1", "systems", "units")]
+
+
+def test_scores_are_kept_in_steps(tmp_path):
+    store = CorrectnessStore(tmp_path)
+    exact = -np.random.default_rng(0).random((12, 8)).astype(np.float32) * 1000
+    store.save_scores(POOL, "stackptr/1", exact)
+    kept = store.load_scores(POOL, "stackptr/1")
+    assert 0 < np.abs(kept - exact).max() <= SCORE_STEP / 2 + 1e-4  # float32 has steps of 6e-5 itself there
+    np.testing.assert_array_equal(kept % SCORE_STEP, 0)
+    store.save_scores(POOL, "stackptr/2", np.array([[-np.inf]], dtype=np.float32))
+    assert store.load_scores(POOL, "stackptr/2")[0, 0] == -np.inf
 
 
 def test_consolidating_again_leaves_no_stale_table(tmp_path):
