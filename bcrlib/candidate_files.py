@@ -12,34 +12,26 @@ model that proposed the tree, or null where that is not known. There is at least
 different numbers of them; the same tree may come twice. Other keys are left alone.
 """
 
-import json
-import math
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bcrlib.candidate_lines import (
+    TREES,
+    CandidateFileError,
+    FilePath,
+    log_prob_cell,
+    read_lines,
+    read_log_prob,
+    require,
+    require_keys,
+    write_lines,
+)
 from bcrlib.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
-
-FilePath = str | os.PathLike[str]
-
-
-class CandidateFileError(ValueError):
-    """A file that is no candidate file of these sentences; its text is "FILE:LINE: sentence LINE: fault"."""
-
-    def __init__(self, name: str, sentence: int, fault: str) -> None:
-        """Name the file, the sentence (from 1), which is also the line, and the fault."""
-        super().__init__(name, sentence, fault)
-        self.name, self.sentence, self.fault = name, sentence, fault
-
-    def __str__(self) -> str:
-        """FILE:LINE: sentence LINE: fault."""
-        return f"{self.name}:{self.sentence}: sentence {self.sentence}: {self.fault}"
 
 
 def write_candidates(treebank: Treebank, pool: CandidatePool, path: FilePath) -> None:
@@ -50,14 +42,7 @@ def write_candidates(treebank: Treebank, pool: CandidatePool, path: FilePath) ->
     """
     if not np.array_equal(treebank.offsets, pool.offsets):
         raise ValueError("the candidates are of other sentences than the treebank")
-    text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in _lines(treebank, pool))
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        unfinished.write_text(text, "utf-8", newline="\n")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_lines(_lines(treebank, pool), path)
 
 
 def read_candidates(path: FilePath, treebank: Treebank) -> CandidatePool:
@@ -67,19 +52,19 @@ def read_candidates(path: FilePath, treebank: Treebank) -> CandidatePool:
     to the first; an unknown log-probability becomes nan. Raises CandidateFileError, with the sentence and the fault,
     for anything that the description above does not allow, and OSError. O(candidates tokens).
     """
-    trees = [list(_read_sentence(line, number, treebank, str(path))) for number, line in _numbered(path, treebank)]
-    num_candidates = max(map(len, trees))
-    padded = [sentence + sentence[:1] * (num_candidates - len(sentence)) for sentence in trees]
+    spans = zip(treebank.offsets.tolist(), treebank.offsets[1:].tolist())
+    trees = read_lines(path, TREES, [treebank.forms[start:end] for start, end in spans], _read_tree)
+    by_candidate = [*zip(*trees)]  # [candidate][sentence]
     ids: dict[str, int] = {}
-    heads = [[head for s in padded for head in s[c].heads] for c in range(num_candidates)]
+    heads = [[head for tree in column for head in tree.heads] for column in by_candidate]
     relations = [
-        [ids.setdefault(name, len(ids)) for s in padded for name in s[c].relations] for c in range(num_candidates)
+        [ids.setdefault(name, len(ids)) for tree in column for name in tree.relations] for column in by_candidate
     ]
     return CandidatePool(
         heads=np.array(heads, dtype=np.int16),
         relations=np.array(relations, dtype=np.int16),
         relation_names=tuple(ids),
-        log_probs=np.array([[s[c].log_prob for s in padded] for c in range(num_candidates)], dtype=np.float32),
+        log_probs=np.array([[tree.log_prob for tree in column] for column in by_candidate], dtype=np.float32),
         offsets=treebank.offsets,
     )
 
@@ -127,16 +112,11 @@ def _lines(treebank: Treebank, pool: CandidatePool) -> Iterator[dict[str, Any]]:
             {
                 "heads": pool.heads[c, start:end].tolist(),
                 "relations": relations[c][start:end],
-                "log_prob": _short(pool.log_probs[c, s]),
+                "log_prob": log_prob_cell(pool.log_probs[c, s]),
             }
             for c in range(pool.num_candidates)
         ]
         yield {"sentence": s + 1, "forms": treebank.forms[start:end], "candidates": candidates}
-
-
-def _short(log_prob: np.float32) -> float | None:
-    """The number in nine digits, as many as give the same float32 back."""
-    return None if np.isnan(log_prob) else float(f"{log_prob:.9g}")
 
 
 @dataclass(frozen=True)
@@ -146,80 +126,18 @@ class _Tree:
     log_prob: float
 
 
-def _numbered(path: FilePath, treebank: Treebank) -> Iterator[tuple[int, str]]:
-    """Every line with its number, from 1; as many as there are sentences."""
-    content = Path(path).read_bytes()
-    try:
-        lines = content.decode("utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise CandidateFileError(str(path), line, f"not UTF-8: byte 0x{content[error.start]:02x}") from None
-    yield from enumerate(lines[: treebank.num_sentences], start=1)
-    if len(lines) != treebank.num_sentences:
-        fault = f"the file has {len(lines)} lines for the {treebank.num_sentences} sentences of the CoNLL-U file"
-        raise CandidateFileError(str(path), min(len(lines), treebank.num_sentences) + 1, fault)
-
-
-def _read_sentence(line: str, number: int, treebank: Treebank, name: str) -> Iterator[_Tree]:
-    try:
-        record = json.loads(line, parse_constant=_refuse_constant)
-        _require(isinstance(record, dict), "the line is not a JSON object")
-        forms = treebank.forms[treebank.offsets[number - 1] : treebank.offsets[number]]
-        _check_sentence(record, number, forms)
-    except (ValueError, RecursionError) as error:
-        raise CandidateFileError(name, number, _text(error)) from None
-    for place, candidate in enumerate(record["candidates"], start=1):
-        try:
-            yield _read_tree(candidate, len(forms))
-        except ValueError as error:
-            raise CandidateFileError(name, number, f"candidate {place}{error}") from None
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON value; an unknown log_prob is null")
-
-
-def _text(error: Exception) -> str:
-    return f"not JSON: {error}" if isinstance(error, json.JSONDecodeError | RecursionError) else str(error)
-
-
-def _require(condition: bool, fault: str) -> None:
-    if not condition:
-        raise ValueError(fault)
-
-
-def _check_sentence(record: dict[str, Any], number: int, forms: list[str]) -> None:
-    for key in ("sentence", "forms", "candidates"):
-        _require(key in record, f"no key {key!r}")
-    given = record["forms"]
-    _require(record["sentence"] == number, f"'sentence' is {record['sentence']!r}, expected {number}")
-    _require(isinstance(given, list), "'forms' is not a list")
-    _require(len(given) == len(forms), f"{len(given)} forms, in the CoNLL-U file {len(forms)} words")
-    for word, (found, form) in enumerate(zip(given, forms), start=1):
-        _require(found == form, f"word {word}: {found!r}, in the CoNLL-U file {form!r}")
-    _require(isinstance(record["candidates"], list) and bool(record["candidates"]), "no candidates")
-
-
-def _read_tree(candidate: Any, length: int) -> _Tree:
-    """Faults begin with what stands behind "candidate 3"."""
-    _require(isinstance(candidate, dict), ": not a JSON object")
-    for key in ("heads", "relations", "log_prob"):
-        _require(key in candidate, f": no key {key!r}")
-    heads, relations, log_prob = (candidate[key] for key in ("heads", "relations", "log_prob"))
+def _read_tree(candidate: dict[str, Any], words: Sequence[str]) -> _Tree:
+    require_keys(candidate, ("heads", "relations", "log_prob"))
+    heads, relations, length = candidate["heads"], candidate["relations"], len(words)
     for key in ("heads", "relations"):
-        _require(isinstance(candidate[key], list), f": {key!r} is not a list")
-        _require(len(candidate[key]) == length, f": {len(candidate[key])} {key} for {length} words")
+        require(isinstance(candidate[key], list), f": {key!r} is not a list")
+        require(len(candidate[key]) == length, f": {len(candidate[key])} {key} for {length} words")
     for word, (head, relation) in enumerate(zip(heads, relations), start=1):
-        _require(type(head) is int and 0 <= head <= length, f", word {word}: head {head!r} is not one of 0 .. {length}")
-        _require(_is_relation(relation), f", word {word}: {relation!r} is no relation")
+        require(type(head) is int and 0 <= head <= length, f", word {word}: head {head!r} is not one of 0 .. {length}")
+        require(_is_relation(relation), f", word {word}: {relation!r} is no relation")
     word = _word_on_cycle(heads)
-    _require(word is None, f", word {word}: its heads lead back to itself, a cycle")
-    known = log_prob is not None
-    _require(
-        not known or (type(log_prob) in (int, float) and math.isfinite(log_prob)),
-        f": log_prob {log_prob!r} is not a finite number or null",
-    )
-    return _Tree(heads, relations, float(log_prob) if known else math.nan)
+    require(word is None, f", word {word}: its heads lead back to itself, a cycle")
+    return _Tree(heads, relations, read_log_prob(candidate))
 
 
 def _is_relation(relation: Any) -> bool:
