@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bcrlib.breakdown_tables import BREAKDOWNS_FILE, read_breakdowns
 from bcrlib.correctness import CorrectnessStore, Pool
 from bcrlib.data.conllu import read_conllu
-from bcrlib.experiments import dropout_strategy, listed_strategy, old_models, strategies, updates
+from bcrlib.data.top import read_top
+from bcrlib.experiments import bcr, dropout_strategy, listed_strategy, old_models, strategies, updates
 from bcrlib.pipeline.reproduce import reproduce
 
 VERY_SMALL = (
@@ -19,6 +21,17 @@ VERY_SMALL = (
     "sampling_grid=[top-k(k=2)]",
     "num_candidates=3",
     "speed_sentences=20",
+    "semantic.updates=[s2s-base-part=>s2s-base]",
+    "semantic.old_seeds=[123]",
+    "semantic.new_seeds=[1]",
+    "semantic.ensembles=[]",
+    "semantic.ensemble_sizes=[1]",
+    "semantic.dropout_grid=[0.1, 0.3]",
+    "semantic.sampling_grid=[top-k(k=2)]",
+    "semantic.num_candidates=3",
+    "semantic.more_candidates=4",
+    "semantic.base_training.num_epochs=1",
+    "semantic.base.constrained=true",  # else so short a training says no tree, and a student has nothing to learn
 )
 UPDATES = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
 EVERY = ("table1", "table3", "table7", "table8")
@@ -48,7 +61,7 @@ def test_the_index_shows_all_of_them(output):
 
 
 def test_the_correctness_is_that_of_the_whole_test_split(output):
-    store = CorrectnessStore(output / "data" / "correctness" / "demo")
+    store = CorrectnessStore(output / "data" / "correctness" / "demo" / "dependency")
     assert store.load_units("official").num_sentences == 500
     methods = sorted({system.method for system in store.systems()})
     assert methods == ["distillation", "ensemble", "new", "old"]
@@ -57,7 +70,7 @@ def test_the_correctness_is_that_of_the_whole_test_split(output):
 
 
 def test_every_update_has_its_pools_scored_by_old_models_and_peers(output):
-    store = CorrectnessStore(output / "data" / "correctness" / "demo")
+    store = CorrectnessStore(output / "data" / "correctness" / "demo" / "dependency")
     assert list(map(str, updates(store))) == list(UPDATES)
     for update in updates(store):
         for strategy in (listed_strategy(update), dropout_strategy(store, update)):
@@ -68,12 +81,32 @@ def test_every_update_has_its_pools_scored_by_old_models_and_peers(output):
 
 
 def test_speeds_breakdowns_and_the_demo_s_trees_are_kept(output):
-    kept = output / "data" / "correctness" / "demo"
+    kept = output / "data" / "correctness" / "demo" / "dependency"
     assert set(json.loads((kept / "speed.json").read_text())["speed"]) == {"deepbiaf", "stackptr"}
     assert set(read_breakdowns(kept / BREAKDOWNS_FILE)["update"]) >= set(UPDATES)
     for update in UPDATES:
         folder = kept / "predictions" / update.replace("=>", "-to-")
         assert {read_conllu(folder / f"{name}.conllu").num_sentences for name in ("old", "new", "bcr")} == {500}
+
+
+def test_frames_are_trained_re_ranked_and_kept_beside_the_trees(output):
+    kept = output / "data" / "correctness" / "demo" / "semantic"
+    store, more = CorrectnessStore(kept), CorrectnessStore(kept / "more")
+    assert set(store.load_units("clean").sentence_of_unit) == {"spanEM", "EM"}
+    (update,) = updates(store)
+    assert str(update) == "s2s-base-part=>s2s-base"
+    assert sorted({s.method for s in store.systems()}) == ["distillation", "growing ensemble", "new", "old"]
+    sampling = dropout_strategy(store, update)
+    sizes = [len(each.load_scores(Pool("s2s-base/1", sampling), "s2s-base-part/123")) for each in (store, more)]
+    assert sizes == [3, 4]
+    np.testing.assert_array_equal(
+        bcr(more, "clean", "spanEM", update, sampling, 3).counts, bcr(store, "clean", "spanEM", update, sampling).counts
+    )
+    assert set(strategies(store, "s2s-base")) == {"beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.3)", "top-k(k=2)"}
+    manifest = store.load_manifest()
+    assert (manifest["task"], set(manifest["invalid"].values())) == ("semantic", {0})
+    folder = kept / "predictions" / "s2s-base-part-to-s2s-base"
+    assert {read_top(folder / f"{name}.tsv").num_utterances for name in ("old", "new", "bcr")} == {500}
 
 
 def test_a_second_run_does_nothing_again(output):

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bcrlib.data.corpora import SPLITS
-from bcrlib.data.download import ewt_path, minilm_folder
-from bcrlib.pipeline.plan import STORY, plan
+from bcrlib.data.download import ewt_path, minilm_folder, mpnet_folder, top_path
+from bcrlib.pipeline.plan import COLLECTED, STORY, plan, tasks
 from bcrlib.pipeline.profiles import Profile, load_profile
 from bcrlib.pipeline.schedule import print_line, run_graph
 from bcrlib.report.index import write_index
@@ -26,7 +26,8 @@ def reproduce(
     """Bring a profile's results up to date; returns the index page of its tables and figures.
 
     Trained models and pools stay in the folder of runs (BCRLIB_RUNS, default OUTPUT/runs), from which finished jobs are
-    taken the next time. OUTPUT/figures/PROFILE and OUTPUT/data/correctness/PROFILE are replaced.
+    taken the next time. OUTPUT/figures/PROFILE and OUTPUT/data/correctness/PROFILE/TASK are replaced; where a task is
+    left out of which results are kept there, so are its tables and figures.
     Errors: ValueError (profile), DataError (corpus), GraphFailed (jobs), ConnectionError (scheduler).
     """
     profile = load_profile(profile_name, overrides)
@@ -35,25 +36,32 @@ def reproduce(
     runs = Path(os.environ.get("BCRLIB_RUNS") or output / "runs").resolve()
     folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, num_workers, report=report)
     kept = output / "data" / "correctness" / profile.name
-    _replace(folders["collect"] / "correctness", kept)
-    shutil.copy(folders["speed"] / "speed.json", kept)
+    for task in tasks(profile):
+        _keep([folders[job] for job in COLLECTED[task]], kept / task)
     figures = output / "figures" / profile.name
-    shutil.rmtree(figures, ignore_errors=True)
-    figures.mkdir(parents=True)
-    for notebook in STORY:
-        made = folders[notebook.removesuffix(".ipynb")] / "figures"
-        for file in sorted(made.glob("*")) if made.is_dir() else ():
-            shutil.copy(file, figures)
+    if all(task in tasks(profile) for task in COLLECTED if (kept / task).exists()):
+        shutil.rmtree(figures, ignore_errors=True)
+    figures.mkdir(parents=True, exist_ok=True)
+    told = [folders[name] for notebook in STORY if (name := notebook.removesuffix(".ipynb")) in folders]
+    for file in sorted(file for folder in told for file in (folder / "figures").glob("*")):
+        shutil.copy(file, figures)
     return write_index(figures, profile.name)
 
 
 def _fetch(profile: Profile) -> None:
     """Have what must be downloaded before jobs start, which would fetch it side by side or fail one by one."""
-    if profile.corpus == "ewt":
-        for split in SPLITS:
+    planned, wanted = tasks(profile), set()
+    if "dependency" in planned:
+        wanted.add(profile.model.vectors)
+        for split in SPLITS if profile.corpus == "ewt" else ():
             ewt_path(split)
-    if profile.model.vectors == "minilm":
-        minilm_folder()
+    if "semantic" in planned:
+        wanted |= {profile.semantic.base.encoder, profile.semantic.large.encoder}
+        for split in SPLITS if profile.semantic.corpus == "top" else ():
+            top_path(split)
+    for name, fetch in {"minilm": minilm_folder, "mpnet": mpnet_folder}.items():
+        if name in wanted:
+            fetch()
 
 
 def _make_absolute(*variables: str) -> None:
@@ -63,6 +71,10 @@ def _make_absolute(*variables: str) -> None:
             os.environ[variable] = str(Path(os.environ[variable]).resolve())
 
 
-def _replace(source: Path, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
+def _keep(results: list[Path], folder: Path) -> None:
+    """Put the correctness that was collected, and the speed if it was measured, in place of what was kept before."""
+    collected, *measured = results
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(collected / "correctness", folder)
+    for place in measured:
+        shutil.copy(place / "speed.json", folder)

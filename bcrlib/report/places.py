@@ -7,9 +7,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+_NOUN = {"dependency": "", "semantic": " frames"}
+"""How the names of a task's jobs go on."""
+
+
 @dataclass(frozen=True)
 class Places:
-    """Folders of one profile."""
+    """Folders of one task of a profile; both tasks' tables and figures go into one."""
 
     correctness: Path
     """Tables of correctness, for CorrectnessStore."""
@@ -19,10 +23,15 @@ class Places:
     """The JSON file of measured speeds."""
 
 
-def places(profile: str, inputs: Mapping[str, str], output_folder: str) -> Places:
-    """In a run: the results of the jobs before, and the job's own folder. By hand: what the repository keeps."""
+def places(profile: str, inputs: Mapping[str, str], output_folder: str, task: str = "dependency") -> Places:
+    """In a run: the results of the jobs before, and the job's own folder. By hand: what the repository keeps.
+
+    KeyError for an unknown task, and in a run for a task of which nothing was collected.
+    """
+    noun = _NOUN[task]
     if inputs:
-        collected = Path(inputs["collect"])
-        return Places(collected / "correctness", Path(output_folder, "figures"), Path(inputs["speed"], "speed.json"))
-    kept = ROOT / "data" / "correctness" / profile
+        correctness = Path(inputs[f"collect{noun}"], "correctness")
+        measured = inputs.get(f"speed{noun}", "")  # not every task has its speed measured
+        return Places(correctness, Path(output_folder, "figures"), Path(measured, "speed.json"))
+    kept = ROOT / "data" / "correctness" / profile / task
     return Places(kept, ROOT / "figures" / profile, kept / "speed.json")
