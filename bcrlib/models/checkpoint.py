@@ -43,9 +43,10 @@ def save_parser(parser: DeepBiafParser | StackPtrParser, folder: Path) -> None:
 
 def load_parser(folder: Path, runtime: Runtime) -> DeepBiafParser | StackPtrParser:
     """The parser saved in a folder. ValueError for a folder that holds an unknown kind of model."""
-    config = NetworkConfig(**json.loads((folder / "config.json").read_text("utf-8")))
-    if config.kind not in KINDS:
-        raise ValueError(f"{folder}: a model of kind {config.kind!r}, expected one of {', '.join(KINDS)}")
+    fields = json.loads((folder / "config.json").read_text("utf-8"))
+    if (kind := fields.get("kind")) not in KINDS:
+        raise ValueError(f"{folder}: a model of kind {kind!r}, expected one of {', '.join(KINDS)}")
+    config = NetworkConfig(**fields)
     vocabulary = Vocabulary.from_json(json.loads((folder / "vocabulary.json").read_text("utf-8")))
     parser = new_parser(config, vocabulary, 0, runtime)
     parser.network.load_state_dict(load_file(folder / "model.safetensors", device=runtime.device))

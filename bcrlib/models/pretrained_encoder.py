@@ -2,13 +2,15 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from tokenizers import Tokenizer, models, processors
 from torch import Tensor, nn
 from transformers import (
+    MODEL_MAPPING,
     AttentionInterface,
     AttentionMaskInterface,
     AutoConfig,
@@ -22,13 +24,15 @@ from transformers.masking_utils import sdpa_mask
 from transformers.utils import logging
 
 from bcrlib.configuration import Seq2SeqConfig
-from bcrlib.data.download import DataError, minilm_folder
+from bcrlib.data.download import DataError, minilm_folder, mpnet_folder
 from bcrlib.models.attention import attend
 from bcrlib.models.thinning import SiteDropout, Switch
 
 ATTENTION = "thinnable"
 MINILM = BertConfig(hidden_size=384, intermediate_size=1536, num_hidden_layers=6, num_attention_heads=12)
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+PROJECTIONS = ("query", "q", "q_lin", "q_proj", "Wqkv")
+"""Names, among architectures, of what makes queries; only attentions have one."""
 
 
 class PretrainedEncoder(nn.Module):
@@ -64,23 +68,20 @@ def _loaded(config: Seq2SeqConfig, utterances: Iterable[tuple[str, ...]]) -> tup
         tokenizer = tiny_tokenizer(utterances)
         return empty_encoder(_tiny_config(config, tokenizer)), tokenizer
     if config.encoder == "minilm":
-        folder = minilm_folder()
-        network = _pretrained(str(folder), _first_layers(MINILM, config.encoder_layers))
-        return network, Tokenizer.from_file(str(folder / "tokenizer.json"))
-    try:
-        sizes = _first_layers(AutoConfig.from_pretrained(config.encoder), config.encoder_layers)
-        tokenizer = AutoTokenizer.from_pretrained(config.encoder, add_prefix_space=True)
-        return _pretrained(config.encoder, sizes), tokenizer.backend_tokenizer
-    except (OSError, AttributeError) as error:
-        raise DataError(
-            f"the encoder {config.encoder!r} cannot be had ({_first_sentence(error)}): give a folder with a model and a"
-            " fast tokenizer, or an encoder that needs no hub: minilm, or tiny."
-        ) from None
+        return _unpacked(minilm_folder(), MINILM, config.encoder_layers)
+    if config.encoder == "mpnet":
+        folder = mpnet_folder()
+        return _unpacked(folder, AutoConfig.from_pretrained(folder), config.encoder_layers)
+    with _data_errors(config.encoder):
+        sizes, tokenizer = AutoConfig.from_pretrained(config.encoder), _fast_tokenizer(config.encoder)
+    sizes = _first_layers(sizes, config.encoder_layers)
+    with _data_errors(config.encoder):
+        return _pretrained(config.encoder, sizes), tokenizer
 
 
 def empty_encoder(sizes: PretrainedConfig) -> PreTrainedModel:
     """An untrained encoder of these sizes, to be trained or to load weights into."""
-    return AutoModel.from_config(sizes, attn_implementation=ATTENTION)
+    return AutoModel.from_config(sizes, attn_implementation=_attention_of(sizes))
 
 
 def sizes_of(network: PreTrainedModel) -> dict:
@@ -114,7 +115,7 @@ def _tiny_config(config: Seq2SeqConfig, tokenizer: Tokenizer) -> BertConfig:
         intermediate_size=2 * size,
         num_hidden_layers=config.encoder_layers or 2,
         num_attention_heads=4,
-        max_position_embeddings=256,
+        max_position_embeddings=max(256, config.max_pieces + 2),
     )
 
 
@@ -126,16 +127,43 @@ def _first_layers(sizes: PretrainedConfig, num_layers: int) -> PretrainedConfig:
     return sizes
 
 
+def _unpacked(folder: Path, sizes: PretrainedConfig, num_layers: int) -> tuple[PreTrainedModel, Tokenizer]:
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return _pretrained(str(folder), _first_layers(sizes, num_layers)), tokenizer
+
+
+def _fast_tokenizer(source: str) -> Tokenizer:
+    tokenizer = AutoTokenizer.from_pretrained(source, add_prefix_space=True).backend_tokenizer
+    if tokenizer.get_vocab_size() <= len(tokenizer.get_added_tokens_decoder()):
+        raise ValueError("it comes without a tokenizer")  # the library makes one of special symbols alone
+    return tokenizer
+
+
 def _pretrained(source: str, sizes: PretrainedConfig) -> PreTrainedModel:
     with _quiet():  # the weights that are left out are meant to be
-        try:
-            return AutoModel.from_pretrained(source, config=sizes, dtype=torch.float32, attn_implementation=ATTENTION)
-        except ValueError:  # an architecture that computes its attention by itself
-            return AutoModel.from_pretrained(source, config=sizes, dtype=torch.float32, attn_implementation="eager")
+        return AutoModel.from_pretrained(
+            source, config=sizes, dtype=torch.float32, attn_implementation=_attention_of(sizes)
+        )
+
+
+def _attention_of(sizes: PretrainedConfig) -> str:
+    """Ours, unless the architecture computes its attention by itself: that drops its weights by a module of its own."""
+    return ATTENTION if MODEL_MAPPING[type(sizes)].is_backend_compatible() else "eager"
 
 
 @contextlib.contextmanager
-def _quiet():
+def _data_errors(encoder: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"the encoder {encoder!r} cannot be had ({_first_sentence(error)}): give a folder with a model and a fast"
+            " tokenizer, or an encoder that needs no hub: minilm, mpnet, or tiny."
+        ) from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -153,10 +181,17 @@ def _first_sentence(error: Exception) -> str:
 
 def _replace_dropouts(network: nn.Module, switch: Switch) -> None:
     for name, parent in list(network.named_modules()):
-        in_attention = any(hasattr(parent, projection) for projection in ("query", "q", "q_lin", "q_proj"))
+        in_attention = any(hasattr(parent, projection) for projection in PROJECTIONS)
         for child_name, child in list(parent.named_children()):
             if isinstance(child, nn.Dropout):
-                setattr(parent, child_name, SiteDropout(f"{name}.{child_name}", switch, in_attention))
+                of_weights = in_attention and not child_name.startswith("out")  # what is read has a dropout in some
+                setattr(parent, child_name, SiteDropout(f"{name}.{child_name}", switch, of_weights))
+        if in_attention and not _weights_dropouts(parent):  # some have but a rate
+            parent.weights_dropout = SiteDropout(f"{name}.weights_dropout", switch, attention=True)
+
+
+def _weights_dropouts(attention: nn.Module) -> list[SiteDropout]:
+    return [child for child in attention.children() if isinstance(child, SiteDropout) and child.attention]
 
 
 def _attention(
@@ -168,7 +203,8 @@ def _attention(
     **_ignored: object,  # the library hands more to every attention; what there is of dropout, the site knows
 ) -> tuple[Float[Tensor, "row query head size"], None]:
     """The library's attention with weights that can be seen and dropped."""
-    read = attend(query, key, value, attention_mask, False, module.dropout)
+    (dropout,) = _weights_dropouts(module)
+    read = attend(query, key, value, attention_mask, False, dropout)
     return read.transpose(1, 2).contiguous(), None
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -62,10 +63,12 @@ class Seq2SeqParser:
         """Candidate frames of every utterance; only its words are looked at.
 
         A sample of a sampling strategy depends on the seed, its number and the words of its utterance alone.
-        ValueError for the strategy k-best.
+        ValueError for the strategy k-best, or no utterance.
         """
         if isinstance(strategy, KBest):
             raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
+        if not bank.num_utterances:
+            raise ValueError("there is no utterance to parse")
         pieces, number = self.pieces(bank), strategy.num_candidates
         found = [
             (utterances, self._propose(pieces, utterances, strategy, seed))
@@ -89,8 +92,7 @@ class Seq2SeqParser:
         -inf for one that is BROKEN or has a label that this parser lacks. Under `official` the mean over tokens. Equal
         candidates are scored once, all of an utterance over one encoder pass. ValueError for other utterances.
         """
-        if pool.num_utterances != bank.num_utterances:
-            raise ValueError(f"candidates of {pool.num_utterances} utterances for {bank.num_utterances}")
+        _check_same_utterances(bank, pool)
         pieces, first_equal = self.pieces(bank), pool.first_equal()
         candidate, utterance = np.nonzero(first_equal == np.arange(pool.num_candidates)[:, None])
         targets = targets_of(pool.sequences[candidate, utterance], utterance, pool.labels, pieces, self.labels)
@@ -109,9 +111,10 @@ class Seq2SeqParser:
         copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
         rows = np.repeat(utterances, copies)
         hyps = self._search(pieces, rows, strategy, seed)
+        if self.definitions.s2s_length_normalised:
+            hyps = replace(hyps, score=hyps.score / ((hyps.tokens != END).sum(dim=2) + hyps.ended))
         if not isinstance(strategy, TopK | Nucleus):
-            lengths = 1 + (hyps.tokens != END).sum(dim=2) if self.definitions.s2s_length_normalised else None
-            hyps = best_hypotheses(hyps, strategy.num_candidates // copies, lengths)
+            hyps = best_hypotheses(hyps, strategy.num_candidates // copies)
         tokens, score = hyps.tokens.numpy(force=True), hyps.score.numpy(force=True)
         found = sequences_of_targets(
             tokens.reshape(-1, tokens.shape[2]), np.repeat(rows, tokens.shape[1]), pieces, len(self.labels)
@@ -249,25 +252,24 @@ def mean_probability(log_probs: list[Float[Tensor, "*shape"]]) -> Float[Tensor, 
     return torch.stack(log_probs).logsumexp(dim=0) - math.log(len(log_probs))
 
 
-def best_hypotheses(hyps: Hypotheses, number: int, lengths: Int64[Tensor, "u h"] | None) -> Hypotheses:
-    """The best of each utterance, best first, by log p or by its mean over these lengths; too few: the best again."""
-    score = hyps.score if lengths is None else hyps.score / lengths
-    order = score.argsort(dim=1, descending=True, stable=True)
-    place = torch.arange(number, device=score.device)
+def best_hypotheses(hyps: Hypotheses, number: int) -> Hypotheses:
+    """The best of each utterance, best first; too few: the best again."""
+    order = hyps.score.argsort(dim=1, descending=True, stable=True)
+    place = torch.arange(number, device=order.device)
     known = (hyps.score > float("-inf")).sum(dim=1)[:, None]
     index = order.gather(1, torch.where(place < known, place, 0))
     steps = index[:, :, None].expand(-1, -1, hyps.tokens.shape[2])
-    return Hypotheses(hyps.tokens.gather(1, steps), score.gather(1, index), hyps.ended.gather(1, index))
+    return Hypotheses(hyps.tokens.gather(1, steps), hyps.score.gather(1, index), hyps.ended.gather(1, index))
 
 
 @contextlib.contextmanager
 def thinned(switch: Switch, thinning: Thinning | None) -> Iterator[None]:
-    """A network whose dropouts follow a thinning, for as long as the context lasts."""
+    """A network whose dropouts follow a thinning, for as long as the context lasts, however it ends."""
     switch.thinning = thinning
     try:
         yield
     finally:
-        switch.thinning = None
+        switch.thinning, switch.position = None, 0
 
 
 def batches(
@@ -291,6 +293,14 @@ def _weight(strategy: Strategy) -> int:
     if isinstance(strategy, Beam):
         return -(-strategy.width // 2)
     return strategy.num_candidates if isinstance(strategy, TopK | Nucleus | DropoutP) else 1
+
+
+def _check_same_utterances(bank: FrameBank, pool: FramePool) -> None:
+    if pool.num_utterances != bank.num_utterances:
+        raise ValueError(f"candidates of {pool.num_utterances} utterances for {bank.num_utterances}")
+    num_words = pool.sequences.max(axis=(0, 2), initial=0).astype(np.int64) - 2 * len(pool.labels)
+    if (wrong := num_words > list(map(len, bank.utterances))).any():
+        raise ValueError(f"a candidate has words that utterance {wrong.argmax() + 1} does not have")
 
 
 def _starts_word(pieces: Pieces, rows: np.ndarray, longest: int) -> np.ndarray:
