@@ -3,7 +3,7 @@ import textwrap
 import pytest
 from tiny_notebooks import notebook
 
-from bcrlib.pipeline.fingerprint import code_fingerprint, job_fingerprint
+from bcrlib.pipeline.fingerprint import code_fingerprint, imported_packages, job_fingerprint
 from bcrlib.pipeline.jobs import GraphError, Job
 
 FILES = {
@@ -107,6 +107,17 @@ def test_naming_a_module_is_importing_it(package):
 def test_a_module_that_is_not_there_is_an_error(package):
     with pytest.raises(GraphError, match=r"n\.ipynb: the package has no module 'toy\.parsing'"):
         of_task(package, "toy.parsing")
+
+
+def test_packages_behind_a_notebook(package):
+    (package / "maths.py").write_text("import numpy.linalg as la\n")
+    (package / "late.py").write_text("def f():\n    from torch.nn import functional\n")
+    (package / "report.py").write_text("import seaborn\n")
+    cells = notebook("from os.path import join", "import pandas as pd")
+    assert imported_packages(cells, "n.ipynb", package) == ("os", "pandas")
+    assert imported_packages(cells, "n.ipynb", package, ("toy.late",)) == ("os", "pandas", "torch")
+    cells = notebook("from toy import train")
+    assert imported_packages(cells, "n.ipynb", package) == ("numpy", "torch", "toy")
 
 
 def test_imports_in_a_circle_end(package):

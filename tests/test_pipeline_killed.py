@@ -12,6 +12,8 @@ import psutil
 import pytest
 from tiny_notebooks import number, quick_imports, states, write, write_arithmetic  # noqa: F401
 
+from bcrlib.pipeline.forked_kernels import FORK_SERVER
+
 DRIVER = """
 import signal, sys
 from pathlib import Path
@@ -66,6 +68,8 @@ def driver(tmp_path):
     family = psutil.Process(process.pid).children(recursive=True)
     kernels = {int(file.name.removeprefix("kernel-")) for file in tmp_path.glob("kernel-*")}
     assert kernels <= {member.pid for member in family}
+    if sys.platform == "linux":
+        assert sum(str(FORK_SERVER) in member.cmdline() for member in family) == len(kernels) * 2  # forks keep the name
     yield process, family
     process.kill()
 

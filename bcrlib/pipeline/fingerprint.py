@@ -53,7 +53,7 @@ def code_fingerprint(
 def imported_packages(
     notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
 ) -> tuple[str, ...]:
-    """Sorted names of all packages, ours among them, that the notebook and our modules behind it may import.
+    """Sorted names of all packages that the notebook, and our modules behind it, may import.
 
     Arguments, cost and errors as for `code_fingerprint`.
     """
