@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from bcrlib.report.figures import (
+    metric_by_ensemble_size,
     metric_by_num_candidates,
+    metric_by_task,
     nfr_by_accuracy,
     nfr_by_dropout,
     nfr_nfi_by_method,
@@ -51,6 +53,34 @@ TRADE = [
 TRADE += [{"row": "Untreated", "level": "UAS", "metric": m, "value": v} for m, v in (("ACC", 0.89), ("NFR", 0.02))]
 
 
+TASKS = {
+    task: [
+        {
+            "group": update,
+            "row": row,
+            "level": level,
+            "metric": "NFI",
+            "value": v + i / 100,
+            "low": v,
+            "paper": 0.01 * i,
+        }
+        for i, update in enumerate(updates)
+        for row, v in METHODS.items()
+        for level in levels
+    ]
+    for task, updates, levels in (
+        ("dependency parsing", ("deepbiaf=>deepbiaf", "deepbiaf=>stackptr"), ("UAS", "UCM")),
+        ("semantic parsing", ("s2s-base-part=>s2s-base", "s2s-base=>s2s-large"), ("spanEM", "EM")),
+    )
+}
+ENSEMBLES = [
+    {"row": "Ensemble", "level": level, "metric": metric, "value": 0.03 / size, "ensemble_size": size}
+    for size in (1, 2, 5)
+    for level in ("spanEM", "EM")
+    for metric in ("ER", "NFR", "NFI")
+]
+
+
 def figures():
     dropout = [{"row": "BCR", "level": "UAS", "metric": "NFR", "p": p, "value": p / 100} for p in (0.1, 0.2)]
     return {
@@ -59,6 +89,8 @@ def figures():
         "dropout": nfr_by_dropout(dropout, "More dropout", chosen={"BCR": 0.2}, metrics=("NFR",)),
         "pairs": seed_pair_heat_map(PAIRS, "Any two seeds disagree"),
         "trade": nfr_by_accuracy(TRADE, "What accuracy costs"),
+        "tasks": metric_by_task(TASKS, "Fewer new errors in both tasks"),
+        "ensembles": metric_by_ensemble_size(ENSEMBLES, "Larger ensembles"),
     }
 
 
@@ -79,6 +111,58 @@ def test_curve_has_its_points_and_the_untreated_line():
     assert any(ys == [3.0, 3.0] for _, ys in data)
 
 
+def test_both_tasks_side_by_side_with_a_group_of_bars_an_update():
+    figure = metric_by_task(TASKS, "Fewer new errors in both tasks")
+    assert len(figure.axes) == 4
+    spans = figure.axes[1]
+    assert spans.get_title("left") == "semantic parsing\nspans of words, labels right (span EM)"
+    assert spans.get_xlabel() == "negative flip impact NFI (% of errors)"
+    places = {round(bar.get_y() + bar.get_height() / 2): round(bar.get_width(), 6) for bar in spans.patches}
+    assert places == {1: 2.3, 2: 1.5, 3: 1.03, 5: 3.3, 6: 2.5, 7: 2.03}
+    assert [tick.get_text() for tick in spans.get_yticklabels()] == list(METHODS) * 2
+    names = {text.get_text(): text.xy[1] for text in spans.texts}
+    assert names["s2s-base-part ⇒ s2s-base"] == 0 and names["s2s-base ⇒ s2s-large"] == 4
+    with pytest.raises(ValueError, match="as many levels"):
+        metric_by_task({"one": TASKS["semantic parsing"], "other": [r for r in ROWS if r["level"] == "UAS"]}, "t")
+
+
+def test_colours_of_the_methods_are_the_same_in_every_group():
+    axes = metric_by_task(TASKS, "t").axes[0]
+    colours = [bar.get_facecolor() for bar in sorted(axes.patches, key=lambda bar: bar.get_y())]
+    assert colours[:3] == colours[3:] and len(set(colours)) == 3
+
+
+def test_the_form_of_figures_2_and_3_for_frames_speaks_of_spans_and_utterances():
+    figure = metric_by_ensemble_size(ENSEMBLES, "t")
+    assert [axes.get_ylabel().split("\n")[1] for axes in figure.axes[:4]] == [
+        "(% of spans)",
+        "(% of spans)",
+        "(% of errors)",
+        "(% of utterances)",
+    ]
+    assert figure.axes[5].get_xlabel() == "models in the ensemble"
+    assert list(figure.axes[4].lines[0].get_xdata()) == [1, 2, 5]
+    frames = [row | {"level": "EM"} for row in CURVE]
+    assert metric_by_num_candidates(frames, "t").axes[0].get_xlabel() == "number of candidates an utterance"
+    assert metric_by_num_candidates(CURVE, "t").axes[0].get_xlabel() == "number of candidates a sentence"
+
+
+def test_ticks_that_would_run_into_each_other_are_left_out():
+    many = [row | {"num_candidates": n} for row in CURVE[:3] for n in (*range(1, 11), 20, 50)]
+    ticks = metric_by_num_candidates(many, "t").axes[2].get_xticks()
+    assert ticks[0] == 1 and ticks[-1] == 50 and np.diff(ticks).min() >= 49 / 20
+    ten = [row | {"num_candidates": n} for row in CURVE[:3] for n in range(1, 11)]
+    assert metric_by_num_candidates(ten, "t").axes[2].get_xticks().tolist() == list(range(1, 11))
+
+
+def test_the_papers_points_have_the_colour_of_their_line():
+    rows = [cell | {"row": row, "paper": 0.01} for cell in CURVE[:3] for row in ("top-k", "dropout-p")]
+    lines = metric_by_num_candidates(rows, "t").axes[0].lines
+    curves, points = lines[0:4:2], lines[1:4:2]
+    assert [point.get_markeredgecolor() for point in points] == [curve.get_color() for curve in curves]
+    assert len({point.get_markeredgecolor() for point in points}) == 2
+
+
 def test_trade_off_runs_from_the_smallest_weight_and_untreated_is_a_point():
     axes = nfr_by_accuracy(TRADE, "What accuracy costs").axes[0]
     lines = {line.get_label(): line for line in axes.get_lines()}
@@ -87,7 +171,7 @@ def test_trade_off_runs_from_the_smallest_weight_and_untreated_is_a_point():
     assert [text.get_text() for text in axes.texts] == ["0", "2"]
 
 
-@pytest.mark.parametrize("name", ["bars", "curve", "dropout", "pairs", "trade"])
+@pytest.mark.parametrize("name", ["bars", "curve", "dropout", "pairs", "trade", "tasks", "ensembles"])
 def test_every_figure_states_its_claim_and_units(name):
     figure = figures()[name]
     assert figure.get_suptitle()
@@ -118,7 +202,7 @@ def test_files_are_the_same_in_another_process(tmp_path):
         subprocess.run([sys.executable, "-c", script, str(folder)], check=True, env=env)
         files = sorted(folder.iterdir())
         digests.append([(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files])
-    assert len(digests[0]) == 15 and digests[0] == digests[1]
+    assert len(digests[0]) == 21 and digests[0] == digests[1]
 
 
 def test_a_figure_that_cannot_be_read_alone_is_refused(tmp_path):

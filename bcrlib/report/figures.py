@@ -20,6 +20,7 @@ from bcrlib.report.house_style import (
     axis_label,
     method_colours,
     new_figure,
+    one_input,
     save_figure,
     use_house_theme,
 )
@@ -27,7 +28,9 @@ from bcrlib.report.table_text import arrow
 from bcrlib.report.tables import tidy
 
 __all__ = [
+    "metric_by_ensemble_size",
     "metric_by_num_candidates",
+    "metric_by_task",
     "nfr_by_accuracy",
     "nfr_by_dropout",
     "nfr_nfi_by_method",
@@ -80,11 +83,15 @@ def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "
             _bar_panel(axes, _panel(frame, level, metric), update)
             axes.set_xlabel(axis_label(metric, level).replace("\n", " "))
             axes.set_title(_panel_title(update if len(updates) > 1 else "", level), loc="left")
+    _bar_legend(figure, frame)
+    return figure
+
+
+def _bar_legend(figure: Figure, frame: pd.DataFrame) -> None:
     handles: list = [Patch(facecolor="#9CA3AF", label="ours")]
     if frame["low"].notna().any():
         handles.append(Line2D([], [], color="black", linewidth=1.4, label=INTERVAL))
     _legend(figure, handles, frame)
-    return figure
 
 
 def _panel_title(update: str, level: str) -> str:
@@ -95,14 +102,22 @@ def _panel_title(update: str, level: str) -> str:
 def _bar_panel(axes: Axes, of_all: pd.DataFrame, update: str) -> None:
     """The bars of one update, on the scale that all need: updates are compared by eye."""
     cells = of_all[of_all["group"] == update]
-    _bars(axes, cells, _unique(cells["row"]))
-    reach = 100 * np.nanmax(of_all[["value", "high", "paper"]].to_numpy(), initial=0)
+    methods = _unique(cells["row"])
+    _bars(axes, cells, [methods.index(row) for row in cells["row"]])
+    axes.set_ylim(len(methods) - 0.45, -0.55)
+    axes.set_yticks(range(len(methods)), methods)
+    _leave_room(axes, of_all)
+
+
+def _leave_room(axes: Axes, cells: pd.DataFrame) -> None:
+    """From 0 as far as the bars of these cells, their intervals and the numbers beside them reach."""
+    reach = 100 * np.nanmax(cells[["value", "high", "paper"]].to_numpy(), initial=0)
     axes.set_xlim(0, 1.22 * (reach or 1.0))
 
 
-def _bars(axes: Axes, cells: pd.DataFrame, methods: list[str]) -> None:
-    colours = method_colours(methods)
-    places = [methods.index(row) for row in cells["row"]]
+def _bars(axes: Axes, cells: pd.DataFrame, places: Sequence[float]) -> None:
+    """A bar a cell at its place from the top, with its interval, the paper's number and its own."""
+    colours = method_colours(_unique(cells["row"]))
     axes.barh(places, 100 * cells["value"], height=0.66, color=[colours[row] for row in cells["row"]])
     for place, cell in zip(places, cells.itertuples()):
         ends = [cell.value, cell.high, cell.paper]
@@ -114,9 +129,54 @@ def _bars(axes: Axes, cells: pd.DataFrame, methods: list[str]) -> None:
         axes.annotate(
             f"{100 * cell.value:.2f}", (end, place), (9, 0), textcoords="offset points", va="center", size=9.5
         )
-    axes.set_ylim(len(methods) - 0.45, -0.55)
-    axes.set_yticks(range(len(methods)), methods)
     axes.grid(False, axis="y")
+
+
+def metric_by_task(rows_of: Mapping[str, Rows], title: str, metric: str = "NFI") -> Figure:
+    """Bars of one metric by method, grouped by update: a column of panels a task, a line of them a level.
+
+    `rows_of`: {"dependency parsing": rows, ...}, tidy table rows (Tables 3 and 4); all their levels are drawn, those of
+    one task beside the other's in the order given.  Rows without the metric (Old) are left out.  ValueError for tasks
+    with unequal numbers of levels.
+    """
+    tables = {task: tidy(rows) for task, rows in rows_of.items()}
+    frames = {task: table[(table["metric"] == metric) & table["value"].notna()] for task, table in tables.items()}
+    levels = {task: _unique(frame["level"]) for task, frame in frames.items()}
+    if len({len(of_task) for of_task in levels.values()}) != 1:
+        raise ValueError(f"as many levels for each task, please: {levels}")
+    num_levels = len(next(iter(levels.values())))
+    most = max(max(_places(frame).values()) for frame in frames.values())
+    figure = new_figure(1.2 + 5.4 * len(frames), 1.3 + num_levels * (1.2 + 0.25 * most), title)
+    panels = figure.subplots(num_levels, len(frames), squeeze=False)
+    for column, (task, frame) in zip(panels.T, frames.items()):
+        for axes, level in zip(column, levels[task]):
+            cells = frame[frame["level"] == level]
+            _grouped_bars(axes, cells)
+            axes.set_xlabel(axis_label(metric, level).replace("\n", " "))
+            axes.set_title(f"{task}\n{LEVEL_NAMES.get(level, level)}", loc="left")
+    _bar_legend(figure, pd.concat(frames.values()))
+    return figure
+
+
+def _places(cells: pd.DataFrame) -> dict[tuple[str, str], int]:
+    """(update, method) -> how far from the top its bar is, a place left free above each update for its name."""
+    places: dict[tuple[str, str], int] = {}
+    for number, (update, of_update) in enumerate(cells.groupby("group", sort=False), start=1):
+        for row in _unique(of_update["row"]):
+            places[update, row] = number + len(places)
+    return places
+
+
+def _grouped_bars(axes: Axes, cells: pd.DataFrame) -> None:
+    places = _places(cells)
+    _bars(axes, cells, [places[line] for line in zip(cells["group"], cells["row"])])
+    first = {update: place for (update, _), place in reversed(places.items())}
+    look = {"textcoords": "offset points", "va": "center", "weight": "bold", "size": 9.5}
+    for update, place in first.items():
+        axes.annotate(arrow(update), (0, place - 1), (4, -2), **look)
+    axes.set_ylim(max(places.values()) + 0.6, -0.55)
+    axes.set_yticks(list(places.values()), [row for _, row in places])
+    _leave_room(axes, cells)
 
 
 def metric_by_num_candidates(rows: Rows, title: str, metrics: Sequence[str] = ("ER", "NFR", "NFI")) -> Figure:
@@ -125,7 +185,15 @@ def metric_by_num_candidates(rows: Rows, title: str, metrics: Sequence[str] = ("
     `rows`: tidy rows plus the column num_candidates; a row with NaN there (Untreated) is a horizontal
     dashed line. Intervals are bands, the paper's numbers diamonds.
     """
-    return _curves(rows, "num_candidates", "number of candidates a sentence", title, metrics, {})
+    return _curves(rows, "num_candidates", "number of candidates {input}", title, metrics, {})
+
+
+def metric_by_ensemble_size(rows: Rows, title: str, metrics: Sequence[str] = ("ER", "NFR", "NFI")) -> Figure:
+    """Each metric against the number of new models in the ensemble: the form of the paper's Figure 3.
+
+    `rows`: tidy rows plus the column ensemble_size; a row with NaN there (BCR) is a horizontal dashed line.
+    """
+    return _curves(rows, "ensemble_size", "models in the ensemble", title, metrics, {})
 
 
 def nfr_by_dropout(
@@ -154,14 +222,23 @@ def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str]
             axes.set_ylabel(axis_label(metric, level))
         line[0].set_title(LEVEL_NAMES.get(level, level), loc="left")
     for axes in panels[-1]:
-        axes.set_xlabel(x_label)
+        axes.set_xlabel(x_label.format(input=one_input(levels)))
         axes.margins(x=0.04)
-        axes.set_xticks(sorted(frame[x].dropna().unique()))
+        axes.set_xticks(_apart(sorted(frame[x].dropna().unique())))
     handles = _line_handles(frame, x, series)
     if marks:
         handles.append(Line2D([], [], linestyle="none", label="chosen on dev", **CHOSEN_MARK))
     _legend(figure, handles, frame)
     return figure
+
+
+def _apart(values: Sequence[float]) -> list[float]:
+    """Those of the ascending values that stand far enough from the one before to be written under an axis."""
+    kept: list[float] = []
+    for value in values:
+        if not kept or value - kept[-1] >= (values[-1] - values[0]) / 20:
+            kept.append(value)
+    return kept
 
 
 def _line_handles(frame: pd.DataFrame, x: str, series: list[str]) -> list:
@@ -186,7 +263,8 @@ def _lines(axes: Axes, cells: pd.DataFrame, x: str, series: list[str]) -> None:
         axes.fill_between(
             curve[x], 100 * curve["low"], 100 * curve["high"], color=colours[row], alpha=0.18, linewidth=0
         )
-        axes.plot(curve[x], 100 * curve["paper"], linestyle="none", **PAPER_MARK)
+        mark = PAPER_MARK | {"markeredgecolor": colours[row]}  # whose number it is
+        axes.plot(curve[x], 100 * curve["paper"], linestyle="none", **mark)
 
 
 def nfr_by_accuracy(rows: Rows, title: str) -> Figure:

@@ -27,8 +27,11 @@ LEVEL_NAMES = {
     "LAS": "words, head and relation right (LAS)",
     "UCM": "whole sentences, all heads right (UCM)",
     "LCM": "whole sentences, heads and relations right (LCM)",
+    "spanEM": "spans of words, labels right (span EM)",
+    "EM": "whole frames right (EM)",
 }
 _LEVEL_UNITS = {"UAS": "words", "LAS": "words", "UCM": "sentences", "LCM": "sentences"}
+_LEVEL_UNITS |= {"spanEM": "spans", "EM": "utterances"}
 _AXES = {
     "ACC": "accuracy\n(% of {units})",
     "ER": "error rate\n(% of {units})",
@@ -74,6 +77,11 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
 def axis_label(metric: str, level: str) -> str:
     """What an axis of this metric shows, its unit on a second line."""
     return _AXES.get(metric, f"{metric}\n(%)").format(units=_LEVEL_UNITS.get(level, "units"))
+
+
+def one_input(levels: Sequence[str]) -> str:
+    """What a parser judged at these levels takes at a time: "a sentence" or "an utterance"."""
+    return "an utterance" if set(levels) <= {"spanEM", "EM"} else "a sentence"
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:

@@ -1,5 +1,6 @@
 """Result tables: tidy rows, the paper's numbers beside ours, written as JSON, Markdown and LaTeX."""
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -56,18 +57,22 @@ def beside_paper(
     rows: pd.DataFrame | Iterable[Mapping[str, object]],
     table: str,
     paper_rows: Mapping[str, tuple[str, Mapping[str, object]]] | None = None,
+    along: str = "",
 ) -> pd.DataFrame:
     """Tidy rows with the paper's numbers filled in from `table` ("Table 3"); NaN where it has none.
 
     A row is looked up as (update = group, method = row); a row whose group is empty is a single model
     called `row`. `paper_rows` names the paper's method and params for rows called differently here:
-    {"BCR, dropout 0.3": ("BCR", {"decoding": "dropout-p", "p": 0.3})}.
+    {"BCR, dropout 0.3": ("BCR", {"decoding": "dropout-p", "p": 0.3})}. The rows of a curve have one more column,
+    `along` ("num_candidates"), which is such a param too; NaN there: it does not concern the row.
     """
-    frame = tidy(rows)
+    frame = tidy(rows, extra=(along,) if along else ())
     names = paper_rows or {}
 
     def number(row: tuple, metric: str) -> float | None:
         method, params = names.get(row.row, (row.row, {}))
+        if along and not math.isnan(getattr(row, along)):
+            params = {**params, along: getattr(row, along)}
         update, method = (row.group, method) if row.group else (method, "single-model")
         return lookup(table, update, method, row.level, metric, params)
 
