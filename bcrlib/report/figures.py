@@ -5,6 +5,7 @@ with `save_figure`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -224,7 +225,7 @@ def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str]
     for axes in panels[-1]:
         axes.set_xlabel(x_label.format(input=one_input(levels)))
         axes.margins(x=0.04)
-        axes.set_xticks(_apart(sorted(frame[x].dropna().unique())))
+        axes.set_xticks(_ticks(sorted(frame[x].dropna().unique())))
     handles = _line_handles(frame, x, series)
     if marks:
         handles.append(Line2D([], [], linestyle="none", label="chosen on dev", **CHOSEN_MARK))
@@ -232,13 +233,15 @@ def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str]
     return figure
 
 
-def _apart(values: Sequence[float]) -> list[float]:
-    """Those of the ascending values that stand far enough from the one before to be written under an axis."""
-    kept: list[float] = []
-    for value in values:
-        if not kept or value - kept[-1] >= (values[-1] - values[0]) / 20:
-            kept.append(value)
-    return kept
+def _ticks(values: Sequence[float]) -> list[float]:
+    """The ascending values where they have room under an axis, else the multiples of 2, 5, 10, ... among them."""
+    room = (values[-1] - values[0]) / 17
+    crowded = any(right - left < room for left, right in pairwise(values))
+    for step in (2, 5, 10, 20, 50, 100) if crowded else ():
+        kept = [value for value in values if value % step == 0]
+        if all(right - left >= room for left, right in pairwise(kept)):
+            return kept
+    return list(values)
 
 
 def _line_handles(frame: pd.DataFrame, x: str, series: list[str]) -> list:
@@ -263,7 +266,7 @@ def _lines(axes: Axes, cells: pd.DataFrame, x: str, series: list[str]) -> None:
         axes.fill_between(
             curve[x], 100 * curve["low"], 100 * curve["high"], color=colours[row], alpha=0.18, linewidth=0
         )
-        mark = PAPER_MARK | {"markeredgecolor": colours[row]}  # whose number it is
+        mark = PAPER_MARK | {"markeredgecolor": colours[row], "markeredgewidth": 1.8}  # whose number it is
         axes.plot(curve[x], 100 * curve["paper"], linestyle="none", **mark)
 
 
