@@ -67,6 +67,7 @@ def search(
     for step in range(max_steps):
         log_probs = _next(scorer, rules, hyps, last, parent, step)
         parent, last, score = choose(step, hyps.score, log_probs)
+        last = last.masked_fill(score == float("-inf"), END)  # no hypothesis: nothing that rules could stumble over
         hyps = _children(hyps, parent, last, score)
         if rules is not None:
             rules.advance(parent, last)
@@ -109,8 +110,7 @@ def _children(hyps: Hypotheses, parent: Tensor, last: Tensor, score: Tensor) -> 
     return Hypotheses(
         tokens=torch.cat([hyps.tokens.gather(1, steps), last[:, :, None]], dim=2),
         score=score,
-        # One that is no hypothesis has nothing to go on with.
-        ended=(last == END) | (score == float("-inf")),
+        ended=last == END,
     )
 
 

@@ -66,7 +66,8 @@ def train(
         loss = _train_epoch(parser, pieces, targets, config, optimizer, scheduler, rng, precision)
         last = epoch == config.num_epochs or _steps_left(config, scheduler) == 0
         score = exact_match(parser, dev) if last or epoch % config.dev_every == 0 else None
-        is_best = score is not None and score > max((e.dev_score or 0.0 for e in history), default=-1.0)
+        best = max((e.dev_score for e in history if e.dev_score is not None), default=-1.0)
+        is_best = score is not None and score > best
         history.append(EpochReport(epoch, config.num_epochs, loss, score, is_best, time.perf_counter() - start))
         report(history[-1])
         best_weights = _copy(network) if is_best else best_weights
