@@ -1,0 +1,254 @@
+"""Search token by token, with tables of log-probabilities for a network: against all targets and plain loops."""
+
+import math
+from collections import Counter
+from functools import cache
+from itertools import pairwise, product
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chisquare
+from test_sampling import plainly_kept
+from torch import Tensor
+
+from bcrlib.decoding.sequential import Choose, best_actions, sampled_actions
+from bcrlib.decoding.strategies import Nucleus, TopK
+from bcrlib.decoding.token_search import END, Hypotheses, search
+from bcrlib.models.noise import uniform
+from bcrlib.randomness import key
+
+NUM_ACTIONS, LONGEST = 3, 5
+FULL = 70
+"""More than the 31 targets that end within five tokens and the 32 that do not."""
+
+Target = tuple[int, ...]
+
+
+@cache
+def log_probs_of(utterance: int, prefix: Target) -> Tensor:
+    """log p of the next token, another distribution for every prefix; low utterances end early, high ones late."""
+    scores = torch.from_numpy(np.random.default_rng(key(utterance, prefix)).normal(0, 1.5, NUM_ACTIONS))
+    scores[END] += 1.5 - utterance / 2
+    return scores.float().log_softmax(dim=0)
+
+
+class Table:
+    """A `TokenScorer` of distributions that depend on the whole prefix."""
+
+    def __init__(self, utterances: list[int]) -> None:
+        self.utterances, self.prefixes = utterances, [[()] for _ in utterances]
+        self.sizes, self.starts = [len(utterances)], True
+
+    def advance(self, tokens: Tensor, parent: Tensor) -> Tensor:
+        if self.starts:
+            assert tokens.tolist() == [[END]] * len(self.utterances), "a target starts with the end"
+            self.starts = False
+        else:
+            self.prefixes = [
+                [(*old[p], token) for p, token in zip(parents, last)]
+                for old, parents, last in zip(self.prefixes, parent.tolist(), tokens.tolist())
+            ]
+        rows = [[log_probs_of(u, prefix) for prefix in own] for u, own in zip(self.utterances, self.prefixes)]
+        return torch.stack([torch.stack(row) for row in rows])
+
+    def keep(self, rows: Tensor) -> None:
+        self.utterances, self.prefixes = ([of[row] for row in rows] for of in (self.utterances, self.prefixes))
+        self.sizes.append(len(rows))
+
+
+def searched(utterances: list[int], choose: Choose, max_steps: int = LONGEST) -> Hypotheses:
+    return search(Table(utterances), len(utterances), choose, max_steps, None, "cpu")
+
+
+def until_end(tokens: list[int]) -> Target:
+    """The target in a row of tokens; behind its end there is nothing else."""
+    end = tokens.index(END) + 1 if END in tokens else len(tokens)
+    assert not any(tokens[end:])
+    return tuple(tokens[:end])
+
+
+def found(hyps: Hypotheses, u: int) -> dict[Target, float]:
+    """All targets of an utterance with their scores."""
+    rows = zip(hyps.tokens[u].tolist(), hyps.score[u].tolist())
+    kept = [(until_end(tokens), score) for tokens, score in rows if score > -math.inf]
+    assert len(dict(kept)) == len(kept), "no target comes twice"
+    return dict(kept)
+
+
+def log_prob(u: int, target: Target) -> float:
+    return sum(log_probs_of(u, target[:step])[token].item() for step, token in enumerate(target))
+
+
+def all_targets(longest: int) -> list[Target]:
+    """Those that end, and those of `longest` tokens that do not."""
+    inner = range(1, NUM_ACTIONS)
+    ended = [(*body, END) for length in range(longest) for body in product(inner, repeat=length)]
+    return ended + list(product(inner, repeat=longest))
+
+
+def plain_beam(u: int, width: int) -> dict[Target, float]:
+    beam = {(): 0.0}
+    for _ in range(LONGEST):
+        longer = {target: score for target, score in beam.items() if target[-1:] == (END,)}
+        for target, score in beam.items():
+            if target not in longer:
+                scores = (score + log_probs_of(u, target)).tolist()
+                longer |= {(*target, token): score for token, score in enumerate(scores)}
+        beam = dict(sorted(longer.items(), key=lambda item: -item[1])[:width])
+    return beam
+
+
+def assert_equal_scores(ours: dict[Target, float], expected: dict[Target, float]) -> None:
+    assert set(ours) == set(expected)
+    for target, score in expected.items():
+        assert ours[target] == pytest.approx(score, abs=1e-5), target
+
+
+@pytest.mark.parametrize("longest", [1, 2, LONGEST])
+def test_a_beam_of_full_width_is_brute_force(longest):
+    hyps = searched([0, 2, 4], best_actions(FULL), longest)
+    targets = all_targets(longest)
+    for place, u in enumerate([0, 2, 4]):
+        assert_equal_scores(found(hyps, place), {target: log_prob(u, target) for target in targets})
+    assert hyps.tokens.shape == (3, hyps.score.shape[1], longest)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 7])
+def test_a_narrow_beam_is_a_table_of_prefixes(width):
+    utterances = list(range(6))
+    hyps = searched(utterances, best_actions(width))
+    for u in utterances:
+        assert_equal_scores(found(hyps, u), plain_beam(u, width))
+
+
+def test_a_beam_of_one_is_greedy():
+    hyps = searched([0, 1, 2, 3, 4, 5], best_actions(1))
+    for u in range(6):
+        target = ()
+        while len(target) < LONGEST and target[-1:] != (END,):
+            target = (*target, int(log_probs_of(u, target).argmax()))
+        assert_equal_scores(found(hyps, u), {target: log_prob(u, target)})
+    lengths = [len(until_end(tokens)) for tokens in hyps.tokens[:, 0].tolist()]
+    assert len(set(lengths)) > 2, "all end alike"
+
+
+def test_what_has_ended_stays_as_it_is():
+    """The empty target keeps its score and its place while others go on."""
+    hyps = searched([3], best_actions(FULL), LONGEST)
+    score = found(hyps, 0)[(END,)]
+    assert score == log_probs_of(3, ())[END].item()
+    in_time = (hyps.tokens == END).any(dim=2)
+    assert torch.equal(in_time[hyps.score > -math.inf], hyps.ended[hyps.score > -math.inf])
+
+
+def test_a_target_that_does_not_end_in_time_has_no_end():
+    endless = search(Endless(), 2, best_actions(1), 7, None, "cpu")
+    assert endless.tokens.shape == (2, 1, 7) and (endless.tokens == 1).all()
+    assert not endless.ended.any() and torch.allclose(endless.score, torch.tensor(7 * math.log(0.9)))
+    assert (searched([5], best_actions(1), 2).tokens != END).all()
+
+
+class Endless:
+    """One token, over and over."""
+
+    def advance(self, tokens: Tensor, parent: Tensor) -> Tensor:
+        return torch.tensor([0.1, 0.9]).log().expand(*tokens.shape, -1).clone()
+
+    def keep(self, rows: Tensor) -> None:
+        raise AssertionError("nobody leaves")
+
+
+def keyed(strategy: TopK | Nucleus, keys: Tensor, scorer: "Table | Chain") -> Choose:
+    """As parsers do: numbers from the keys [utterance, sample] of those that are still there."""
+    places = {u: place for place, u in enumerate(scorer.utterances)}
+    return sampled_actions(strategy, lambda step, _: uniform(keys[[places[u] for u in scorer.utterances]], step))
+
+
+def sampled(utterances: list[int], strategy: TopK | Nucleus, keys: Tensor) -> tuple[Hypotheses, Table]:
+    scorer = Table(utterances)
+    return search(scorer, len(utterances), keyed(strategy, keys, scorer), 12, None, "cpu"), scorer
+
+
+def sample_keys(num_utterances: int, num_samples: int) -> Tensor:
+    return torch.tensor([[key("test", u, i) for i in range(num_samples)] for u in range(num_utterances)])
+
+
+@pytest.mark.parametrize("strategy", [None, TopK(2, 4), Nucleus(1.0, 4)], ids=str)
+def test_those_who_leave_change_nothing_for_the_others(strategy):
+    """All together as each alone, bit for bit, whoever ends first."""
+    utterances, keys = [4, 0, 5, 2, 1, 3], sample_keys(6, 4)
+    if strategy is None:
+        scorer = Table(utterances)
+        together = search(scorer, 6, best_actions(2), 12, None, "cpu")
+    else:
+        together, scorer = sampled(utterances, strategy, keys)
+    assert len(scorer.sizes) > 2 and all(later <= 0.8 * former for former, later in pairwise(scorer.sizes))
+    for place, u in enumerate(utterances):
+        if strategy is None:
+            alone = searched([u], best_actions(2), 12)
+        else:
+            alone, _ = sampled([u], strategy, keys[place : place + 1])
+        steps = alone.tokens.shape[2]
+        assert torch.equal(together.tokens[place, :, :steps], alone.tokens[0])
+        assert not together.tokens[place, :, steps:].any()
+        assert torch.equal(together.score[place], alone.score[0]) and torch.equal(together.ended[place], alone.ended[0])
+
+
+def test_few_who_leave_may_stay():
+    """One of six is not worth the gathering: it goes on with ends, for nothing."""
+    scorer = Table([0, 5, 5, 5, 5, 5])
+    hyps = search(scorer, 6, best_actions(1), 3, None, "cpu")
+    assert scorer.sizes == [6]
+    assert until_end(hyps.tokens[0, 0].tolist()) == (END,) and hyps.score[0, 0] == log_probs_of(0, ())[END]
+
+
+def test_a_sample_depends_on_its_key_and_its_words_alone():
+    """Equal keys: equal samples of the same utterance; another number, utterance or step draws anew."""
+    keys = sample_keys(1, 30).expand(3, -1)
+    hyps, _ = sampled([4, 5, 4], Nucleus(1.0, 30), keys)
+    assert torch.equal(hyps.tokens[0], hyps.tokens[2]) and torch.equal(hyps.score[0], hyps.score[2])
+    assert not torch.equal(hyps.tokens[0], hyps.tokens[1])
+    samples = {until_end(tokens) for tokens in hyps.tokens[0].tolist()}
+    assert len(samples) > 10
+    fewer, _ = sampled([4], Nucleus(1.0, 10), keys[:1, :10])
+    assert [until_end(t) for t in fewer.tokens[0].tolist()] == [until_end(t) for t in hyps.tokens[0, :10].tolist()]
+    assert any(len(set(target[:-1])) > 1 for target in samples), "every step draws by the same number"
+
+
+class Chain:
+    """Distributions that depend on the last token only: quick for many samples."""
+
+    def __init__(self, table: Tensor) -> None:
+        self.table, self.utterances = table, [0]
+
+    def advance(self, tokens: Tensor, parent: Tensor) -> Tensor:
+        return self.table[tokens]
+
+    def keep(self, rows: Tensor) -> None:
+        raise AssertionError("there is one utterance only")
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [TopK(2), TopK(3, temperature=0.5), Nucleus(0.7), Nucleus(1.0), Nucleus(0.9, temperature=2.0)],
+    ids=str,
+)
+def test_targets_come_as_often_as_their_probabilities(strategy):
+    """Of a chain over four tokens, all targets of up to three: chi-square over 20,000 samples."""
+    table = torch.randn(4, 4, generator=torch.Generator().manual_seed(1)).log_softmax(dim=1)
+    kept = [plainly_kept(row, strategy) for row in table.tolist()]
+    bodies = [(*body, END) for length in range(3) for body in product(range(1, 4), repeat=length)]
+    targets = bodies + list(product(range(1, 4), repeat=3))
+    expected = {t: math.prod(kept[before][token] for before, token in pairwise((END, *t))) for t in targets}
+    assert sum(expected.values()) == pytest.approx(1)
+    scorer = Chain(table)
+    choose = keyed(strategy, torch.arange(20_000)[None] * 7919, scorer)
+    hyps = search(scorer, 1, choose, 3, None, "cpu")
+    drawn = [until_end(tokens) for tokens in hyps.tokens[0].tolist()]
+    possible, count_of = [target for target, p in expected.items() if p > 0], Counter(drawn)
+    assert set(count_of) <= set(possible) and len(possible) > 4
+    observed = [count_of[target] for target in possible]
+    assert chisquare(observed, [20_000 * expected[target] for target in possible]).pvalue > 1e-3
+    for target, score in zip(drawn[:50], hyps.score[0, :50].tolist()):  # the model's own, uncut and not tempered
+        assert score == pytest.approx(sum(table[a, b].item() for a, b in pairwise((END, *target))), abs=1e-5)
