@@ -25,7 +25,7 @@ reproduce: setup  ## all tables and figures of PROFILE (demo, small, paper) into
 
 test: setup  ## pytest, then the committed notebooks under nbval
 	$(VENV)/bin/python -m pytest -q
-	$(VENV)/bin/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 120 --nbval-kernel-startup-timeout 120 notebooks/0*.ipynb
+	$(VENV)/bin/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 120 --nbval-kernel-startup-timeout 120 notebooks/[0-9]*.ipynb
 
 notebooks: setup  ## run the story notebooks again and keep their outputs
 	$(VENV)/bin/python notebooks/refresh.py

@@ -22,6 +22,6 @@ def refresh(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    for path in sorted(FOLDER.glob("0*.ipynb")):
+    for path in sorted(FOLDER.glob("[0-9]*.ipynb")):
         print(path.name, flush=True)
         refresh(path)
