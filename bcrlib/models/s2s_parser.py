@@ -16,13 +16,13 @@ from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.bracket_rules import BracketRules
 from bcrlib.decoding.sequential import Choose, best_actions, sampled_actions
 from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, Strategy, TopK
-from bcrlib.decoding.token_search import Hypotheses, search
+from bcrlib.decoding.token_search import Hypotheses, Rules, search
 from bcrlib.frame_candidates import FramePool
 from bcrlib.models.noise import uniform
 from bcrlib.models.pieces import Pieces, Targets, cut_into_pieces, sequences_of_targets, targets_of
 from bcrlib.models.pointer_decoder import Memory
 from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s import Seq2Seq, inside, make_source, shifted
+from bcrlib.models.s2s import Seq2Seq, Source, inside, make_source, shifted
 from bcrlib.models.thinning import Switch, Thinning
 from bcrlib.presets import preset
 from bcrlib.randomness import key
@@ -104,6 +104,14 @@ class Seq2SeqParser:
         result[candidate, utterance] = scores
         return np.take_along_axis(result, first_equal.astype(np.int64), axis=0)
 
+    def rules(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> Rules | None:
+        """What the decoded targets of these utterances must look like; None: they may be anything."""
+        if not self.config.constrained:
+            return None
+        starts = _starts_word(pieces, rows, source.pieces.stop - source.pieces.start)
+        starts_word = torch.from_numpy(starts).to(self.runtime.device)
+        return BracketRules(len(self.labels), source.num_pieces, starts_word, self.config.max_steps)
+
     def _propose(
         self, pieces: Pieces, utterances: Int64[np.ndarray, "u"], strategy: Strategy, seed: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -126,11 +134,7 @@ class Seq2SeqParser:
         thinning = self._thinning(pieces, rows, strategy, seed)
         scorer = TokenByToken([Reader(network, source, thinning, self.runtime) for network in self.networks], len(rows))
         choose = self._choose(pieces, rows, strategy, seed, scorer)
-        rules = None
-        if self.config.constrained:
-            starts = _starts_word(pieces, rows, source.pieces.stop - source.pieces.start)
-            starts_word = torch.from_numpy(starts).to(self.runtime.device)
-            rules = BracketRules(len(self.labels), source.num_pieces, starts_word, self.config.max_steps)
+        rules = self.rules(pieces, rows, source)
         return search(scorer, len(rows), choose, self.config.max_steps, rules, self.runtime.device)
 
     def _thinning(self, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int) -> Thinning | None:
@@ -193,7 +197,7 @@ def ensemble(parsers: Sequence[Seq2SeqParser]) -> Seq2SeqParser:
 class Reader:
     """One network reading hypotheses token by token."""
 
-    def __init__(self, network: Seq2Seq, source, thinning: Thinning | None, runtime: Runtime) -> None:
+    def __init__(self, network: Seq2Seq, source: Source, thinning: Thinning | None, runtime: Runtime) -> None:
         self.network, self.thinning, self.runtime = network, thinning, runtime
         with thinned(network.switch, thinning), runtime.autocast():
             self.memory = network.memory(source)

@@ -1,0 +1,69 @@
+"""How fast the seq2seq-pointer parser is: against the library's own decoding, and re-ranking against decoding."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from bcrlib.bench.generate import encoder_decoder, greedy_generation
+from bcrlib.bench.gold_shape import GoldShapeParser
+from bcrlib.bench.timing import cpu_seconds_by_turns, speed_ratio
+from bcrlib.configuration import Seq2SeqConfig
+from bcrlib.data.frames import FrameBank
+from bcrlib.decoding.strategies import Beam, DropoutP, OneBest
+from bcrlib.models.runtime import Precision, Runtime
+from bcrlib.models.s2s_checkpoint import new_parser
+
+NUM_CANDIDATES = 10
+DROPOUT = 0.1
+EVERY = 4
+"""Of the utterances, every fourth is decoded by dropout-p, ten searches each."""
+
+
+def bench_seq2seq(
+    bank: FrameBank, config: Seq2SeqConfig, precision: Precision, num_turns: int = 5
+) -> dict[str, float | str]:
+    """Speeds of an untrained parser of this size on the utterances of this bank. Minutes at the paper's size.
+
+    Our targets have the shape of the gold ones (`GoldShape`): as long as a trained parser's, in batches that utterances
+    leave when they have ended. The library's `generate` writes as many tokens for the same batches as the longest gold
+    target of each has: utterances do not leave its batches.
+
+    Keys: "kind", "precision"; "greedy_utterances_per_second" and "generate_utterances_per_second"; "distinct", how many
+    of ten candidates of dropout-p differ; and those of `seq2seq_speeds`. Medians over turns.
+    """
+    few = bank.rows(np.arange(0, bank.num_utterances, EVERY))
+    untrained = new_parser(config, bank, 0, Runtime(precision=precision))
+    parser, of_few = GoldShapeParser(untrained, bank), GoldShapeParser(untrained, few)
+    pool = of_few.candidates(few, DropoutP(DROPOUT, NUM_CANDIDATES))
+    tasks: dict[str, Callable[[], object]] = {
+        "generate": greedy_generation(encoder_decoder(untrained), parser, bank),
+        "greedy": lambda: parser.candidates(bank, OneBest()),
+        "beam": lambda: parser.candidates(bank, Beam(NUM_CANDIDATES, NUM_CANDIDATES)),
+        "few_greedy": lambda: of_few.candidates(few, OneBest()),
+        "dropout_p": lambda: of_few.candidates(few, DropoutP(DROPOUT, NUM_CANDIDATES)),
+        "reranking_dropout_p": lambda: of_few.log_probs(few, pool),
+    }
+    seconds = cpu_seconds_by_turns(tasks, num_turns)
+    return {
+        "kind": "s2s",
+        "precision": precision,
+        "greedy_utterances_per_second": bank.num_utterances / float(np.median(seconds["greedy"])),
+        "generate_utterances_per_second": bank.num_utterances / float(np.median(seconds["generate"])),
+        "distinct": float(pool.num_distinct().mean()),
+        **seq2seq_speeds(seconds),
+    }
+
+
+def seq2seq_speeds(seconds: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Ratios of speeds, from seconds [turn] of the tasks.
+
+    "greedy", against the library's `generate`; "reranking_dropout_p", re-ranking of ten candidates of dropout-p against
+    decoding them; "dropout_p", these samples, and "beam", ten candidates by a beam of ten, against one greedy decode
+    (0.1: as dear as ten).
+    """
+    return {
+        "greedy": speed_ratio(seconds, "greedy", "generate"),
+        "reranking_dropout_p": speed_ratio(seconds, "reranking_dropout_p", "dropout_p"),
+        "dropout_p": speed_ratio(seconds, "dropout_p", "few_greedy"),
+        "beam": speed_ratio(seconds, "beam", "greedy"),
+    }
