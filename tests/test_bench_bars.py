@@ -7,7 +7,7 @@ import pytest
 from command_runs import TINY, refused, run, work_folder  # noqa: F401  a fixture
 
 from bcrlib.bench.accuracy import bench_accuracy
-from bcrlib.bench.bars import Bar, accuracy_bars
+from bcrlib.bench.bars import Bar, accuracy_bars, seq2seq_bars
 from bcrlib.bench.decoding import bench_decoding
 from bcrlib.bench.deepbiaf import deepbiaf_speeds
 from bcrlib.bench.score_tables import arc_score_tables
@@ -19,13 +19,15 @@ from bcrlib.decoding.spanning_trees import maximum_spanning_trees
 from bcrlib.models.checkpoint import load_parser
 from bcrlib.models.runtime import Runtime
 from bcrlib.pipeline.profiles import load_profile
+from bcrlib.report.readme import speed_table
 
 DEEPBIAF_BARS = {"decoding": 0.65, "reranking": 0.65, "training": 0.5}
 STACKPTR_BARS = {"greedy": 0.45, "beam": 0.25, "reranking_beam": 1.0, "reranking_dropout_p": 5.0, "training": 0.35}
-QUICK = ["--profile", "demo", "--sentences", 6, "--turns", 1]
+SEQ2SEQ_BARS = {"greedy": 1.0, "reranking_dropout_p": 5.0, "dropout_p": None, "beam": None}
+QUICK = ["--profile", "demo", "--sentences", 6, "--turns", 1, "--frames", "demo", "--utterances", 8]
 
 
-def test_bench_prints_every_ratio_of_both_kinds_beside_its_bar(work):
+def test_bench_prints_every_ratio_of_all_kinds_beside_its_bar(work):
     result = json.loads(run("bench", "--corpus", work, *QUICK, "--model", work / "old", "--json"))
     bars = {bar["name"]: bar for bar in result["bars"]}
     named = {f"{key} (float32)": bar for key, bar in DEEPBIAF_BARS.items()}
@@ -35,7 +37,7 @@ def test_bench_prints_every_ratio_of_both_kinds_beside_its_bar(work):
         assert bars[name]["met"] == (bars[name]["value"] >= bar)
     assert bars["decoding (float32)"]["value"] == result["parsers"]["deepbiaf"]["float32"]["decoding"]
     assert bars["stackptr_beam (float32)"]["value"] == result["parsers"]["stackptr"]["float32"]["beam"]
-    assert result["missed"] == [bar["name"] for bar in result["bars"] if not bar["met"]]
+    assert result["missed"] == [bar["name"] for bar in result["bars"] if bar["met"] is False]
     assert result["num_sentences"] == 6 and result["tree_scores"] == "old"
 
 
@@ -46,11 +48,32 @@ def test_bench_of_one_kind_times_nothing_else(work):
     assert "stackptr: greedy decoding, float32" in run("bench", "--corpus", work, *QUICK, "--kind", "stackptr")
 
 
+def test_bench_of_the_semantic_parser_reads_no_treebank():
+    result = json.loads(run("bench", "--kind", "s2s", "--corpus", "nowhere", *QUICK, "--json"))
+    assert result["parsers"] == {} and result["corpus"] is None
+    bars = {bar["name"]: bar for bar in result["bars"]}
+    for key, bar in SEQ2SEQ_BARS.items():
+        found = bars[f"s2s_{key} (float32)"]
+        assert found["value"] == result["semantic"]["speeds"]["float32"][key]
+        assert found["met"] == (None if bar is None else found["value"] >= bar)
+    about = {"corpus": "demo", "num_utterances": 8, "num_turns": 1, "sizes": "demo", "encoder": "tiny"}
+    assert about.items() <= result["semantic"].items()
+
+
+def test_a_value_without_a_bar_is_neither_met_nor_missed():
+    speed = {"precision": "float32", "greedy": 1.5, "reranking_dropout_p": 4.0, "dropout_p": 0.08, "beam": 0.2}
+    bars = seq2seq_bars(speed)
+    assert [line.split()[-1] for line in bar_table(bars)] == ["met", "MISSED", "0.080", "0.200"]
+    rows = speed_table({"bars": [bar.to_json() for bar in bars]}).splitlines()
+    assert rows[2].endswith("| 1.50 | ≥ 1 | met |") and rows[4].endswith("| 0.08 | – |  |")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--kind", "stack"], "unknown kind of parser 'stack'; choose one of deepbiaf, stackptr"),
+        (["--kind", "stack"], "unknown kind of parser 'stack'; choose one of deepbiaf, stackptr, s2s"),
         (["--kind", "stackptr", "--accuracy"], "--model and --accuracy are about deepbiaf"),
+        (["--kind", "s2s", "--model", "old"], "--model and --accuracy are about deepbiaf; leave out --kind s2s"),
         (["--kind", "deepbiaf", "--model", "stackptr"], "stackptr: a stackptr has no scores for tree searches"),
     ],
 )

@@ -17,14 +17,15 @@ class Bar:
     """For people."""
     value: float | None
     """None: not measured."""
-    bar: float
+    bar: float | None
+    """None: there is none, the value is for information."""
     at_most: bool = False
     """Whether the bar is an upper limit."""
 
     @property
     def met(self) -> bool | None:
-        """None where nothing was measured."""
-        if self.value is None:
+        """None where nothing was measured, or there is no bar."""
+        if self.value is None or self.bar is None:
             return None
         return self.value <= self.bar if self.at_most else self.value >= self.bar
 
@@ -34,8 +35,23 @@ class Bar:
 
 
 def parser_bars(speed: Mapping[str, float | str]) -> list[Bar]:
-    """Bars of what `bench_parser` measured of a parser of either kind."""
+    """Bars of what `bench_parser` measured of a dependency parser of either kind."""
     return _stackptr_bars(speed) if speed["kind"] == "stackptr" else _deepbiaf_bars(speed)
+
+
+def seq2seq_bars(speed: Mapping[str, float | str]) -> list[Bar]:
+    """Bars of what `bench_seq2seq` measured."""
+    precision = speed["precision"]
+
+    def bar(key: str, what: str, bar: float | None) -> Bar:
+        return Bar(f"s2s_{key} ({precision})", f"s2s: {what.format(precision)}", float(speed[key]), bar)
+
+    return [
+        bar("greedy", "greedy decoding, {}: speed against generate of transformers", 1.0),
+        bar("reranking_dropout_p", "re-ranking 10 candidates of dropout-p, {}: speed against decoding them", 5.0),
+        bar("dropout_p", "10 candidates by dropout-p, {}: speed against one greedy decode", None),
+        bar("beam", "10 candidates by a beam of 10, {}: speed against one greedy decode", None),
+    ]
 
 
 def _deepbiaf_bars(speed: Mapping[str, float | str]) -> list[Bar]:

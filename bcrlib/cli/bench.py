@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bcrlib.cli.bench_frames import bench_frames
 from bcrlib.cli.options import Json, print_json, progress, read_profile
 
 if TYPE_CHECKING:  # at run time these would bring torch
@@ -15,9 +16,15 @@ if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.data.treebank import Treebank
     from bcrlib.models.training import EpochReport
 
+SEMANTIC = "s2s"
+"""The kind of parser of the other task; it reads frames, not trees."""
+
 Kind = Annotated[
     str | None,
-    typer.Option(help="[bold]deepbiaf[/bold] (with the tree searches) or [bold]stackptr[/bold].", show_default="both"),
+    typer.Option(
+        help="[bold]deepbiaf[/bold] (with the tree searches), [bold]stackptr[/bold] or [bold]s2s[/bold].",
+        show_default="all",
+    ),
 ]
 Model = Annotated[
     Path | None,
@@ -35,13 +42,20 @@ def bench(
     sentences: Annotated[
         int, typer.Option(min=0, metavar="N", help="How many sentences, evenly drawn; 0 for all.")
     ] = 200,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CORPUS", help="For s2s, likewise.", show_default="top where BCRLIB_DATA has it, else demo"
+        ),
+    ] = None,
+    utterances: Annotated[int, typer.Option(min=0, metavar="N", help="How many of its utterances; 0 for all.")] = 400,
     turns: Annotated[
         int, typer.Option(min=1, metavar="N", help="Contestants take turns this often; medians count.")
     ] = 3,
     kind: Kind = None,
     model: Model = None,
     profile: Annotated[
-        str | None, typer.Option(help="Whose sizes the network has.", show_default="the paper's, 3 x 512")
+        str | None, typer.Option(help="Whose sizes the network has.", show_default="the paper's, s2s behind MiniLM")
     ] = None,
     accuracy: Annotated[
         bool, typer.Option("--accuracy", help="Also train the deepbiaf of profile small and test it (minutes).")
@@ -50,44 +64,49 @@ def bench(
 ) -> None:
     """Measure speed on one core, as ratios that carry over to other machines.
 
-    Both parsers, as fractions of a bare LSTM of their size: decoding,
-    re-ranking, training; in float32 and, where the processor multiplies it
-    natively, in bfloat16, always against the float32 LSTM. Tree searches
-    against ufal.chu_liu_edmonds and each other. Takes minutes; nothing else
-    should run meanwhile.
+    Both dependency parsers, as fractions of a bare LSTM of their size:
+    decoding, re-ranking, training; in float32 and, where the processor
+    multiplies it natively, in bfloat16, always against the float32 LSTM. Tree
+    searches against ufal.chu_liu_edmonds and each other. The semantic parser
+    s2s: decoding against generate of transformers, re-ranking against
+    decoding. Takes minutes; nothing else should run meanwhile.
 
     Example: [green]bcr bench --json --sentences 100 --kind stackptr[/green]
     """
-    from bcrlib.bench.bars import accuracy_bars, parser_bars, tree_bars
+    from bcrlib.bench.bars import accuracy_bars, parser_bars, seq2seq_bars, tree_bars
     from bcrlib.bench.one_core import one_core
 
     kinds = _kinds(kind, model, accuracy)
     name = corpus or _default_corpus()
-    treebank = _sample(name, sentences)
+    treebank = None if kinds == (SEMANTIC,) else _sample(name, sentences)
     scores = _arc_scores(treebank, model) if "deepbiaf" in kinds else None
     with one_core():
-        parsers = {kind: _parsers(treebank, kind, profile, turns) for kind in kinds}
+        parsers = {kind: _parsers(treebank, kind, profile, turns) for kind in kinds if kind != SEMANTIC}
         trees = None if scores is None else _trees(scores, treebank)
+        semantic = bench_frames(frames, utterances, profile, turns) if SEMANTIC in kinds else None
         trained = _accuracy(name) if accuracy else None
     bars = [bar for speeds in parsers.values() for speed in speeds.values() for bar in parser_bars(speed)]
-    bars += (tree_bars(trees) if trees else []) + (accuracy_bars(trained) if trained and name == "ewt" else [])
+    bars += tree_bars(trees) if trees else []
+    bars += [bar for speed in semantic["speeds"].values() for bar in seq2seq_bars(speed)] if semantic else []
+    bars += accuracy_bars(trained) if trained and name == "ewt" else []
     setting = _setting(name, treebank, turns, profile, model)
+    measured = {"parsers": parsers, "trees": trees, "semantic": semantic, "accuracy": trained}
     if as_json:
         missed = [bar.name for bar in bars if bar.met is False]
-        measured = {"parsers": parsers, "trees": trees, "accuracy": trained}
         print_json(setting | measured | {"bars": [bar.to_json() for bar in bars], "missed": missed})
     else:
-        typer.echo("\n".join([_describe(setting), "", *bar_table(bars)]))
+        typer.echo("\n".join([_describe(setting, semantic), "", *bar_table(bars)]))
 
 
 def _kinds(kind: str | None, model: Path | None, accuracy: bool) -> tuple[str, ...]:
     from bcrlib.configuration import KINDS
 
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(KINDS)}")
-    if kind == "stackptr" and (model is not None or accuracy):
-        raise ValueError("--model and --accuracy are about deepbiaf; leave out --kind stackptr")
-    return KINDS if kind is None else (kind,)
+    known = (*KINDS, SEMANTIC)
+    if kind is not None and kind not in known:
+        raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(known)}")
+    if kind not in (None, "deepbiaf") and (model is not None or accuracy):
+        raise ValueError(f"--model and --accuracy are about deepbiaf; leave out --kind {kind}")
+    return known if kind is None else (kind,)
 
 
 def _default_corpus() -> str:
@@ -153,32 +172,43 @@ def _accuracy(corpus: str) -> dict[str, float]:
     return bench_accuracy(read_profile("small", [f"corpus={corpus}"]), report=report)
 
 
-def _setting(corpus: str, treebank: "Treebank", turns: int, profile: str | None, model: Path | None) -> dict[str, Any]:
+def _setting(
+    corpus: str, treebank: "Treebank | None", turns: int, profile: str | None, model: Path | None
+) -> dict[str, Any]:
     from bcrlib.pipeline.manifest import machine
 
     return {
         "machine": machine(),
-        "corpus": corpus,
-        "num_sentences": treebank.num_sentences,
+        "corpus": corpus if treebank else None,
+        "num_sentences": treebank.num_sentences if treebank else 0,
         "num_turns": turns,
         "sizes": profile or "paper",
         "tree_scores": model.name if model else "simulated",
     }
 
 
-def _describe(setting: dict[str, Any]) -> str:
-    return (
-        f"{setting['machine']['processor']}, one core; {setting['num_sentences']} sentences of {setting['corpus']} test"
-        f"; sizes: {setting['sizes']}; scores for the tree searches: {setting['tree_scores']}."
-    )
+def _describe(setting: dict[str, Any], semantic: dict[str, Any] | None) -> str:
+    told = [f"{setting['machine']['processor']}, one core", f"sizes: {setting['sizes']}"]
+    if setting["num_sentences"]:
+        told += [f"{setting['num_sentences']} sentences of {setting['corpus']} test"]
+        told += [f"scores for the tree searches: {setting['tree_scores']}"]
+    if semantic:
+        told += [f"{semantic['num_utterances']} utterances of {semantic['corpus']} test"]
+    return "; ".join(told) + "."
 
 
 def bar_table(bars: list["Bar"]) -> list[str]:
     """Lines for people: what was measured, its bar, and whether it is met."""
     width = max(len(bar.what) for bar in bars)
+    return [f"{bar.what:{width}}  {_value(bar)}  {_verdict(bar)}".rstrip() for bar in bars]
+
+
+def _value(bar: "Bar") -> str:
+    return "-".rjust(7) if bar.value is None else f"{bar.value:7.3f}"
+
+
+def _verdict(bar: "Bar") -> str:
+    if bar.bar is None:
+        return ""
     verdicts = {True: "met", False: "MISSED", None: "not measured: is ufal.chu_liu_edmonds installed?"}
-    return [
-        f"{bar.what:{width}}  {'-' if bar.value is None else format(bar.value, '.3f'):>7}"
-        f"  {'<=' if bar.at_most else '>='} {bar.bar:<5g}  {verdicts[bar.met]}"
-        for bar in bars
-    ]
+    return f"{'<=' if bar.at_most else '>='} {bar.bar:<5g}  {verdicts[bar.met]}"

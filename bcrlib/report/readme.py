@@ -24,9 +24,9 @@ def speed_table(bench: dict) -> str:
     """The bars of `bcr bench --json` as a Markdown table."""
     lines = ["| measured in one run | ours | bar | |", "| :-- | --: | --: | :-- |"]
     for bar in bench["bars"]:
-        limit = f"{'≤' if bar['at_most'] else '≥'} {bar['bar']:g}"
+        limit = "–" if bar["bar"] is None else f"{'≤' if bar['at_most'] else '≥'} {bar['bar']:g}"
         ours = "–" if bar["value"] is None else f"{bar['value']:.2f}"
-        verdict = {True: "met", False: "**missed**", None: "not measured"}[bar["met"]]
+        verdict = {True: "met", False: "**missed**", None: "" if bar["bar"] is None else "not measured"}[bar["met"]]
         lines.append(f"| {bar['what']} | {ours} | {limit} | {verdict} |")
     return "\n".join(lines)
 
