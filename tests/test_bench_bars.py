@@ -23,7 +23,7 @@ from bcrlib.report.readme import speed_table
 
 DEEPBIAF_BARS = {"decoding": 0.65, "reranking": 0.65, "training": 0.5}
 STACKPTR_BARS = {"greedy": 0.45, "beam": 0.25, "reranking_beam": 1.0, "reranking_dropout_p": 5.0, "training": 0.35}
-SEQ2SEQ_BARS = {"greedy": 1.0, "reranking_dropout_p": 5.0, "dropout_p": None, "beam": None}
+SEQ2SEQ_BARS = {"greedy": 1.0, "reranking_dropout_p": 5.0} | dict.fromkeys(("reranking_different", "dropout_p", "beam"))
 QUICK = ["--profile", "demo", "--sentences", 6, "--turns", 1, "--frames", "demo", "--utterances", 8]
 
 
@@ -61,11 +61,12 @@ def test_bench_of_the_semantic_parser_reads_no_treebank():
 
 
 def test_a_value_without_a_bar_is_neither_met_nor_missed():
-    speed = {"precision": "float32", "greedy": 1.5, "reranking_dropout_p": 4.0, "dropout_p": 0.08, "beam": 0.2}
+    speed = {"precision": "float32", "greedy": 1.5, "reranking_dropout_p": 4.0}
+    speed |= {"reranking_different": 2.0, "dropout_p": 0.08, "beam": 0.2}
     bars = seq2seq_bars(speed)
-    assert [line.split()[-1] for line in bar_table(bars)] == ["met", "MISSED", "0.080", "0.200"]
+    assert [line.split()[-1] for line in bar_table(bars)] == ["met", "MISSED", "2.000", "0.080", "0.200"]
     rows = speed_table({"bars": [bar.to_json() for bar in bars]}).splitlines()
-    assert rows[2].endswith("| 1.50 | ≥ 1 | met |") and rows[4].endswith("| 0.08 | – |  |")
+    assert rows[2].endswith("| 1.50 | ≥ 1 | met |") and rows[5].endswith("| 0.08 | – |  |")
 
 
 @pytest.mark.parametrize(

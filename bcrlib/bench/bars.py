@@ -39,18 +39,20 @@ def parser_bars(speed: Mapping[str, float | str]) -> list[Bar]:
     return _stackptr_bars(speed) if speed["kind"] == "stackptr" else _deepbiaf_bars(speed)
 
 
-def seq2seq_bars(speed: Mapping[str, float | str]) -> list[Bar]:
+def seq2seq_bars(speed: Mapping[str, Any]) -> list[Bar]:
     """Bars of what `bench_seq2seq` measured."""
     precision = speed["precision"]
 
-    def bar(key: str, what: str, bar: float | None) -> Bar:
-        return Bar(f"s2s_{key} ({precision})", f"s2s: {what.format(precision)}", float(speed[key]), bar)
+    def bar(key: str, what: str, against: str, bar: float | None) -> Bar:
+        return Bar(f"s2s_{key} ({precision})", f"s2s: {what}, {precision}: {against}", float(speed[key]), bar)
 
+    ranked = "re-ranking 10 candidates of dropout-p"
     return [
-        bar("greedy", "greedy decoding, {}: speed against generate of transformers", 1.0),
-        bar("reranking_dropout_p", "re-ranking 10 candidates of dropout-p, {}: speed against decoding them", 5.0),
-        bar("dropout_p", "10 candidates by dropout-p, {}: speed against one greedy decode", None),
-        bar("beam", "10 candidates by a beam of 10, {}: speed against one greedy decode", None),
+        bar("greedy", "greedy decoding", "speed against generate of transformers", 1.0),
+        bar("reranking_dropout_p", f"{ranked}, 3 different", "speed against decoding them", 5.0),
+        bar("reranking_different", f"{ranked}, all different", "speed against decoding them", None),
+        bar("dropout_p", "10 candidates by dropout-p", "speed against one greedy decode", None),
+        bar("beam", "10 candidates by a beam of 10", "speed against one greedy decode", None),
     ]
 
 
