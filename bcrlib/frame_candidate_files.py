@@ -88,16 +88,27 @@ def check_labels(pool: FramePool, known: AbstractSet[str], name: str) -> None:
     raise CandidateFileError(name, utterance + 1, fault, FRAMES.item)
 
 
-def _lines(bank: FrameBank, pool: FramePool) -> Iterator[dict[str, Any]]:
+def frames_over_words(bank: FrameBank, pool: FramePool) -> list[list[Node | None]]:
+    """Every candidate, [candidate][utterance]; None where it is no tree over the words of its utterance.  O(codes)."""
     everywhere = np.ones(bank.num_utterances, dtype=np.int64)
     columns = [predicted_frames(bank, single(pool, c * everywhere)) for c in range(pool.num_candidates)]
-    for u, (words, frames) in enumerate(zip(bank.utterances, zip(*columns))):
-        candidates = [_cells(words, frame, log_prob) for frame, log_prob in zip(frames, pool.log_probs[:, u])]
+    return [
+        [
+            None if frame is None or frame_words(frame) != words else frame
+            for frame, words in zip(column, bank.utterances)
+        ]
+        for column in columns
+    ]
+
+
+def _lines(bank: FrameBank, pool: FramePool) -> Iterator[dict[str, Any]]:
+    for u, (words, frames) in enumerate(zip(bank.utterances, zip(*frames_over_words(bank, pool)))):
+        candidates = [_cells(frame, log_prob) for frame, log_prob in zip(frames, pool.log_probs[:, u])]
         yield {"utterance": u + 1, "words": [*words], "candidates": candidates}
 
 
-def _cells(words: Sequence[str], frame: Node | None, log_prob: np.float32) -> dict[str, Any]:
-    if frame is None or frame_words(frame) != words:
+def _cells(frame: Node | None, log_prob: np.float32) -> dict[str, Any]:
+    if frame is None:
         return {"frame": None, "log_prob": None}
     return {"frame": frame_text(frame), "log_prob": log_prob_cell(log_prob)}
 

@@ -45,7 +45,7 @@ def bcr(
     several parses of each sentence, the old model picks one
     (backward-congruent re-ranking, BCR).
 
-    Files are CoNLL-U; [bold]evaluate[/bold] takes the semantic frames of TOP as well.
+    Files are CoNLL-U, with dependency trees, or TOP, with semantic frames.
 
     Start with: [green]bcr reproduce[/green], or [green]bcr COMMAND --help[/green].
     """

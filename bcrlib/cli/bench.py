@@ -144,14 +144,14 @@ def _arc_scores(treebank: "Treebank", model: Path | None) -> "np.ndarray":
     """Score tables [sentence, dep, head] for the tree searches."""
     from bcrlib.bench.score_tables import arc_score_tables
     from bcrlib.bench.trees import simulated_arc_scores
-    from bcrlib.cli.models import load_model
+    from bcrlib.cli.models import kind_of, load_model
     from bcrlib.models.graph_parser import GraphParser
 
     if model is None:
         return simulated_arc_scores(treebank.lengths, seed=1)
     parser = load_model(model)
     if not isinstance(parser, GraphParser):
-        raise ValueError(f"{model}: a {parser.network.config.kind} has no scores for tree searches; name a deepbiaf")
+        raise ValueError(f"{model}: a {kind_of(model)} has no scores for tree searches; name a deepbiaf")
     return arc_score_tables(parser, treebank)
 
 

@@ -1,32 +1,50 @@
-"""`bcr candidates`: a model's parses of every sentence, several each."""
+"""`bcr candidates`: a model's parses of every sentence or utterance, several each."""
 
-from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bcrlib.cli.options import Json, check_output_file, print_json
 
-if TYPE_CHECKING:  # at run time these would bring torch
+if TYPE_CHECKING:  # at run time these would bring numpy
     from bcrlib.candidates import CandidatePool
-    from bcrlib.data.treebank import Treebank
-    from bcrlib.decoding.strategies import Strategy
-    from bcrlib.models.parser import Parser
+    from bcrlib.frame_candidates import FramePool
 
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Folder of a trained parser (see bcr train): the new model.")
+]
+Text = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INPUT",
+        help="What to parse. For deepbiaf and stackptr a CoNLL-U file; its words and UPOS are looked at. For s2s rows "
+        "of TOP, or bare tokenized utterances, one a line.",
+    ),
+]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Candidate file to write; with 1-best also NAME.conllu or NAME.tsv (s2s).",
+    ),
+]
 StrategyName = Annotated[
     str | None,
     typer.Option(
         help="[bold]k-best[/bold]: the k most probable trees (deepbiaf). [bold]beam[/bold]: the best that a beam "
-        "search ends with (stackptr). [bold]top-k[/bold], [bold]nucleus[/bold]: trees sampled action by action "
-        "(stackptr). [bold]dropout-p[/bold]: best trees of randomly thinned networks, the paper's choice. "
+        "search ends with (stackptr, s2s). [bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
+        "(stackptr, s2s). [bold]dropout-p[/bold]: best parses of randomly thinned networks, the paper's choice. "
         "[bold]1-best[/bold]: plain parsing.",
-        show_default="k-best for deepbiaf, beam for stackptr",
+        show_default="k-best for deepbiaf, else beam",
     ),
 ]
 BeamWidth = Annotated[int | None, typer.Option(min=1, metavar="B", help="Hypotheses of beam.", show_default="10")]
 KeepDuplicates = Annotated[
-    bool, typer.Option("--keep-duplicates", help="With beam: list a tree as often as the beam holds it.")
+    bool, typer.Option("--keep-duplicates", help="With beam of stackptr: list a tree as often as the beam holds it.")
 ]
 TopActions = Annotated[int | None, typer.Option(min=1, metavar="K", help="Of top-k: choose among K actions.")]
 Probability = Annotated[
@@ -41,86 +59,90 @@ Temperature = Annotated[
     float | None,
     typer.Option(metavar="T", help="Of top-k and nucleus: below 1, likely actions get likelier.", show_default="1"),
 ]
+Constrained = Annotated[
+    bool, typer.Option("--constrained", help="Of s2s: propose well-formed frames over all words, and nothing else.")
+]
+ONE_BEST = {".conllu": "a CoNLL-U file holds one parse a sentence", ".tsv": "a TOP file holds one parse an utterance"}
 
 
 def candidates(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="Folder of a trained parser (see bcr train): the new model.")
-    ],
-    text: Annotated[Path, typer.Argument(metavar="INPUT", help="CoNLL-U file; its words and UPOS are looked at.")],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE", help="Candidate file to write; with 1-best also NAME.conllu."),
-    ],
+    model: Model,
+    text: Text,
+    output: Output,
     strategy: StrategyName = None,
     beam_width: BeamWidth = None,
     keep_duplicates: KeepDuplicates = False,
     k: TopActions = None,
     p: Probability = None,
     temperature: Temperature = None,
-    num_candidates: Annotated[int, typer.Option("--num-candidates", "-n", min=1, help="Per sentence.")] = 10,
+    constrained: Constrained = False,
+    num_candidates: Annotated[int, typer.Option("--num-candidates", "-n", min=1, help="Of each sentence.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the samples that dropout-p, top-k and nucleus draw.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Let a model propose several parses of every sentence, for bcr rerank to choose from.
 
-    INPUT need not hold trees: HEAD and DEPREL are not looked at. The candidate
-    file has one JSON object a line and sentence; other tools can write it too:
+    What INPUT holds of parses is not looked at. The candidate file has one JSON
+    object a line and sentence, here first one with a tree, then one with a
+    frame (null: it is no tree over the words); other tools can write it too:
 
     [cyan]{"sentence": 1, "forms": \\["She", "ran"], "candidates": \\[{"heads": \\[2, 0],
     "relations": \\["nsubj", "root"], "log_prob": -0.105}, ...]}[/cyan]
 
-    Examples, for a model of any kind and for a stackptr:
+    [cyan]{"utterance": 1, "words": \\["call", "mum"], "candidates":
+    \\[{"frame": "\\[IN:CALL call \\[SL:WHO mum ] ]", "log_prob": -0.105}, ...]}[/cyan]
+
+    Examples, for a model of any kind, for a stackptr, and for an s2s:
 
     [green]bcr candidates new test.conllu --strategy dropout-p --p 0.15 -o pool.jsonl[/green]
 
     [green]bcr candidates new test.conllu --strategy beam --beam-width 10 -o pool.jsonl[/green]
+
+    [green]bcr candidates new test.tsv --strategy 1-best --constrained -o parsed.tsv[/green]
     """
-    if output.suffix == ".conllu" and strategy != "1-best" and num_candidates != 1:
-        raise ValueError(
-            f"{output}: a CoNLL-U file holds one parse a sentence; use --strategy 1-best, or name a .jsonl"
-        )
+    _check_one_best(output, strategy, num_candidates)
     check_output_file(output)
-    from bcrlib.cli.models import load_model
+    from bcrlib.cli.models import kind_of, load_model, task_of
     from bcrlib.cli.strategies import StrategyOptions, chosen_strategy
-    from bcrlib.data.conllu import read_conllu
 
-    treebank = read_conllu(text, trees=False)
-    parser = load_model(model)
-    options = StrategyOptions(beam_width, k, p, temperature, keep_duplicates)
-    chosen = chosen_strategy(strategy, parser.network.config.kind, num_candidates, options)
-    pool = _propose(parser, treebank, chosen, seed)
-    _write(treebank, pool, output)
-    _tell(pool, str(chosen), output, as_json)
-
-
-def _propose(parser: "Parser", treebank: "Treebank", strategy: "Strategy", seed: int) -> "CandidatePool":
-    from bcrlib.decoding.strategies import DropoutP
-
-    pool = parser.candidates(treebank, strategy, seed)
-    if isinstance(strategy, DropoutP):
-        # A sample comes with its probability in the thinned network; re-ranking wants that of the model itself.
-        pool = replace(pool, log_probs=parser.log_probs(treebank, pool))
-    return pool
+    kind = kind_of(model)
+    task, options = task_of(kind), StrategyOptions(beam_width, k, p, temperature, keep_duplicates)
+    _check_suffix(output, task, kind)
+    chosen = chosen_strategy(strategy, kind, num_candidates, options)
+    words, parser = task.read_text(text, kind), load_model(model)
+    if constrained:
+        parser = task.constrained(parser)
+    pool = task.propose(parser, words, chosen, seed)
+    write = task.write_best if output.suffix == task.SUFFIX else task.write_pool
+    write(words, pool, output)
+    _tell(pool, task, task.failures(words, pool), str(chosen), output, as_json)
 
 
-def _write(treebank: "Treebank", pool: "CandidatePool", output: Path) -> None:
-    from bcrlib.candidate_files import write_candidates
-    from bcrlib.data.conllu import write_conllu
-
-    if output.suffix == ".conllu":
-        write_conllu(treebank.with_trees(pool.heads[0].astype("int32"), pool.relation_strings()), output)
-    else:
-        write_candidates(treebank, pool, output)
+def _check_one_best(output: Path, strategy: str | None, num_candidates: int) -> None:
+    if output.suffix in ONE_BEST and strategy != "1-best" and num_candidates != 1:
+        raise ValueError(f"{output}: {ONE_BEST[output.suffix]}; use --strategy 1-best, or name a .jsonl")
 
 
-def _tell(pool: "CandidatePool", strategy: str, output: Path, as_json: bool) -> None:
-    distinct = float(pool.num_distinct().mean())
+def _check_suffix(output: Path, task: ModuleType, kind: str) -> None:
+    if output.suffix in ONE_BEST and output.suffix != task.SUFFIX:
+        raise ValueError(f"{output}: a parser of kind {kind} writes {task.SUFFIX}, or candidates as .jsonl")
+
+
+def _tell(
+    pool: "CandidatePool | FramePool",
+    task: ModuleType,
+    failures: dict[str, int],
+    strategy: str,
+    output: Path,
+    as_json: bool,
+) -> None:
+    num_items, distinct = pool.log_probs.shape[1], float(pool.num_distinct().mean())
     if as_json:
-        summary = {"output": str(output), "strategy": strategy, "num_sentences": pool.num_sentences}
-        print_json(summary | {"num_candidates": pool.num_candidates, "distinct_a_sentence": distinct})
+        summary = {"output": str(output), "strategy": strategy, f"num_{task.ITEM}s": num_items}
+        print_json(summary | {"num_candidates": pool.num_candidates, task.DISTINCT: distinct} | failures)
     else:
+        no_frames = "".join(f", no frames: {number}" for number in failures.values())
         typer.echo(
-            f"{output}: {pool.num_sentences} sentences by {strategy}, candidates of each: {pool.num_candidates},"
-            f" distinct on average: {distinct:.1f}"
+            f"{output}: {num_items} {task.ITEM}s by {strategy}, candidates of each: {pool.num_candidates},"
+            f" distinct on average: {distinct:.1f}{no_frames}"
         )

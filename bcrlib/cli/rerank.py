@@ -1,6 +1,8 @@
 """`bcr rerank`: the old model picks among the new model's candidates."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -10,18 +12,33 @@ from bcrlib.cli.options import Json, check_output_file, print_json
 
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.candidates import CandidatePool
+    from bcrlib.cli.models import Model
+    from bcrlib.data.frames import FrameBank
     from bcrlib.data.treebank import Treebank
+    from bcrlib.frame_candidates import FramePool
+
+    Text = Treebank | FrameBank
+    Pool = CandidatePool | FramePool
+
+Score = Annotated[
+    str | None,
+    typer.Option(
+        metavar="sum|mean",
+        help="Of s2s: a frame's log p, or its mean over the frame's symbols.",
+        show_default="the models' preset: clean sum, official mean",
+    ),
+]
 
 
 def rerank(
-    text: Annotated[Path, typer.Argument(metavar="INPUT", help="CoNLL-U file that the candidates are parses of.")],
+    text: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="File that the candidates are parses of: CoNLL-U, or TOP for s2s.")
+    ],
     pool_file: Annotated[
         Path, typer.Argument(metavar="CANDIDATES", help="Candidate file, from bcr candidates or from your own tool.")
     ],
-    old: Annotated[
-        list[Path], typer.Option(metavar="MODEL", help="Folder of an old model, of either kind. Repeatable.")
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="CoNLL-U file to write.")],
+    old: Annotated[list[Path], typer.Option(metavar="MODEL", help="Folder of an old model. Repeatable.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: CoNLL-U, or TOP.")],
     old_weight: Annotated[
         list[float], typer.Option(metavar="W", help="Weight of each --old, in the same order.", show_default="1 each")
     ] = [],  # noqa: B006  typer copies it
@@ -32,87 +49,80 @@ def rerank(
     new_weight: Annotated[
         float, typer.Option(metavar="W", help="Weight of the new model's own opinion; 0 is the paper's method.")
     ] = 0.0,
+    score: Score = None,
     as_json: Json = False,
 ) -> None:
     """Of each sentence's candidates, keep the one that the old model likes best (BCR).
 
-    score = new_weight * log p_new(tree)
-    + sum over old models of old_weight * log p_old(tree); of equal ones the
-    first. Columns other than HEAD and DEPREL stay as in INPUT. Models and
-    candidates may be of any kind: a deepbiaf judges what a stackptr proposed,
-    and either judges what your own parser did. A malformed candidate file is
-    refused and nothing is written: heads that make no tree, a relation that
-    none of the models knows, several roots where a model's trees have one.
+    score = new_weight * log p_new(parse)
+    + sum over old models of old_weight * log p_old(parse); of equal ones the
+    first. In CoNLL-U, columns other than HEAD and DEPREL stay as in INPUT; TOP
+    gets two columns, utterance and parse. A deepbiaf judges what a stackptr
+    proposed, an s2s any other s2s's frames, and each what your own parser did.
+    A malformed candidate file is refused and nothing is written: heads or
+    brackets that make no tree, a relation or label that none of the models
+    knows, several roots where a model's trees have one, other words.
 
-    Example: [green]bcr rerank --old old test.conllu pool.jsonl -o reranked.conllu[/green]
+    Examples:
+
+    [green]bcr rerank --old old test.conllu pool.jsonl -o reranked.conllu[/green]
+
+    [green]bcr rerank --old old test.tsv pool.jsonl -o reranked.tsv[/green]
     """
     if old_weight and len(old_weight) != len(old):
         raise ValueError(f"{len(old_weight)} times --old-weight for {len(old)} times --old: give one each, or none")
     check_output_file(output)
-    from bcrlib.candidate_files import read_candidates
-    from bcrlib.data.conllu import read_conllu
+    from bcrlib.cli.models import common_kind, load_model, task_of
 
-    treebank = read_conllu(text, trees=False)
-    pool = read_candidates(pool_file, treebank)
-    new_log_probs, old_log_probs = _log_probs(treebank, pool, str(pool_file), old, new, new_weight)
-    choice = _pick(pool, new_log_probs, old_log_probs, new_weight, old_weight or [1.0] * len(old))
-    _write(treebank, pool, choice, output)
-    _tell(pool, choice, output, as_json)
-
-
-def _log_probs(
-    treebank: "Treebank", pool: "CandidatePool", name: str, old: list[Path], new: Path | None, new_weight: float
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """log p [candidate, sentence] of every candidate under the new model, and under each of the old ones."""
-    if new is None and new_weight:
-        _check_known(pool, name)
-    from bcrlib.candidate_files import check_relations, check_single_roots
-    from bcrlib.cli.models import load_model
-
-    old_models = [load_model(folder) for folder in old]
-    models = old_models if new is None else [*old_models, load_model(new)]
-    check_relations(pool, {relation for model in models for relation in model.vocabulary.relations}, name)
-    if any(model.single_root for model in models):
-        check_single_roots(pool, name)
-    old_log_probs = [model.log_probs(treebank, pool) for model in old_models]
-    if new is None or not new_weight:
-        return pool.log_probs, old_log_probs
-    return models[-1].log_probs(treebank, pool), old_log_probs
+    folders, from_file = old if new is None else [*old, new], new is None and new_weight != 0
+    kind = common_kind(folders)
+    task = task_of(kind)
+    words = task.read_text(text, kind)
+    pool = task.read_pool(pool_file, words)
+    if from_file:
+        _check_known(pool, str(pool_file), task.ITEM)
+    models = task.scorers([load_model(folder) for folder in folders], score, from_file)
+    task.check(pool, models, str(pool_file))
+    new_model = None if new is None else models[-1]
+    choice = _pick(words, pool, models[: len(old)], old_weight or [1.0] * len(old), new_model, new_weight)
+    chosen = task.single(pool, choice)
+    task.write_best(words, chosen, output)
+    _tell(pool, choice, task, task.failures(words, chosen), output, as_json)
 
 
-def _check_known(pool: "CandidatePool", name: str) -> None:
-    from bcrlib.candidate_files import CandidateFileError
+def _check_known(pool: "Pool", name: str, item: str) -> None:
+    from bcrlib.candidate_lines import CandidateFileError
 
     unknown = np.isnan(pool.log_probs).any(axis=0)
     if unknown.any():
         fault = "a candidate without log_prob, which --new-weight needs; name the new model with --new"
-        raise CandidateFileError(name, int(unknown.argmax()) + 1, fault)
+        raise CandidateFileError(name, int(unknown.argmax()) + 1, fault, item)
 
 
 def _pick(
-    pool: "CandidatePool",
-    new_log_probs: np.ndarray,
-    old_log_probs: list[np.ndarray],
+    words: "Text",
+    pool: "Pool",
+    old: Sequence["Model"],
+    old_weights: Sequence[float],
+    new: "Model | None",
     new_weight: float,
-    old_weights: list[float],
 ) -> np.ndarray:
+    """The number of the chosen candidate, [sentence]."""
     from bcrlib.reranking import bcr_scores, choose
 
+    old_log_probs = [model.log_probs(words, pool) for model in old]
+    new_log_probs = pool.log_probs if new is None or not new_weight else new.log_probs(words, pool)
     return choose(bcr_scores(new_log_probs, old_log_probs, new_weight, old_weights))
 
 
-def _write(treebank: "Treebank", pool: "CandidatePool", choice: np.ndarray, output: Path) -> None:
-    from bcrlib.candidates import single
-    from bcrlib.data.conllu import write_conllu
-
-    chosen = single(pool, choice)
-    write_conllu(treebank.with_trees(chosen.heads[0].astype("int32"), chosen.relation_strings()), output)
-
-
-def _tell(pool: "CandidatePool", choice: np.ndarray, output: Path, as_json: bool) -> None:
-    num_changed = int((pool.first_equal()[choice, np.arange(pool.num_sentences)] != 0).sum())
-    summary = {"output": str(output), "num_sentences": pool.num_sentences, "num_changed": num_changed}
+def _tell(
+    pool: "Pool", choice: np.ndarray, task: ModuleType, failures: dict[str, int], output: Path, as_json: bool
+) -> None:
+    num_changed = int((pool.first_equal()[choice, np.arange(len(choice))] != 0).sum())
     if as_json:
-        print_json(summary)
+        print_json({"output": str(output), f"num_{task.ITEM}s": len(choice), "num_changed": num_changed} | failures)
     else:
-        typer.echo(f"{output}: {pool.num_sentences} sentences, {num_changed} not the first candidate's tree")
+        no_frames = "".join(f", no frames: {number}" for number in failures.values())
+        typer.echo(
+            f"{output}: {len(choice)} {task.ITEM}s, {num_changed} not the first candidate's {task.STRUCTURE}{no_frames}"
+        )

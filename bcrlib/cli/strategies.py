@@ -7,9 +7,11 @@ from bcrlib.decoding.strategies import Beam, DropoutP, Nucleus, Strategy, TopK, 
 STRATEGIES = {
     "deepbiaf": ("1-best", "k-best", "dropout-p"),
     "stackptr": ("1-best", "beam", "top-k", "nucleus", "dropout-p"),
+    "s2s": ("1-best", "beam", "top-k", "nucleus", "dropout-p"),
 }
 """What each kind of parser can do, by the first part of a strategy's name."""
-DEFAULTS = {"deepbiaf": "k-best", "stackptr": "beam"}
+DEFAULTS = {"deepbiaf": "k-best", "stackptr": "beam", "s2s": "beam"}
+_IN_WORDS = {"deepbiaf": "a deepbiaf", "stackptr": "a stackptr", "s2s": "an s2s"}
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ def chosen_strategy(name: str | None, kind: str, num_candidates: int, options: S
     if short not in every:
         raise ValueError(f"unknown strategy {name!r}; {_choices(kind)}")
     if short not in STRATEGIES[kind]:
-        raise ValueError(f"a {kind} has no strategy {short}; {_choices(kind)}")
+        raise ValueError(f"{_IN_WORDS[kind]} has no strategy {short}; {_choices(kind)}")
     foreign = options.given() - _OPTIONS.get(short, set())
     if foreign:
         raise ValueError(f"{_flags(foreign)} is no option of --strategy {short}")
+    if kind == "s2s" and options.keep_duplicates:
+        raise ValueError("--keep-duplicates is of a stackptr: a frame is written in one way only")
     if parenthesis or short not in _OPTIONS:
         return _spelt_out(name, num_candidates, options)
     return _from_options(short, num_candidates, options)
@@ -85,7 +89,7 @@ def _from_options(short: str, num_candidates: int, options: StrategyOptions) -> 
 
 
 def _choices(kind: str) -> str:
-    return f"for a {kind} choose one of {', '.join(STRATEGIES[kind])}"
+    return f"for {_IN_WORDS[kind]} choose one of {', '.join(STRATEGIES[kind])}"
 
 
 def _flags(names: set[str]) -> str:

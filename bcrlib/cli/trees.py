@@ -1,0 +1,69 @@
+"""Dependency trees as the commands see them; `bcrlib.cli.frames` has the same names."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bcrlib.candidate_files import check_relations, check_single_roots
+from bcrlib.candidate_files import read_candidates as read_pool
+from bcrlib.candidate_files import write_candidates as write_pool
+from bcrlib.candidate_lines import TREES
+from bcrlib.candidates import CandidatePool
+from bcrlib.data.conllu import parse_conllu
+from bcrlib.data.formats import TOP, read_input
+from bcrlib.data.treebank import Treebank
+from bcrlib.decoding.strategies import DropoutP, Strategy
+from bcrlib.tasks.dependency import SUFFIX, single
+from bcrlib.tasks.dependency import write as write_best
+
+if TYPE_CHECKING:  # at run time these would bring torch
+    from bcrlib.models.graph_parser import DeepBiafParser
+    from bcrlib.models.pointer_parser import StackPtrParser
+
+    Model = DeepBiafParser | StackPtrParser
+
+__all__ = ["SUFFIX", "read_pool", "single", "write_best", "write_pool"]
+ITEM, STRUCTURE = TREES.item, "tree"
+DISTINCT = "distinct_a_sentence"
+
+
+def read_text(path: Path, kind: str, gold: bool = False) -> Treebank:
+    """A file for a parser of this kind to parse, or with `gold` to learn from. ConlluError, ValueError, OSError."""
+    file = read_input(path)
+    if file.format == TOP:
+        raise ValueError(f"{path} holds rows of TOP, but a {kind} takes CoNLL-U")
+    return parse_conllu(file.content, file.name, gold)
+
+
+def propose(parser: "Model", treebank: Treebank, strategy: Strategy, seed: int) -> CandidatePool:
+    """Candidates with their log-probabilities under the parser itself."""
+    pool = parser.candidates(treebank, strategy, seed)
+    if isinstance(strategy, DropoutP):
+        # A sample comes with its probability in the thinned network; re-ranking wants that of the model itself.
+        pool = replace(pool, log_probs=parser.log_probs(treebank, pool))
+    return pool
+
+
+def constrained(parser: "Model") -> "Model":
+    """ValueError: there is no such switch."""
+    raise ValueError("--constrained is of s2s parsers: what others propose always is a tree")
+
+
+def scorers(models: Sequence["Model"], score: str | None, from_file: bool) -> Sequence["Model"]:
+    """The models, which score trees in one way only. ValueError where another one is asked for."""
+    if score is not None:
+        raise ValueError("--score is of s2s parsers: the score of a tree is its log-probability")
+    return models
+
+
+def check(pool: CandidatePool, models: Sequence["Model"], name: str) -> None:
+    """CandidateFileError where the trees of the file `name` are none that these models know."""
+    check_relations(pool, {relation for model in models for relation in model.vocabulary.relations}, name)
+    if any(model.single_root for model in models):
+        check_single_roots(pool, name)
+
+
+def failures(treebank: Treebank, pool: CandidatePool) -> dict[str, int]:
+    """What a summary tells of candidates that are no tree over the words: nothing, for all are."""
+    return {}
