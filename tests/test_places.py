@@ -27,10 +27,11 @@ def test_what_is_kept_is_where_it_is_looked_for():
 
 
 def test_in_a_run_the_jobs_before_are_read():
-    inputs = {"collect": "/runs/a", "speed": "/runs/b", "collect frames": "/runs/c"}
+    inputs = {"collect": "/runs/a", "speed": "/runs/b", "collect frames": "/runs/c", "speed frames": "/runs/d"}
     trees, frames = (places("demo", inputs, "out", task) for task in TASKS)
     assert (trees.correctness, trees.speed) == (Path("/runs/a/correctness"), Path("/runs/b/speed.json"))
-    assert (frames.correctness, frames.figures) == (Path("/runs/c/correctness"), Path("out/figures"))
+    assert (frames.correctness, frames.speed) == (Path("/runs/c/correctness"), Path("/runs/d/speed.json"))
+    assert trees.figures == frames.figures == Path("out/figures")
     with pytest.raises(KeyError, match="collect frames"):
         places("demo", {"collect": "/runs/a", "speed": "/runs/b"}, "out", "semantic")
 
@@ -71,8 +72,9 @@ def test_both_halves_are_kept_side_by_side(run, tmp_path):
     assert {f"data/correctness/demo/{task}/manifest.json" for task in TASKS} <= kept
     assert "figures/demo/04_measuring_regression.md" in kept and "figures/demo/index.html" in kept
     assert not any("figures/demo/train" in file for file in kept)
-    texts = [(tmp_path / "out/data/correctness/demo" / task / "manifest.json").read_text() for task in TASKS]
-    assert texts == ["collect", "collect frames"]
+    folders = [tmp_path / "out/data/correctness/demo" / task for task in TASKS]
+    assert [(folder / "manifest.json").read_text() for folder in folders] == ["collect", "collect frames"]
+    assert [json.loads((folder / "speed.json").read_text()) for folder in folders] == ["speed", "speed frames"]
 
 
 def test_what_is_left_of_an_earlier_run_is_gone_unless_it_is_of_a_half_left_out(run, tmp_path):

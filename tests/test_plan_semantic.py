@@ -134,11 +134,25 @@ def test_one_half_does_not_touch_the_jobs_of_the_other():
     assert told and not any(name[:2].isdigit() for name in frames)  # what tells of trees needs them
 
 
-def test_speed_is_measured_when_the_other_half_is_done():
-    assert jobs_of(BOTH)["speed"].after == ("collect frames",)
-    assert jobs_of(TINY)["speed"].after == ()
-    order = [job.name for job in plan(BOTH)]
-    assert set(order) == set(jobs_of(BOTH))
+def test_speed_is_measured_of_a_new_parser_of_each_kind():
+    job = jobs_of(FRAMES)["speed frames"]
+    assert job.params["models"] == {kind: f"train {kind} 1" for kind in ("s2s-base", "s2s-large")}
+    assert job.needs == ("train s2s-large 1", "train s2s-base 1", "collect frames")
+    assert job.params["num_utterances"] == FRAMES.speed_sentences
+    assert set(jobs_of(ONLY_PART)["speed frames"].params["models"]) == {"s2s-base"}
+
+
+def test_nothing_runs_beside_a_measurement_of_speed():
+    """Each of the two is after, or before, every other job."""
+    jobs = jobs_of(BOTH)
+
+    def before(name: str) -> set[str]:
+        near = {*jobs[name].needs, *jobs[name].after}
+        return near.union(*map(before, near))
+
+    for speed in ("speed", "speed frames"):
+        assert all(speed in before(name) or name in before(speed) for name in jobs if name != speed)
+    assert jobs_of(TINY)["speed"].after == jobs_of(FRAMES)["speed frames"].after == ()
 
 
 @pytest.mark.parametrize("profile", [FRAMES, ONLY_PART], ids=["three updates", "one"])

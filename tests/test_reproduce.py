@@ -103,6 +103,7 @@ def test_frames_are_trained_re_ranked_and_kept_beside_the_trees(output):
         bcr(more, "clean", "spanEM", update, sampling, 3).counts, bcr(store, "clean", "spanEM", update, sampling).counts
     )
     assert set(strategies(store, "s2s-base")) == {"beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.3)", "top-k(k=2)"}
+    assert set(json.loads((kept / "speed.json").read_text())["speed"]) == {"s2s-base"}
     manifest = store.load_manifest()
     assert (manifest["task"], set(manifest["invalid"].values())) == ("semantic", {0})
     folder = kept / "predictions" / "s2s-base-part-to-s2s-base"

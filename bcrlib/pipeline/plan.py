@@ -1,7 +1,7 @@
 """From a profile to its jobs: the experiments of the paper as a graph of notebook executions.
 
-The halves of the plan, one a task, share no job until the story, which is told after everything else: what runs beside
-a measurement of speed spoils it.
+The halves of the plan, one a task, share no job until the story. Speed is measured when both are done, and the story
+told after that: what runs beside a measurement of speed spoils it.
 """
 
 from dataclasses import replace
@@ -23,8 +23,8 @@ STORY = {
     "08_many_rounds.ipynb": ("dependency",),
 }
 """Notebooks that are made for readers, and the tasks that each tells of: it is left out where one of them is."""
-COLLECTED = {"dependency": ("collect", "speed"), "semantic": ("collect frames",)}
-"""The jobs of each task whose results the story reads (`bcrlib.report.places`)."""
+COLLECTED = {"dependency": ("collect", "speed"), "semantic": ("collect frames", "speed frames")}
+"""The jobs of each task whose results the story reads (`bcrlib.report.places`): what was counted, and the speed."""
 
 
 def tasks(profile: Profile) -> list[str]:
@@ -39,11 +39,19 @@ def plan(profile: Profile) -> list[Job]:
     dependency = plan_dependency(profile) if "dependency" in planned else []
     semantic = plan_semantic(profile) if "semantic" in planned else []
     if dependency and semantic:
-        *dependency, speed = dependency
-        dependency.append(replace(speed, after=("collect frames",)))
-    story = [
-        Job(name.removesuffix(".ipynb"), name, {"profile": profile.name}, sum((COLLECTED[t] for t in told), ()))
-        for name, told in STORY.items()
-        if set(told) <= set(planned)
-    ]
-    return [*dependency, *semantic, *story]
+        dependency[-1] = replace(dependency[-1], after=("collect frames",))
+        semantic[-1] = replace(semantic[-1], after=("speed",))
+    return [*dependency, *semantic, *_story(profile, planned)]
+
+
+def _story(profile: Profile, planned: list[str]) -> list[Job]:
+    """The notebooks that tell of nothing but these tasks."""
+    measured = [COLLECTED[task][1] for task in planned]
+    jobs = []
+    for notebook, told in STORY.items():
+        if set(told) <= set(planned):
+            needs = sum((COLLECTED[task] for task in told), ())
+            after = tuple(job for job in measured if job not in needs)
+            name = notebook.removesuffix(".ipynb")
+            jobs.append(Job(name, notebook, {"profile": profile.name}, needs, after=after))
+    return jobs

@@ -1,7 +1,7 @@
 """From a profile to the jobs of conversational semantic parsing.
 
 train ──> predict frames (1-best of every system) ───────────────────────────────┐
-  ├────> distil (students of the old models) ──> predict frames                  ├──> collect frames
+  ├────> distil (students of the old models) ──> predict frames                  ├──> collect frames ──> speed frames
   └────> candidates on dev ──> choose dropout rate ──> candidates, sweep ────────┘
 
 Part models are old models alone: trained on a part of the data, they are replaced by models of all of it.
@@ -33,7 +33,7 @@ def plan_semantic(profile: Profile) -> list[Job]:
     test += [_sweep(asked, half, model) for model in half.new() if model.kind == _looked_at(asked)]
     work = [*training, *students, *dev, half.choose_dropout(profile.preset, dev), *test]
     of_all = {"name": profile.name, "preset": profile.preset, "precision": profile.precision}
-    return [*work, half.collect({**of_all, **plain(asdict(asked))}, work)]
+    return [*work, half.collect({**of_all, **plain(asdict(asked))}, work), _speed(profile, half)]
 
 
 def half_of(profile: Profile) -> Half:
@@ -98,6 +98,14 @@ def _sweep(asked: SemanticProfile, half: Half, model: Model) -> Job:
     grid = [str(parse_strategy(text)) for text in asked.sampling_grid]
     names = [name for name in dict.fromkeys([*grid, *_dropout_grid(asked)]) if name != LISTED[model.kind]]
     return half.candidates("sweep test", model, {"strategies": names, "dropout": "others"})
+
+
+def _speed(profile: Profile, half: Half) -> Job:
+    """Of one new parser of each kind."""
+    jobs = {model.kind: model.job for model in reversed(half.new())}
+    sample = {"num_utterances": profile.speed_sentences, "precision": profile.precision, "models": jobs}
+    needs = (*jobs.values(), half.named("collect"))
+    return Job(half.named("speed"), "pipeline/speed_frames.ipynb", {**half.corpus, **sample}, needs)
 
 
 def _dropout_grid(asked: SemanticProfile) -> list[str]:

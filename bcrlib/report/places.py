@@ -31,7 +31,6 @@ def places(profile: str, inputs: Mapping[str, str], output_folder: str, task: st
     noun = _NOUN[task]
     if inputs:
         correctness = Path(inputs[f"collect{noun}"], "correctness")
-        measured = inputs.get(f"speed{noun}", "")  # not every task has its speed measured
-        return Places(correctness, Path(output_folder, "figures"), Path(measured, "speed.json"))
+        return Places(correctness, Path(output_folder, "figures"), Path(inputs[f"speed{noun}"], "speed.json"))
     kept = ROOT / "data" / "correctness" / profile / task
     return Places(kept, ROOT / "figures" / profile, kept / "speed.json")
