@@ -73,7 +73,6 @@ def bench(
 
     Example: [green]bcr bench --json --sentences 100 --kind stackptr[/green]
     """
-    from bcrlib.bench.bars import accuracy_bars, parser_bars, seq2seq_bars, tree_bars
     from bcrlib.bench.one_core import one_core
 
     kinds = _kinds(kind, model, accuracy)
@@ -85,10 +84,7 @@ def bench(
         trees = None if scores is None else _trees(scores, treebank)
         semantic = bench_frames(frames, utterances, profile, turns) if SEMANTIC in kinds else None
         trained = _accuracy(name) if accuracy else None
-    bars = [bar for speeds in parsers.values() for speed in speeds.values() for bar in parser_bars(speed)]
-    bars += tree_bars(trees) if trees else []
-    bars += [bar for speed in semantic["speeds"].values() for bar in seq2seq_bars(speed)] if semantic else []
-    bars += accuracy_bars(trained) if trained and name == "ewt" else []
+    bars = _bars(parsers, trees, semantic, trained if name == "ewt" else None)
     setting = _setting(name, treebank, turns, profile, model)
     measured = {"parsers": parsers, "trees": trees, "semantic": semantic, "accuracy": trained}
     if as_json:
@@ -96,6 +92,18 @@ def bench(
         print_json(setting | measured | {"bars": [bar.to_json() for bar in bars], "missed": missed})
     else:
         typer.echo("\n".join([_describe(setting, semantic), "", *bar_table(bars)]))
+
+
+def _bars(
+    parsers: dict[str, Any], trees: dict[str, Any] | None, semantic: dict[str, Any] | None, trained: Any
+) -> list["Bar"]:
+    """All that was measured, beside what is asked for."""
+    from bcrlib.bench.bars import accuracy_bars, parser_bars, seq2seq_bars, tree_bars
+
+    bars = [bar for speeds in parsers.values() for speed in speeds.values() for bar in parser_bars(speed)]
+    bars += tree_bars(trees) if trees else []
+    bars += [bar for speed in semantic["speeds"].values() for bar in seq2seq_bars(speed)] if semantic else []
+    return bars + (accuracy_bars(trained) if trained else [])
 
 
 def _kinds(kind: str | None, model: Path | None, accuracy: bool) -> tuple[str, ...]:
