@@ -24,7 +24,7 @@ VERY_SMALL = (
     "semantic.updates=[s2s-base-part=>s2s-base]",
     "semantic.old_seeds=[123]",
     "semantic.new_seeds=[1]",
-    "semantic.ensembles=[]",
+    "semantic.ensembles=[[1]]",
     "semantic.ensemble_sizes=[1]",
     "semantic.dropout_grid=[0.1, 0.3]",
     "semantic.sampling_grid=[top-k(k=2)]",
@@ -95,7 +95,7 @@ def test_frames_are_trained_re_ranked_and_kept_beside_the_trees(output):
     assert set(store.load_units("clean").sentence_of_unit) == {"spanEM", "EM"}
     (update,) = updates(store)
     assert str(update) == "s2s-base-part=>s2s-base"
-    assert sorted({s.method for s in store.systems()}) == ["distillation", "growing ensemble", "new", "old"]
+    assert sorted({s.method for s in store.systems()}) == ["distillation", "ensemble", "growing ensemble", "new", "old"]
     sampling = dropout_strategy(store, update)
     sizes = [len(each.load_scores(Pool("s2s-base/1", sampling), "s2s-base-part/123")) for each in (store, more)]
     assert sizes == [3, 4]

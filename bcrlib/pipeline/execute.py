@@ -105,7 +105,9 @@ class _ThisPython(AsyncKernelManager):
         spec = get_kernel_dict(extra_arguments=["--IPKernelApp.log_level=40"])
         threads = {} if self.num_threads is None else dict.fromkeys(THREAD_VARIABLES, str(self.num_threads))
         # An IPYTHONDIR of its own: no user's start-up files, and no race of kernels to create the shared one.
-        return KernelSpec(**spec, env={"IPYTHONDIR": str(self.scratch), "PYTHONHASHSEED": "0", **ALLOCATOR, **threads})
+        # tqdm, which libraries load, says in notebooks that it misses widgets: nobody here needs them.
+        fixed = {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore:IProgress not found"}
+        return KernelSpec(**spec, env={"IPYTHONDIR": str(self.scratch), **fixed, **ALLOCATOR, **threads})
 
 
 def execute_notebook(

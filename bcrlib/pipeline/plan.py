@@ -21,6 +21,10 @@ STORY = {
     "06_where_it_breaks.ipynb": ("dependency",),
     "07_candidate_sources.ipynb": ("dependency",),
     "08_many_rounds.ipynb": ("dependency",),
+    "09_semantic_frames.ipynb": ("semantic",),
+    "10_the_seq2seq_pointer_parser.ipynb": ("semantic",),
+    "11_regression_in_frames.ipynb": ("dependency", "semantic"),
+    "12_decoding_methods.ipynb": ("semantic",),
 }
 """Notebooks that are made for readers, and the tasks that each tells of: it is left out where one of them is."""
 COLLECTED = {"dependency": ("collect", "speed"), "semantic": ("collect frames", "speed frames")}
