@@ -127,11 +127,12 @@ def test_the_manifest_has_what_signatures_and_stories_ask_for():
 
 def test_one_half_does_not_touch_the_jobs_of_the_other():
     both, frames, trees = jobs_of(BOTH), jobs_of(FRAMES), jobs_of(TINY)
-    told = {name for name in trees if name[:2].isdigit()}
-    assert set(both) == set(frames) | set(trees) and not set(frames) & set(trees)
+    told = {name for name in both if name[:2].isdigit()} - {*frames, *trees}
+    assert set(both) - told == set(frames) | set(trees) and not set(frames) & set(trees)
     for name, job in {**frames, **trees}.items():
         assert replace(both[name], after=()) == job, name
-    assert told and not any(name[:2].isdigit() for name in frames)  # what tells of trees needs them
+    assert told == {"11_regression_in_frames"}  # of both
+    assert {"collect", "collect frames"} <= {*both["11_regression_in_frames"].needs}
 
 
 def test_speed_is_measured_of_a_new_parser_of_each_kind():
