@@ -1,6 +1,7 @@
 """Candidate pools: what the new model proposes and the old model chooses from."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, Int16, Int64
@@ -46,6 +47,21 @@ class CandidatePool:
     def num_distinct(self) -> Int64[np.ndarray, "sentence"]:
         """Distinct labelled trees among the candidates of each sentence."""
         return (self.first_equal() == np.arange(self.num_candidates)[:, None]).sum(axis=0)
+
+
+def together(pools: Sequence[CandidatePool]) -> CandidatePool:
+    """The candidates of several pools of the same sentences as one pool, in this order.
+
+    What scores it scores a tree that several strategies found once. ValueError for different relations.
+    """
+    if len({pool.relation_names for pool in pools}) != 1:
+        raise ValueError("the pools must have the same relations")
+    return replace(
+        pools[0],
+        heads=np.concatenate([pool.heads for pool in pools]),
+        relations=np.concatenate([pool.relations for pool in pools]),
+        log_probs=np.concatenate([pool.log_probs for pool in pools]),
+    )
 
 
 def single(pool: CandidatePool, choice: Int64[np.ndarray, "sentence"]) -> CandidatePool:

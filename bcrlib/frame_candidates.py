@@ -1,9 +1,12 @@
 """Candidate pools of frames: what the new semantic parser proposes and the old one chooses from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float32, Int16, Int64
+
+from bcrlib.data.bracket_sequences import END
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,21 @@ class FramePool:
     def num_distinct(self) -> Int64[np.ndarray, "utterance"]:
         """Distinct sequences among the candidates of each utterance; all broken ones count as one."""
         return (self.first_equal() == np.arange(self.num_candidates)[:, None]).sum(axis=0)
+
+
+def together(pools: Sequence[FramePool]) -> FramePool:
+    """The candidates of several pools of the same utterances as one pool, in this order.
+
+    What scores it scores a candidate that several strategies found once. ValueError for different labels.
+    """
+    if len({pool.labels for pool in pools}) != 1:
+        raise ValueError("the pools must have the same labels")
+    steps = max(pool.sequences.shape[2] for pool in pools)
+    padded = [
+        np.pad(pool.sequences, ((0, 0), (0, 0), (0, steps - pool.sequences.shape[2])), constant_values=END)
+        for pool in pools
+    ]
+    return FramePool(np.concatenate(padded), pools[0].labels, np.concatenate([pool.log_probs for pool in pools]))
 
 
 def single(pool: FramePool, choice: Int64[np.ndarray, "utterance"]) -> FramePool:

@@ -1,9 +1,11 @@
 """Candidate pools: duplicates, and the single candidate a re-ranker chose."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from bcrlib.candidates import CandidatePool, single
+from bcrlib.candidates import CandidatePool, single, together
 from bcrlib.decoding.strategies import DropoutP, KBest, OneBest, parse_strategy
 
 
@@ -33,6 +35,15 @@ def test_single_takes_another_candidate_for_each_sentence(pool):
     assert chosen.relation_strings() == ["obj", "root", "obj"]
     assert chosen.log_probs.tolist() == [[-2.0, np.float32(-0.2)]]
     assert chosen.num_candidates == 1
+
+
+def test_pools_come_together_in_their_order(pool):
+    both = together([single(pool, np.array([1, 2])), pool])
+    assert both.heads.tolist() == [[2, 0, 0], *pool.heads.tolist()]
+    assert both.relations.tolist() == [[1, 0, 1], *pool.relations.tolist()]
+    assert both.log_probs[0].tolist() == [-2.0, np.float32(-0.2)]
+    with pytest.raises(ValueError, match="same relations"):
+        together([pool, replace(pool, relation_names=("root", "nsubj"))])
 
 
 @pytest.mark.parametrize("strategy", [OneBest(), KBest(7), DropoutP(0.15, 7)])

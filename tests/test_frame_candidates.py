@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bcrlib.data.bracket_sequences import BROKEN, END
-from bcrlib.frame_candidates import FramePool, single
+from bcrlib.frame_candidates import FramePool, single, together
 
 LABELS = ("IN:A", "SL:B")
 
@@ -35,6 +35,16 @@ def test_sizes(pool):
 def test_equal_candidates_are_known(pool):
     np.testing.assert_array_equal(pool.first_equal(), np.array([[0, 0], [1, 1], [0, 0]], np.int16), strict=True)
     assert pool.num_distinct().tolist() == [2, 2]
+
+
+def test_pools_of_other_lengths_come_together_in_their_order(pool):
+    short = FramePool(pool.sequences[1:2, :, :4], LABELS, pool.log_probs[1:2])
+    both = together([short, pool])
+    np.testing.assert_array_equal(both.sequences[1:], pool.sequences, strict=True)
+    assert both.sequences[0].tolist() == [[1, 2, 5, 4, END], [1, 5, 6, 3, END]]
+    assert both.log_probs[:, 0].tolist() == [-2.0, -1.0, -2.0, -1.0]
+    with pytest.raises(ValueError, match="same labels"):
+        together([pool, FramePool(pool.sequences, ("IN:A", "SL:C"), pool.log_probs)])
 
 
 def random_pool(rng: np.random.Generator, candidates: int, utterances: int, steps: int) -> FramePool:

@@ -1,7 +1,10 @@
 """Parts of a bank: how many rows, which ones, in which order."""
 
+import numpy as np
 import pytest
+from random_trees import random_treebank
 
+from bcrlib.data.corpora import part_of as trees_of_part
 from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank, Node
 
@@ -31,6 +34,13 @@ def test_the_whole_is_the_bank_and_seeds_choose_differently():
     assert len(parts) == 20
     left_out = [set(range(50)) - set(part) for part in parts]
     assert set.union(*left_out) == set(range(50))  # no row is always seen
+
+
+def test_the_same_rows_of_a_treebank():
+    treebank = random_treebank(50, np.random.default_rng(1))
+    part = trees_of_part(treebank, 0.3, 2)
+    assert part.lengths.tolist() == treebank.lengths[rows_of(0.3, 2)].tolist()
+    assert trees_of_part(treebank, 1.0, 2).forms == treebank.forms
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.01])

@@ -198,3 +198,13 @@ def package(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     folder = tmp_path_factory.mktemp("copy") / "bcrlib"
     shutil.copytree(PACKAGE_FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
     return folder, codes(folder)
+
+
+def test_a_choice_is_made_on_a_share_of_dev_and_nothing_else_is():
+    jobs = jobs_of(replace(FRAMES, precision="bfloat16", semantic=replace(FRAMES.semantic, dev_share=0.5)))
+    parsing = {name: job.params for name, job in jobs.items() if "share" in job.params}
+    assert {name for name, params in parsing.items() if params["share"] == 0.5} == {
+        name for name in jobs if name.split(" ")[:3] in (["predict", "frames", "dev"], ["candidates", "frames", "dev"])
+    }
+    assert {params["precision"] for params in parsing.values()} == {"bfloat16"}
+    assert {job.params["precision"] for job in jobs_of(TINY).values() if "share" in job.params} == {"float32"}

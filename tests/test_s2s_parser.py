@@ -11,7 +11,7 @@ from tiny_frames import assert_same_frames, frame_bank, scattered, tiny_seq2seq
 from bcrlib.data.bracket_sequences import BROKEN, sequences_of
 from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
-from bcrlib.frame_candidates import FramePool
+from bcrlib.frame_candidates import FramePool, together
 from bcrlib.metrics.exact_match import invalid
 from bcrlib.models.pieces import targets_of
 from bcrlib.models.runtime import Runtime
@@ -322,3 +322,9 @@ def test_bfloat16_frames_are_frames(bank, strategy):
     assert not invalid(pool).any() and np.isfinite(pool.log_probs).all()
     if not isinstance(strategy, DropoutP):
         np.testing.assert_allclose(parser.log_probs(bank, pool), pool.log_probs, rtol=0.05, atol=0.3)
+
+
+def test_candidates_of_several_strategies_are_scored_together_as_alone(parser, bank):
+    pools = [parser.candidates(bank, strategy, 1) for strategy in ALL]
+    alone = np.concatenate([parser.log_probs(bank, pool) for pool in pools])
+    np.testing.assert_allclose(parser.log_probs(bank, together(pools)), alone, atol=1e-4)

@@ -2,13 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from bcrlib.data.download import TOP_FILES, top_path
 from bcrlib.data.frame_grammar import DEFAULT_AMBIGUITY, demo_frames
 from bcrlib.data.frames import FrameBank
+from bcrlib.data.parts import rows_of_part
 from bcrlib.data.top import read_top
-from bcrlib.randomness import key
 
 
 def load_frames(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY) -> FrameBank:
@@ -28,11 +26,5 @@ def load_frames(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY) -
 
 
 def part_of(bank: FrameBank, share: float, seed: int) -> FrameBank:
-    """A share of the utterances, in their order, for a model of less data (protocol 1.2 leaves open which four fifths).
-
-    By the same seed a smaller share is a part of a larger one. ValueError for a share outside (0, 1].  O(utterances).
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"a part is a share in (0, 1], not {share}")
-    order = np.random.default_rng(key(seed, "part")).permutation(bank.num_utterances)
-    return bank.rows(np.sort(order[: round(share * bank.num_utterances)]))
+    """A share of the utterances, in their order (`rows_of_part`; protocol 1.2 leaves open which four fifths)."""
+    return bank.rows(rows_of_part(bank.num_utterances, share, seed))

@@ -31,3 +31,9 @@ def fast_precision(device: str) -> Precision:
     """bfloat16 where the hardware multiplies it natively (CUDA, CPUs with AMX): there it pays, elsewhere it costs."""
     native = device == "cuda" or torch.cpu._is_amx_tile_supported()
     return "bfloat16" if native else "float32"
+
+
+def best_runtime(precision: Precision | Literal["auto"]) -> Runtime:
+    """The best device with this precision; "auto": the fast one."""
+    device = best_device()
+    return Runtime(device, fast_precision(device) if precision == "auto" else precision)

@@ -57,6 +57,10 @@ class Half:
     corpus: Mapping[str, Any]
     """Parameters of notebooks that read it."""
     num_candidates: int
+    dev_share: float = 1.0
+    """Of dev, for choices."""
+    precision: str = "float32"
+    """Of the matrix products of decoding and scoring."""
     noun: str = ""
     """In the names of jobs that parse: "frames"."""
     most_students: Mapping[str, int] = field(default_factory=dict)
@@ -112,7 +116,7 @@ class Half:
     def predict(self, split: str, systems: list[dict[str, Any]]) -> Job:
         """The 1-best of every system."""
         needs = dict.fromkeys(job for entry in systems for job in entry["jobs"])
-        params = {**self._task, **self.corpus, "split": split, "systems": systems}
+        params = {**self._task, **self._reading(split), "systems": systems}
         return Job(self.named(f"predict {split}"), "pipeline/predict.ipynb", params, tuple(needs), self._modules)
 
     def candidates(self, stage: str, model: Model, strategies: Mapping[str, Any], peers: Iterable[Model] = ()) -> Job:
@@ -123,8 +127,7 @@ class Half:
         old, peers = self.old(into=model.kind), list(peers)
         params = {
             **self._task,
-            **self.corpus,
-            "split": stage.split()[-1],
+            **self._reading(stage.split()[-1]),
             "new_model": str(model),
             "old_models": [*map(str, old)],
             "peers": [*map(str, peers)],
@@ -159,6 +162,10 @@ class Half:
     @property
     def _modules(self) -> tuple[str, ...]:
         return (f"bcrlib.tasks.{self.task}",)
+
+    def _reading(self, split: str) -> dict[str, Any]:
+        share = self.dev_share if split == "dev" else 1.0
+        return {**self.corpus, "split": split, "share": share, "precision": self.precision}
 
     def _groups(self) -> list[list[Model]]:
         return [[Model(kind, seed) for seed in group] for kind in self.new_kinds for group in self.groups_of_seeds]

@@ -47,6 +47,8 @@ def half_of(profile: Profile) -> Half:
         groups_of_seeds=asked.ensembles,
         corpus={"corpus": asked.corpus, "ambiguity": asked.ambiguity},
         num_candidates=asked.num_candidates,
+        dev_share=asked.dev_share,
+        precision=profile.precision,
         noun="frames",
         most_students=dict.fromkeys(LISTED, asked.students),
     )

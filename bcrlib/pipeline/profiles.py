@@ -170,8 +170,9 @@ def _check_semantic(half: SemanticProfile) -> None:
         raise ValueError(
             f"semantic.ensemble_sizes must be in 1..{most}: no more new, ensemble and further seeds are given"
         )
-    if not 0 < half.part <= 1:
-        raise ValueError(f"semantic.part is a share in (0, 1], not {half.part}")
+    for name in ("part", "dev_share"):
+        if not 0 < getattr(half, name) <= 1:
+            raise ValueError(f"semantic.{name} is a share in (0, 1], not {getattr(half, name)}")
 
 
 def _check_kinds(updates: list[Update], task: str, place: str) -> None:

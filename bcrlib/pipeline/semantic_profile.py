@@ -31,6 +31,8 @@ class SemanticProfile:
     """By dropout-p of the chosen rate, for the end of Figure 2's curve; 0: no more than for the tables."""
     dropout_grid: tuple[float, ...] = ()
     """Rates among which dropout-p's is chosen on dev."""
+    dev_share: float = 1.0
+    """The choice is made on this share of dev."""
     sampling_grid: tuple[str, ...] = ()
     """Further strategies, compared on test (Table 5)."""
     part: float = 0.8

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool
 
-from bcrlib.candidates import CandidatePool, single
+from bcrlib.candidates import CandidatePool, single, together
 from bcrlib.data.conllu import write_conllu
 from bcrlib.data.corpora import load_treebank as load
+from bcrlib.data.corpora import part_of
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics import attachment
 from bcrlib.metrics.attachment import scored_units
@@ -24,7 +25,17 @@ NAMES = TASKS["dependency"]
 LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
 KINDS, LISTED, SUFFIX = NAMES.kinds, NAMES.listed, NAMES.suffix
 
-__all__ = ["correctness", "load", "load_parsers", "num_invalid", "scored_units", "single", "write"]
+__all__ = [
+    "correctness",
+    "load",
+    "load_parsers",
+    "num_invalid",
+    "part_of",
+    "scored_units",
+    "single",
+    "together",
+    "write",
+]
 
 
 def correctness(gold: Treebank, pool: CandidatePool, preset: Preset) -> dict[str, Bool[np.ndarray, "candidate unit"]]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcrlib.data.frame_corpora import load_frames as load
+from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank, frame_text
 from bcrlib.data.top import write_top
-from bcrlib.frame_candidates import FramePool, single
+from bcrlib.frame_candidates import FramePool, single, together
 from bcrlib.metrics.exact_match import correctness, num_invalid, scored_units
 from bcrlib.predicted_frames import predicted_frames
 from bcrlib.tasks.names import TASKS
@@ -23,7 +24,17 @@ NAMES = TASKS["semantic"]
 LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
 KINDS, LISTED, SUFFIX = NAMES.kinds, NAMES.listed, NAMES.suffix
 
-__all__ = ["correctness", "load", "load_parsers", "num_invalid", "scored_units", "single", "write"]
+__all__ = [
+    "correctness",
+    "load",
+    "load_parsers",
+    "num_invalid",
+    "part_of",
+    "scored_units",
+    "single",
+    "together",
+    "write",
+]
 
 
 def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Seq2SeqParser":
