@@ -39,7 +39,7 @@ class Preset:
     """Whether dropout-p leaves out the masks behind the decoder's recurrence: on its output and the projections."""
     span_em: Literal["subtree", "labelled"]
     """Which gold spans of a semantic frame are right: those whose complete sub-tree the prediction has as well, with
-    intents and slots compared by the name behind the colon, or those that carry the same labels."""
+    intents and slots compared by the name behind the colon, or those that carry the same labels over the same words."""
     s2s_length_normalised: bool
     """Whether candidates of the s2s parser are ranked by the mean log-probability of their symbols, not by the sum."""
     s2s_masks_per_step: bool

@@ -132,12 +132,30 @@ def _merge_spans(nodes, num_nodes, by_subtree):
 
 @njit(cache=True, nogil=True)
 def _has_span(gold_tokens, gold_span, tokens, spans):
-    """Whether one of the spans is over the same words as the gold one, with the same run of tokens."""
+    """Whether one of the spans has the gold one's place and words, with the same run of tokens."""
     for i in range(len(spans)):
         if spans[i, BEGIN] == gold_span[BEGIN] and spans[i, STOP] == gold_span[STOP]:
-            same_length = spans[i, LENGTH] == gold_span[LENGTH]
-            return same_length and _same_run(gold_tokens, gold_span[FIRST], tokens, spans[i, FIRST], gold_span[LENGTH])
+            first, gold_first = spans[i, FIRST], gold_span[FIRST]
+            if spans[i, LENGTH] != gold_span[LENGTH]:
+                return False
+            num_words = gold_span[STOP] - gold_span[BEGIN]
+            same_run = _same_run(gold_tokens, gold_first, tokens, first, gold_span[LENGTH])
+            return same_run and _same_words(gold_tokens, gold_first, tokens, first, num_words)
     return False
+
+
+@njit(cache=True, nogil=True)
+def _same_words(tokens, at, other_tokens, other_at, num_words):
+    """Whether the next so many words behind two places are the same."""
+    for _ in range(num_words):
+        while tokens[at] >= 0:
+            at += 1
+        while other_tokens[other_at] >= 0:
+            other_at += 1
+        if tokens[at] != other_tokens[other_at]:
+            return False
+        at, other_at = at + 1, other_at + 1
+    return True
 
 
 @njit(cache=True, nogil=True)

@@ -34,9 +34,9 @@ def correctness(gold: FrameBank, pool: FramePool, preset: Preset) -> dict[str, B
     """Which units of each level are right in each candidate, in the order of `scored_units`.
 
     EM: the whole frame is gold's, words compared as text.  Span EM, of a gold span that nodes of the candidate are over
-    as well, words counted from the candidate's left: under "labelled" (the paper's definition) these nodes have the
-    labels of gold's nodes, from the outside in; under "subtree" (the authors' code, protocol 5.3) everything from the
-    outermost node downwards is the same, words too.  Under "subtree" both levels compare labels by the name behind the
+    as well, the same words at the same place from the left: under "labelled" (the paper's definition) these nodes have
+    the labels of gold's nodes, from the outside in; under "subtree" (the authors' code, protocol 5.3) everything from
+    the outermost node downwards is the same.  Under "subtree" both levels compare labels by the name behind the
     colon alone.  What is no tree is wrong everywhere, what the candidate adds to gold's spans is not looked at.
 
     Raises ValueError for another number of utterances, and as `scored_units`.  O(candidates codes depth), 8,241

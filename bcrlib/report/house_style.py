@@ -56,6 +56,7 @@ def use_house_theme() -> None:
             "axes.edgecolor": "#9CA3AF",
             "grid.color": "#E5E7EB",
             "svg.hashsalt": "bcrlib",
+            "svg.fonttype": "none",  # text stays text: smaller, and found by a search
             "figure.dpi": 80,  # as notebooks show and keep it; files have more
             "savefig.dpi": 150,
         }
