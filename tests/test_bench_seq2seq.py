@@ -11,8 +11,8 @@ from bcrlib.bench.gold_shape import GoldShapeParser
 from bcrlib.bench.seq2seq import bench_seq2seq, seq2seq_speeds
 from bcrlib.data.bracket_sequences import sequences_of
 from bcrlib.decoding.strategies import Beam, DropoutP, OneBest
+from bcrlib.models.batching import batches
 from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s_parser import batches
 from bcrlib.report.run_rows import speed_rows
 
 BANK = frame_bank()

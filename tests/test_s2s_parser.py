@@ -13,10 +13,12 @@ from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 from bcrlib.frame_candidates import FramePool, together
 from bcrlib.metrics.exact_match import invalid
+from bcrlib.models import s2s_parser
 from bcrlib.models.pieces import targets_of
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s import make_source
 from bcrlib.models.s2s_parser import ATTENTION_DROPOUT, Seq2SeqParser, ensemble, thinned
+from bcrlib.models.target_scoring import target_log_probs
 from bcrlib.models.thinning import Thinning
 from bcrlib.randomness import key
 
@@ -201,11 +203,12 @@ def test_equal_candidates_are_scored_once_and_alike(bank, parser, monkeypatch):
     pool = parser.candidates(bank, TopK(3, 4), seed=1)
     order = np.array([3, 0, 0, 1, 2, 1, 3])
     scored = []
-    plainly = Seq2SeqParser._score
-    monkeypatch.setattr(
-        Seq2SeqParser, "_score", lambda self, memories, rows, tokens: scored.append(len(rows)) or plainly(
-            self, memories, rows, tokens)
-    )  # fmt: skip
+
+    def counted(networks, memories, utterance, tokens, runtime):
+        scored.append(len(tokens))
+        return target_log_probs(networks, memories, utterance, tokens, runtime)
+
+    monkeypatch.setattr(s2s_parser, "target_log_probs", counted)
     scores = parser.log_probs(bank, pool)
     assert sum(scored) == pool.num_distinct().sum() < 32
     assert np.array_equal(parser.log_probs(bank, part(pool, order)), scores[order])

@@ -9,8 +9,9 @@ from transformers import AutoModel, BertConfig, BertLMHeadModel, EncoderDecoderM
 from bcrlib.bench.gold_shape import GoldShapeParser
 from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.token_search import END
+from bcrlib.models.batching import batches
 from bcrlib.models.s2s import make_source
-from bcrlib.models.s2s_parser import Seq2SeqParser, batches
+from bcrlib.models.s2s_parser import Seq2SeqParser
 
 
 def encoder_decoder(parser: Seq2SeqParser) -> EncoderDecoderModel:

@@ -39,6 +39,14 @@ class Memory:
         return Memory(keys, values, self.hidden[index], self.pieces, self.no_piece[index])
 
 
+@dataclass(frozen=True, eq=False)
+class Tries:
+    """Where the nodes of tries of targets stand (`bcrlib.models.target_tries`), one trie a row."""
+
+    depth: Int64[Tensor, "row node"]
+    visible: Bool[Tensor, "row 1 node node"]
+
+
 @dataclass(eq=False)
 class Cache:
     """Keys and values of the steps that a layer has read, with room for more."""
@@ -94,18 +102,26 @@ class PointerDecoder(nn.Module):
         return [Cache(self.symbols.new_empty(room), self.symbols.new_empty(room)) for _ in self.layers]
 
     def forward(
-        self, tokens: Int64[Tensor, "row step"], memory: Memory, caches: list[Cache] | None = None, first: int = 0
+        self,
+        tokens: Int64[Tensor, "row step"],
+        memory: Memory,
+        caches: list[Cache] | None = None,
+        first: int = 0,
+        tries: Tries | None = None,
     ) -> Float[Tensor, "row step action"]:
         """log p of every next token. The rows of an utterance stand together, equally many of each.
 
-        With caches: one step, the `first`-th. Without: a whole target, of which each step sees those before it.
+        With caches: one step, the `first`-th. Without: a whole target, of which each step sees those before it, or a
+        whole trie of targets, of which each node sees those above it.
         """
         self.switch.position = first
         x = torch.cat([self.symbols, self.pointers])[tokens] * math.sqrt(self.symbols.shape[1])
-        x = self.dropout(x + self.positions[first : first + tokens.shape[1]].to(x.dtype))
+        steps = slice(first, first + tokens.shape[1]) if tries is None else tries.depth
+        x = self.dropout(x + self.positions[steps].to(x.dtype))
+        visible = None if tries is None else tries.visible
         for number, layer in enumerate(self.layers):
             cache = None if caches is None else caches[number]
-            x, query = layer(x, memory.keys[number], memory.values[number], memory.hidden, cache, first)
+            x, query = layer(x, memory.keys[number], memory.values[number], memory.hidden, cache, first, visible)
         self.switch.position = 0
         return self._log_probs(x, query, memory)
 
@@ -147,9 +163,10 @@ class DecoderLayer(nn.Module):
         hidden: Tensor,
         cache: Cache | None,
         step: int,
+        visible: Bool[Tensor, "row 1 step step"] | None,
     ) -> tuple[Tensor, Tensor]:
         """The layer's output, and its queries to the source [utterance, head, row and step, size]."""
-        own = self.self_output(self._look_back(x, cache, step))
+        own = self.self_output(self._look_back(x, cache, step, visible))
         x = self.norms[0](x + self.dropouts[0](own))
         query = self._heads(self.query(x).view(len(key), -1, x.shape[-1]))
         read = attend(query, key, value, ~hidden, False, self.cross_weights).transpose(1, 2).reshape(x.shape)
@@ -157,11 +174,11 @@ class DecoderLayer(nn.Module):
         inner = self.outer(nn.functional.gelu(self.inner(x)))
         return self.norms[2](x + self.dropouts[2](inner)), query
 
-    def _look_back(self, x: Tensor, cache: Cache | None, step: int) -> Tensor:
+    def _look_back(self, x: Tensor, cache: Cache | None, step: int, visible: Tensor | None) -> Tensor:
         query, key, value = (self._heads(part) for part in self.qkv(x).chunk(3, dim=-1))
         if cache is not None:
             key, value = cache.add(key, value, step)
-        read = attend(query, key, value, None, cache is None, self.self_weights)
+        read = attend(query, key, value, visible, cache is None and visible is None, self.self_weights)
         return read.transpose(1, 2).reshape(x.shape)
 
     def _heads(self, x: Float[Tensor, "row step size"]) -> Float[Tensor, "row head step size"]:

@@ -1,7 +1,6 @@
 """The seq2seq-pointer parser, one network or an ensemble: it proposes frames, and it scores any frame."""
 
 import contextlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -18,11 +17,12 @@ from bcrlib.decoding.sequential import Choose, best_actions, sampled_actions
 from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, Strategy, TopK
 from bcrlib.decoding.token_search import Hypotheses, Rules, search
 from bcrlib.frame_candidates import FramePool
+from bcrlib.models.batching import batches
 from bcrlib.models.noise import uniform
 from bcrlib.models.pieces import Pieces, Targets, cut_into_pieces, sequences_of_targets, targets_of
-from bcrlib.models.pointer_decoder import Memory
 from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s import Seq2Seq, Source, inside, make_source, shifted
+from bcrlib.models.s2s import Seq2Seq, Source, make_source
+from bcrlib.models.target_scoring import mean_probability, target_log_probs
 from bcrlib.models.thinning import Switch, Thinning
 from bcrlib.presets import preset
 from bcrlib.randomness import key
@@ -160,7 +160,7 @@ class Seq2SeqParser:
         self, pieces: Pieces, utterance: Int64[np.ndarray, "row"], targets: Targets
     ) -> Float32[np.ndarray, "row"]:
         """log p of every row's target."""
-        lengths, scores = np.diff(targets.offsets), np.zeros(len(utterance), dtype=np.float32)
+        scores = np.zeros(len(utterance), dtype=np.float32)
         place = np.argsort(utterance, kind="stable")
         starts = np.searchsorted(utterance[place], np.arange(len(pieces.lengths) + 1))
         for utterances in batches(pieces.lengths, self.runtime.max_tokens, copies=2):
@@ -169,20 +169,8 @@ class Seq2SeqParser:
                 memories = [network.memory(source) for network in self.networks]
             rows = np.concatenate([place[starts[u] : starts[u + 1]] for u in utterances])
             of_row = np.repeat(np.arange(len(utterances)), starts[utterances + 1] - starts[utterances])
-            for some in batches(lengths[rows], 2 * self.runtime.max_tokens):
-                scores[rows[some]] = self._score(memories, of_row[some], targets.padded(rows[some]))
+            scores[rows] = target_log_probs(self.networks, memories, of_row, targets.padded(rows), self.runtime)
         return scores
-
-    def _score(self, memories: list[Memory], of_row: np.ndarray, tokens: np.ndarray) -> Float32[np.ndarray, "row"]:
-        index, target = (torch.from_numpy(array).to(self.runtime.device) for array in (of_row, tokens))
-        read = shifted(target)
-        with self.runtime.autocast():
-            every = [
-                network.decoder(read, memory.rows(index)).gather(2, target[:, :, None]).squeeze(2)
-                for network, memory in zip(self.networks, memories)
-            ]
-        log_probs = mean_probability(every)
-        return log_probs.masked_fill(~inside(target), 0.0).sum(dim=1).numpy(force=True)
 
 
 def ensemble(parsers: Sequence[Seq2SeqParser]) -> Seq2SeqParser:
@@ -249,13 +237,6 @@ class TokenByToken:
             reader.keep(rows)
 
 
-def mean_probability(log_probs: list[Float[Tensor, "*shape"]]) -> Float[Tensor, "*shape"]:
-    """The log of the mean of probabilities."""
-    if len(log_probs) == 1:
-        return log_probs[0]
-    return torch.stack(log_probs).logsumexp(dim=0) - math.log(len(log_probs))
-
-
 def best_hypotheses(hyps: Hypotheses, number: int) -> Hypotheses:
     """The best of each utterance, best first; too few: the best again."""
     order = hyps.score.argsort(dim=1, descending=True, stable=True)
@@ -274,22 +255,6 @@ def thinned(switch: Switch, thinning: Thinning | None) -> Iterator[None]:
         yield
     finally:
         switch.thinning, switch.position = None, 0
-
-
-def batches(
-    lengths: Int64[np.ndarray, "item"], max_positions: int, copies: int = 1
-) -> Iterator[Int64[np.ndarray, "item"]]:
-    """All items sorted by length, cut so that `copies` of a batch have at most `max_positions` padded positions.
-
-    One that has more by itself makes a batch of its own. O(items log items).
-    """
-    order = np.argsort(lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        sizes = lengths[order[start:]] * np.arange(1, len(order) - start + 1) * copies
-        stop = start + max(1, int(np.searchsorted(sizes, max_positions, side="right")))
-        yield order[start:stop]
-        start = stop
 
 
 def _weight(strategy: Strategy) -> int:
