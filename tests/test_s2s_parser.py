@@ -211,7 +211,9 @@ def test_equal_candidates_are_scored_once_and_alike(bank, parser, monkeypatch):
     monkeypatch.setattr(s2s_parser, "target_log_probs", counted)
     scores = parser.log_probs(bank, pool)
     assert sum(scored) == pool.num_distinct().sum() < 32
-    assert np.array_equal(parser.log_probs(bank, part(pool, order)), scores[order])
+    again = parser.log_probs(bank, part(pool, order))
+    np.testing.assert_allclose(again, scores[order], atol=1e-5)
+    assert np.array_equal(again[[1, 3, 0]], again[[2, 5, 6]])
 
 
 def test_candidates_of_other_utterances_are_refused(bank, parser):
