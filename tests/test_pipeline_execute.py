@@ -35,6 +35,12 @@ def test_kernel_has_parameters_folder_threads_and_this_interpreter(tmp_path, cap
     assert capfd.readouterr() == ("", "")
 
 
+def test_what_a_cell_prints_is_one_output_however_it_comes(tmp_path):
+    slowly = "import time\nfor i in range(3):\n    print(i, flush=True)\n    time.sleep(0.4)"
+    executed = execute(tmp_path, slowly)
+    assert [output.text for output in executed.cells[-1].outputs] == ["0\n1\n2\n"]
+
+
 def test_error_names_notebook_cell_and_source(tmp_path):
     with pytest.raises(NotebookError) as caught:
         execute(tmp_path, "x = 0", "# divide\n1 / x")

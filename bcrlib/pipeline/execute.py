@@ -138,6 +138,7 @@ def execute_notebook(
             language="python",
             progress_bar=False,
             km=manager,
+            coalesce_streams=True,  # where a kernel cuts what a cell prints is chance
             # Not papermill's `cwd`: it changes the folder of the whole process, that is of all its threads.
             resources={"metadata": {"path": str(working_folder)}},
         )

@@ -26,6 +26,11 @@ _PICKED = {
 _SOURCES = [OneBest, KBest, Beam, TopK, Nucleus, DropoutP]
 _UNITS = {"distinct trees": "a sentence"}
 
+_Pools = Mapping[str, tuple[CorrectnessStore, str, str, Update, str]]
+"""Row of the table -> what measures of pools ask for: store, preset, level, update, strategy."""
+_Estimates = Mapping[tuple[str, str], Estimate]
+"""By row and metric."""
+
 
 def source_rows(
     store: CorrectnessStore,
@@ -43,11 +48,10 @@ def source_rows(
     the safest candidate (oracle) and of BCR's.
     O(strategies resamples sentences pairs).
     """
-    some = [
-        rows(store, preset, level, update, strategies, num_candidates, num_resamples)
-        for level in levels
-        for rows in (_measured, _picked)
-    ]
+    some = []
+    for level in levels:
+        pools = {row: (store, preset, level, update, strategy) for row, strategy in strategies.items()}
+        some += [_rows(level, estimates(pools, num_candidates, num_resamples)) for estimates in (_measured, _picked)]
     return pd.concat(some, ignore_index=True).assign(group=str(update))
 
 
@@ -82,42 +86,24 @@ def _parameter(strategy: Strategy) -> float:
     return next((float(getattr(strategy, name)) for name in ("width", "k", "p") if hasattr(strategy, name)), 0.0)
 
 
-def _measured(
-    store: CorrectnessStore,
-    preset: str,
-    level: str,
-    update: Update,
-    strategies: Mapping[str, str],
-    num_candidates: int | None,
-    num_resamples: int,
-) -> pd.DataFrame:
+def _measured(pools: _Pools, num_candidates: int | None, num_resamples: int) -> _Estimates:
     shares = {
-        (row, metric): share
-        for row, strategy in strategies.items()
-        for metric, share in measure(store, preset, level, update, strategy, num_candidates).items()
+        (row, metric): share for row, pool in pools.items() for metric, share in measure(*pool, num_candidates).items()
     }
-    return _rows(level, share_intervals(shares, num_resamples, np.random.default_rng(BOOTSTRAP_SEED)))
+    return share_intervals(shares, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
 
 
-def _picked(
-    store: CorrectnessStore,
-    preset: str,
-    level: str,
-    update: Update,
-    strategies: Mapping[str, str],
-    num_candidates: int | None,
-    num_resamples: int,
-) -> pd.DataFrame:
+def _picked(pools: _Pools, num_candidates: int | None, num_resamples: int) -> _Estimates:
     picked = {
-        (row, metric): pick(store, preset, level, update, strategy, num_candidates=num_candidates)
-        for row, strategy in strategies.items()
+        (row, metric): pick(*pool, num_candidates=num_candidates)
+        for row, pool in pools.items()
         for metric, (pick, _) in _PICKED.items()
     }
     rates = all_rate_intervals(picked, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
-    return _rows(level, {(row, metric): of_rate[_PICKED[metric][1]] for (row, metric), of_rate in rates.items()})
+    return {(row, metric): of_rate[_PICKED[metric][1]] for (row, metric), of_rate in rates.items()}
 
 
-def _rows(level: str, estimates: Mapping[tuple[str, str], Estimate]) -> pd.DataFrame:
+def _rows(level: str, estimates: _Estimates) -> pd.DataFrame:
     return pd.DataFrame(
         {"row": row, "level": level, "metric": metric, "unit": _UNITS.get(metric, "%"), **asdict(estimate)}
         for (row, metric), estimate in estimates.items()
