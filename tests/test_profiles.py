@@ -119,6 +119,7 @@ def test_the_paper_s_semantic_parsers_are_the_paper_s():
         ("semantic.base.preset=official", "follows from the profile's `preset`"),
         ("semantic.part=1.5", r"a share in \(0, 1\]"),
         ("semantic.dev_share=0.0", r"a share in \(0, 1\]"),
+        ("dev_share=2.0", "^dev_share is a share"),
         ("sampling_grid=[top-k(5)]", r"unknown strategy 'top-k\(5\)'"),
         ("sampling_grid=[nucleus(p=2)]", r"probability in \(0, 1\]"),
         ("sampling_grid=[k-best]", "k-best is none"),

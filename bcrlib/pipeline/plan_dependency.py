@@ -48,6 +48,7 @@ def half_of(profile: Profile) -> Half:
         groups_of_seeds=profile.ensembles,
         corpus={"corpus": profile.corpus, "ambiguity": profile.ambiguity},
         num_candidates=profile.num_candidates,
+        dev_share=profile.dev_share,
         most_students={"stackptr": profile.stackptr_students},
     )
 

@@ -33,6 +33,8 @@ class Profile:
     """Seeds of the members of each ensemble, disjoint from the old models."""
     dropout_grid: tuple[float, ...]
     """Rates among which dropout-p's is chosen on dev."""
+    dev_share: float = 1.0
+    """The choice is made on this share of dev."""
     updates: tuple[str, ...] = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
     """Which kind of parser is replaced by which; none: this half of the run is left out."""
     sampling_grid: tuple[str, ...] = ()
@@ -43,7 +45,8 @@ class Profile:
     preset: str = "clean"
     """Definitions by which models are trained and decoded; correctness is counted under both presets."""
     precision: str = "auto"
-    """Of matrix products in training: float32, bfloat16, or auto, i.e. bfloat16 where the hardware has it."""
+    """Of matrix products: float32, bfloat16, or auto, i.e. bfloat16 where the hardware has it. Trees are decoded
+    and scored in float32 whatever this says."""
     speed_sentences: int = 500
     """Sentences on which speed is measured."""
     model: NetworkConfig = field(default_factory=NetworkConfig)
@@ -151,6 +154,7 @@ def _check(profile: Profile) -> None:
         raise ValueError("model.kind follows from `updates`, and model.preset from the profile's `preset`: set those")
     new = [*profile.new_seeds, *(seed for group in profile.ensembles for seed in group)]
     _check_disjoint(profile.old_seeds, new, "")
+    _check_share(profile.dev_share, "dev_share")
     _check_semantic(profile.semantic)
 
 
@@ -170,9 +174,13 @@ def _check_semantic(half: SemanticProfile) -> None:
         raise ValueError(
             f"semantic.ensemble_sizes must be in 1..{most}: no more new, ensemble and further seeds are given"
         )
-    for name in ("part", "dev_share"):
-        if not 0 < getattr(half, name) <= 1:
-            raise ValueError(f"semantic.{name} is a share in (0, 1], not {getattr(half, name)}")
+    _check_share(half.part, "semantic.part")
+    _check_share(half.dev_share, "semantic.dev_share")
+
+
+def _check_share(share: float, place: str) -> None:
+    if not 0 < share <= 1:
+        raise ValueError(f"{place} is a share in (0, 1], not {share}")
 
 
 def _check_kinds(updates: list[Update], task: str, place: str) -> None:
