@@ -72,6 +72,8 @@ gets wrong. Lower is better.</dd></div>
 NFR / (1 &minus; ACC). Lower is better.</dd></div>
 <div><dt>UAS, LAS, UCM, LCM</dt><dd>an item is a word with its head (UAS) and relation (LAS), or a whole
 sentence with all heads (UCM) and relations (LCM) right.</dd></div>
+<div><dt>span EM, EM</dt><dd>an item is a span of words with its intents and slots (span EM), or the whole frame of
+an utterance (EM) right.</dd></div>
 <div><dt>BCR, backward-congruent re-ranking</dt><dd>the new model proposes candidates, the old model
 chooses the one it finds most probable.</dd></div>
 </dl>
