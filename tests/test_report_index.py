@@ -69,7 +69,7 @@ def test_page_is_the_same_every_time(folder):
 
 def test_every_profile_says_how_to_read_its_numbers(tmp_path):
     pages = {p: write_index(tmp_path, p).read_text(encoding="utf-8") for p in ("demo", "small", "paper")}
-    assert "our own grammar" in pages["demo"] and "narrower networks" in pages["small"]
+    assert "our own grammar" in pages["demo"] and "smaller networks" in pages["small"]
     assert "profile: paper" in pages["paper"]
 
 
