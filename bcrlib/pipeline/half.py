@@ -50,6 +50,8 @@ class Half:
 
     task: str
     updates: list[Update]
+    notebook: str
+    """Trains a model, or a student."""
     old_seeds: tuple[int, ...]
     new_seeds: tuple[int, ...]
     groups_of_seeds: tuple[tuple[int, ...], ...]
@@ -112,6 +114,14 @@ class Half:
         """Of new kinds, numbered within a kind."""
         numbers = [number for _ in self.new_kinds for number in range(1, len(self.groups_of_seeds) + 1)]
         return [ensemble("ensemble", number, group) for number, group in zip(numbers, self._groups())]
+
+    def train(self, model: Model, training: Mapping[str, Any]) -> Job:
+        """Learns from gold."""
+        return Job(model.job, self.notebook, training)
+
+    def distil(self, lesson: Lesson, training: Mapping[str, Any]) -> Job:
+        """Learns from what its teacher says of the training data."""
+        return Job(lesson.job, self.notebook, {**training, "teacher": lesson.teacher.job}, (lesson.teacher.job,))
 
     def predict(self, split: str, systems: list[dict[str, Any]]) -> Job:
         """The 1-best of every system."""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bcrlib.decoding.strategies import DropoutP, parse_strategy
-from bcrlib.pipeline.half import Half, Lesson, Model, plain
+from bcrlib.pipeline.half import Half, Model, plain
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profiles import Profile
 from bcrlib.tasks.names import TASKS
@@ -24,8 +24,8 @@ _ONLY_STACKPTR = ("decoder_input_size", "decoder_size", "beam_width")
 def plan_dependency(profile: Profile) -> list[Job]:
     """All jobs but those of the story. O(updates seeds)."""
     half = half_of(profile)
-    training = [_train(profile, half, model) for model in half.trained()]
-    students = [_distil(profile, half, lesson) for lesson in half.lessons()]
+    training = [half.train(model, _training(profile, half, model)) for model in half.trained()]
+    students = [half.distil(lesson, _training(profile, half, lesson.student)) for lesson in half.lessons()]
     grid = {"strategies": _dropout_grid(profile)}  # among these rates one is chosen
     dev = [half.predict("dev", half.singles())]
     dev += [half.candidates("candidates dev", model, grid) for model in half.new()]
@@ -43,6 +43,7 @@ def half_of(profile: Profile) -> Half:
     return Half(
         task="dependency",
         updates=profile.parsed_updates(),
+        notebook="pipeline/train.ipynb",
         old_seeds=profile.old_seeds,
         new_seeds=profile.new_seeds,
         groups_of_seeds=profile.ensembles,
@@ -51,15 +52,6 @@ def half_of(profile: Profile) -> Half:
         dev_share=profile.dev_share,
         most_students={"stackptr": profile.stackptr_students},
     )
-
-
-def _train(profile: Profile, half: Half, model: Model) -> Job:
-    return Job(model.job, "pipeline/train.ipynb", _training(profile, half, model))
-
-
-def _distil(profile: Profile, half: Half, lesson: Lesson) -> Job:
-    params = {**_training(profile, half, lesson.student), "teacher": lesson.teacher.job}
-    return Job(lesson.job, "pipeline/train.ipynb", params, (lesson.teacher.job,))
 
 
 def _training(profile: Profile, half: Half, model: Model) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bcrlib.decoding.strategies import DropoutP, parse_strategy
-from bcrlib.pipeline.half import Half, Lesson, Model, ensemble, plain
+from bcrlib.pipeline.half import Half, Model, ensemble, plain
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profiles import Profile
 from bcrlib.pipeline.semantic_profile import SemanticProfile, is_part
@@ -23,8 +23,8 @@ LISTED = TASKS["semantic"].listed
 def plan_semantic(profile: Profile) -> list[Job]:
     """All jobs but those of the story. O(updates seeds)."""
     asked, half = profile.semantic, half_of(profile)
-    training = [_train(profile, half, model) for model in half.trained(_growing_members(asked))]
-    students = [_distil(profile, half, lesson) for lesson in half.lessons()]
+    training = [half.train(model, _training(profile, half, model)) for model in half.trained(_growing_members(asked))]
+    students = [half.distil(lesson, _training(profile, half, lesson.student)) for lesson in half.lessons()]
     grid = {"strategies": _dropout_grid(asked)}  # among these rates one is chosen
     dev = [half.predict("dev", half.singles())]
     dev += [half.candidates("candidates dev", model, grid) for model in half.new()]
@@ -42,6 +42,7 @@ def half_of(profile: Profile) -> Half:
     return Half(
         task="semantic",
         updates=asked.parsed_updates(),
+        notebook="pipeline/train_frames.ipynb",
         old_seeds=asked.old_seeds,
         new_seeds=asked.new_seeds,
         groups_of_seeds=asked.ensembles,
@@ -52,15 +53,6 @@ def half_of(profile: Profile) -> Half:
         noun="frames",
         most_students=dict.fromkeys(LISTED, asked.students),
     )
-
-
-def _train(profile: Profile, half: Half, model: Model) -> Job:
-    return Job(model.job, "pipeline/train_frames.ipynb", _training(profile, half, model))
-
-
-def _distil(profile: Profile, half: Half, lesson: Lesson) -> Job:
-    params = {**_training(profile, half, lesson.student), "teacher": lesson.teacher.job}
-    return Job(lesson.job, "pipeline/train_frames.ipynb", params, (lesson.teacher.job,))
 
 
 def _training(profile: Profile, half: Half, model: Model) -> dict[str, Any]:
