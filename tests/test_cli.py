@@ -146,7 +146,11 @@ def test_light_commands_load_nothing_heavy(work, tmp_path, command):
 
 def test_ctrl_c_ends_with_130_and_leaves_nothing(work, tmp_path):
     options = ["--corpus", str(work), *TINY, "--set=training.num_epochs=100000", "-o", str(tmp_path / "model")]
-    with subprocess.Popen([*BCR, "train", *options], stderr=subprocess.PIPE, text=True, env=os.environ) as process:
+    hears = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # also where tests run behind nohup
+    )
+    command = [sys.executable, "-c", f"{hears}from bcrlib.cli import app; app()"]
+    with subprocess.Popen([*command, "train", *options], stderr=subprocess.PIPE, text=True, env=os.environ) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("  1/")
         process.send_signal(signal.SIGINT)
