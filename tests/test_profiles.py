@@ -45,7 +45,7 @@ def test_parsers_of_both_kinds_share_sizes_and_preset_but_not_the_recipe():
     networks = [profile.network(kind) for kind in ("deepbiaf", "stackptr")]
     assert [network.kind for network in networks] == ["deepbiaf", "stackptr"]
     assert {(network.hidden_size, network.preset) for network in networks} == {(64, "official")}
-    assert (profile.recipe("deepbiaf").num_epochs, profile.recipe("stackptr").num_epochs) == (8, 7)
+    assert (profile.recipe("deepbiaf").num_epochs, profile.recipe("stackptr").num_epochs) == (6, 7)
     assert isinstance(networks[0], NetworkConfig)
     assert isinstance(profile.recipe("stackptr"), TrainingConfig)
 
