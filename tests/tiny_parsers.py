@@ -43,7 +43,7 @@ def _strewn_parser(config: NetworkConfig, train: Treebank | Vocabulary, seed: in
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in parser.network.parameters():
-            parameter += 0.4 * torch.randn(parameter.shape, generator=generator)
+            parameter += 0.4 * torch.randn(parameter.shape, generator=generator).to(parameter.device)
         parser.network.arc.bilinear *= 5
         parser.network.label.bilinear *= 3
     return parser

@@ -69,7 +69,7 @@ def store(
     Tree t of sample c is candidate c + t: several samples of one tree each, or one of several.
     """
     words, columns = words_and_columns(batch, pool.offsets)
-    sentence, step = batch.packing.sentence[words].numpy(force=True), batch.packing.step[words].numpy(force=True)
+    sentence, step = batch.packing.sentence[words].cpu().numpy(), batch.packing.step[words].cpu().numpy()
     for tree in range(heads.shape[1]):
         candidate = samples + tree
         pool.heads[candidate[sentence], columns] = heads[sentence, tree, step]

@@ -32,7 +32,7 @@ def tree_log_probs(
     """
     mine = first_equal[:, batch.sentences]
     sentence, candidate = np.nonzero((mine == np.arange(len(mine))[:, None]).T)
-    lengths = batch.packing.lengths.numpy(force=True)
+    lengths = batch.packing.lengths.cpu().numpy()
     heads = _padded(pool.heads, candidate, batch.sentences[sentence], pool.offsets, lengths[0])
     labels = _padded(relations, candidate, batch.sentences[sentence], pool.offsets, lengths[0])
     steps = derivations(heads, lengths[sentence])
@@ -105,7 +105,7 @@ def _sums(
     log_probs[labelled] += _label_log_probs(
         network, memory, states.label_query, sentence, node[labelled], word[labelled], relation[labelled]
     )
-    return log_probs.new_zeros(len(labels)).index_add_(0, tree, log_probs).numpy(force=True)
+    return log_probs.new_zeros(len(labels)).index_add_(0, tree, log_probs).cpu().numpy()
 
 
 def _pointer_log_probs(memory: Memory, query: Tensor, sentence: Tensor, node: Tensor, word: Tensor) -> Tensor:

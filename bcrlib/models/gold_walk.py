@@ -35,8 +35,8 @@ class GoldWalk:
 def gold_walk(batch: Batch) -> GoldWalk:
     """The derivations of the trees that the batch holds. ValueError if one is no tree. O(steps)."""
     packing = batch.packing
-    lengths = packing.lengths.numpy(force=True)
-    steps = derivations(unpack(batch.heads, packing).numpy(force=True), lengths)
+    lengths = packing.lengths.cpu().numpy()
+    steps = derivations(unpack(batch.heads, packing).cpu().numpy(), lengths)
     walk = pack(2 * lengths - 1, batch.heads.device)
     starts = torch.tensor(packing.starts, device=batch.heads.device)
 

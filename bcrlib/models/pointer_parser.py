@@ -63,7 +63,7 @@ class PointerParser(Parser):
             if not isinstance(strategy, TopK | Nucleus):
                 num_trees = 1 if copies > 1 else strategy.num_candidates
                 hyps = best_trees(hyps, num_trees, isinstance(strategy, Beam) and strategy.keep_duplicates)
-            trees = (hyps.heads.numpy(force=True), hyps.relations.numpy(force=True), hyps.score.numpy(force=True))
+            trees = (hyps.heads.cpu().numpy(), hyps.relations.cpu().numpy(), hyps.score.cpu().numpy())
             store(pool, batch, samples, *trees)
         return pool
 

@@ -1,5 +1,6 @@
 """Where and how precisely a network runs."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,9 +18,9 @@ class Runtime:
     max_tokens: int = 6000
     """Padded positions of a decoding batch."""
 
-    def autocast(self) -> torch.autocast:
+    def autocast(self) -> AbstractContextManager:
         """Context in which matrix products have this precision; everything else keeps float32."""
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.precision == "bfloat16")
+        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
 
 
 def best_device() -> str:

@@ -123,7 +123,7 @@ class Seq2SeqParser:
             hyps = replace(hyps, score=hyps.score / ((hyps.tokens != END).sum(dim=2) + hyps.ended))
         if not isinstance(strategy, TopK | Nucleus):
             hyps = best_hypotheses(hyps, strategy.num_candidates // copies)
-        tokens, score = hyps.tokens.numpy(force=True), hyps.score.numpy(force=True)
+        tokens, score = hyps.tokens.cpu().numpy(), hyps.score.cpu().numpy()
         found = sequences_of_targets(
             tokens.reshape(-1, tokens.shape[2]), np.repeat(rows, tokens.shape[1]), pieces, len(self.labels)
         )

@@ -60,7 +60,7 @@ def _sums(
             network.decoder(read, memory.rows(kept), tries=at)[trie, node, token]
             for network, memory in zip(networks, memories)
         ]
-    return mean_probability(every).masked_fill(~inside(token), 0.0).sum(dim=1).numpy(force=True)
+    return mean_probability(every).masked_fill(~inside(token), 0.0).sum(dim=1).cpu().numpy()
 
 
 def mean_probability(log_probs: list[Float[Tensor, "*shape"]]) -> Float[Tensor, "*shape"]:

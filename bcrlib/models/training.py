@@ -15,7 +15,7 @@ from bcrlib.models.encoding import EncodedTreebank, bucket_batches, make_batch, 
 from bcrlib.models.graph_parser import DeepBiafParser
 from bcrlib.models.noise import Noise
 from bcrlib.models.pointer_parser import StackPtrParser
-from bcrlib.models.runtime import Precision
+from bcrlib.models.runtime import Precision, Runtime
 from bcrlib.models.stackptr import StackPtr
 from bcrlib.presets import preset
 from bcrlib.randomness import key
@@ -98,7 +98,7 @@ def _train_epoch(
         batch = make_batch(encoded, sentences, device)
         keys = torch.from_numpy(rng.integers(2**63, size=len(sentences))).to(device)
         num_words = batch.packing.num_rows - len(sentences)
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+        with Runtime(device, precision).autocast():
             loss = network.loss(batch, Noise(keys, batch.packing, config.dropout))
         optimizer.zero_grad()
         (loss / num_words).backward()
