@@ -33,7 +33,10 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A recipe. Defaults: few epochs, token batches, learning rate up and linearly down to zero."""
+    """A recipe. Defaults: few epochs, token batches, learning rate up and linearly down to zero.
+
+    That of the authors is in the profile "authors".
+    """
 
     num_epochs: int = 12
     batch_tokens: int = 1000
@@ -53,18 +56,8 @@ class TrainingConfig:
     clip: float = 5.0
     reset_after: int = 0
     """Epochs without a better dev score after which the best weights come back and Adam starts anew; 0: never."""
-
-
-AUTHORS_RECIPE = {
-    "deepbiaf": TrainingConfig(
-        num_epochs=400, batch_tokens=0, learning_rate=1e-3, warmup_steps=40, schedule="exponential",
-        epsilon=1e-4, reset_after=20,
-    ),
-    "stackptr": TrainingConfig(
-        num_epochs=600, batch_tokens=0, learning_rate=1e-3, warmup_steps=40, schedule="exponential",
-        decay=0.999997, epsilon=1e-4, reset_after=20,
-    ),
-}  # fmt: skip
+    patience: int = 0
+    """Epochs without a better dev score after which the training ends; 0: it goes on to the last."""
 
 
 @dataclass(frozen=True)
@@ -120,15 +113,5 @@ class Seq2SeqTraining:
     """Whether the encoder's table of pieces is trained too."""
     dev_every: int = 1
     """Epochs between two evaluations on dev; the last epoch is always evaluated."""
-
-
-AUTHORS_SEQ2SEQ_RECIPE = {
-    "base": Seq2SeqTraining(
-        num_epochs=90, batch_tokens=0, learning_rate=5e-4, encoder_learning_rate=5e-4, warmup_steps=500,
-        schedule="inverse_sqrt", num_steps=5000, dropout=0.3, clip=0.0, dev_every=4,
-    ),
-    "large": Seq2SeqTraining(
-        num_epochs=300, batch_tokens=0, learning_rate=5e-5, encoder_learning_rate=5e-5, warmup_steps=500,
-        schedule="inverse_sqrt", dropout=0.3, clip=0.0, dev_every=4,
-    ),
-}  # fmt: skip
+    patience: int = 0
+    """Epochs without a better dev score after which the training ends; 0: it goes on to the last."""

@@ -13,7 +13,7 @@ from distributed import LocalCluster
 from tiny_notebooks import number, quick_imports, states, write, write_arithmetic  # noqa: F401
 
 from bcrlib.pipeline.jobs import GraphError, Job
-from bcrlib.pipeline.schedule import GraphFailed, plan_graph, run_graph
+from bcrlib.pipeline.schedule import GraphFailed, TimeIsUp, plan_graph, run_graph
 
 ARITHMETIC = [
     Job("one", "number.ipynb", {"number": 1}),
@@ -151,6 +151,14 @@ import psutil
 parent = psutil.Process().parent()
 (parent.parent() if any("fork_server.py" in word for word in parent.cmdline()) else parent).kill()
 """
+
+
+def test_a_run_told_to_end_begins_nothing_more_and_goes_on_the_next_time(run):
+    with pytest.raises(TimeIsUp, match="jobs left: 4"):
+        run(ARITHMETIC, minutes=0)
+    assert run.lines == ["4 of 4 jobs to run on 2 workers"]
+    folders, lines = run(ARITHMETIC, minutes=60)
+    assert number(folders["six"]) == 6 and set(states(lines).values()) == {"ran"}
 
 
 def test_job_whose_worker_dies_twice_fails(run, tmp_path):

@@ -1,15 +1,36 @@
 """Profiles: the YAML files in the repository, overrides, refusals."""
 
+from dataclasses import replace
+
 import pytest
 
-from bcrlib.configuration import AUTHORS_RECIPE, NetworkConfig, TrainingConfig
+from bcrlib.configuration import NetworkConfig, TrainingConfig
 from bcrlib.pipeline.profiles import PROFILE_FOLDER, load_profile
 
 PROFILES = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
 
 
-def test_the_three_profiles_are_there():
-    assert PROFILES == ["demo", "paper", "small"]
+def test_the_profiles_are_there():
+    assert PROFILES == ["authors", "demo", "paper", "small"]
+
+
+def test_the_authors_profile_is_the_paper_s_but_for_recipes_and_definitions():
+    paper, authors = load_profile("paper"), load_profile("authors")
+    assert authors.preset == "official" != paper.preset
+    semantic = replace(
+        authors.semantic, base_training=paper.semantic.base_training, large_training=paper.semantic.large_training
+    )
+    recipes = {"training": paper.training, "stackptr_training": paper.stackptr_training, "semantic": semantic}
+    assert replace(authors, name="paper", preset="clean", **recipes) == paper
+
+
+def test_a_profile_lays_its_values_over_those_of_another(tmp_path):
+    (tmp_path / "below.yaml").write_text("corpus: demo\nold_seeds: [5]\nnew_seeds: [1]\nensembles: []\n")
+    (tmp_path / "above.yaml").write_text("like: below\ndropout_grid: [0.1]\nmodel: {hidden_size: 9}\n")
+    (tmp_path / "top.yaml").write_text("like: above\nmodel: {arc_size: 7}\nnew_seeds: [2]\n")
+    profile = load_profile(str(tmp_path / "top.yaml"))
+    assert (profile.name, profile.old_seeds, profile.new_seeds) == ("top", (5,), (2,))
+    assert (profile.model.hidden_size, profile.model.arc_size) == (9, 7)
 
 
 @pytest.mark.parametrize("name", PROFILES)
@@ -134,13 +155,5 @@ def test_a_bad_override_is_refused(override, words):
 
 
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(ValueError, match="choose one of demo"):
+    with pytest.raises(ValueError, match="choose one of authors, demo"):
         load_profile("tiny")
-
-
-def test_the_authors_recipes_are_theirs():
-    for kind, num_epochs, decay in (("deepbiaf", 400, 0.999995), ("stackptr", 600, 0.999997)):
-        recipe = AUTHORS_RECIPE[kind]
-        assert (recipe.num_epochs, recipe.batch_tokens, recipe.learning_rate) == (num_epochs, 0, 1e-3)
-        assert (recipe.beta1, recipe.beta2, recipe.epsilon, recipe.decay) == (0.9, 0.9, 1e-4, decay)
-        assert (recipe.clip, recipe.weight_decay, recipe.reset_after, recipe.warmup_steps) == (5.0, 0.0, 20, 40)

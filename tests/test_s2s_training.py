@@ -9,7 +9,7 @@ import torch
 from plain_pointer_decoder import PlainDecoder
 from tiny_frames import TINY_SEQ2SEQ, frame_bank, tiny_seq2seq, whole_batch
 
-from bcrlib.configuration import AUTHORS_SEQ2SEQ_RECIPE, Seq2SeqTraining
+from bcrlib.configuration import Seq2SeqTraining
 from bcrlib.data.bracket_sequences import sequences_of
 from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.strategies import OneBest
@@ -20,6 +20,7 @@ from bcrlib.models.s2s_checkpoint import new_parser
 from bcrlib.models.s2s_parser import Seq2SeqParser
 from bcrlib.models.s2s_training import EpochReport, exact_match, train
 from bcrlib.models.thinning import SiteDropout
+from bcrlib.pipeline.profiles import load_profile
 
 QUICK = Seq2SeqTraining(
     num_epochs=2, batch_tokens=40, learning_rate=1e-2, encoder_learning_rate=5e-3, warmup_steps=3, dropout=0.1
@@ -270,4 +271,14 @@ def test_the_authors_recipes():
         attention_dropout=0.1, label_smoothing=0.1, clip=0.0, train_embeddings=True, dev_every=4,
     )  # fmt: skip
     large = replace(base, num_epochs=300, num_steps=0, learning_rate=5e-5, encoder_learning_rate=5e-5)
-    assert {"base": base, "large": large} == AUTHORS_SEQ2SEQ_RECIPE
+    authors = load_profile("authors").semantic
+    assert (base, large) == (authors.base_training, authors.large_training)
+
+
+def test_training_ends_when_patience_does(bank, monkeypatch):
+    scores = iter([0.3, 0.5, 0.4, 0.5])
+    monkeypatch.setattr(s2s_training, "exact_match", lambda parser, bank: next(scores))
+    patient = replace(QUICK, num_epochs=20, dev_every=2, patience=3)
+    history = train(fresh(bank), bank, bank, patient, seed=0)
+    assert [epoch.dev_score for epoch in history if epoch.dev_score is not None] == [0.3, 0.5, 0.4, 0.5]
+    assert len(history) == 8, "the best of epoch 4, and the first look after epoch 7"

@@ -8,7 +8,7 @@ import torch
 from random_trees import random_treebank
 from tiny_parsers import TINY
 
-from bcrlib.configuration import AUTHORS_RECIPE, TrainingConfig
+from bcrlib.configuration import TrainingConfig
 from bcrlib.data.grammar import generate_treebank
 from bcrlib.data.treebank import Treebank
 from bcrlib.decoding.strategies import OneBest
@@ -19,6 +19,7 @@ from bcrlib.models.graph_parser import DeepBiafParser
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.training import dev_score, train
 from bcrlib.models.vocabulary import build_vocabulary
+from bcrlib.pipeline.profiles import load_profile
 
 LARGE_ENOUGH = {
     "word_size": 16, "char_size": 16, "upos_size": 8, "hidden_size": 32, "arc_size": 32, "label_size": 16,
@@ -125,7 +126,8 @@ def test_the_authors_recipe():
         beta1=0.9, beta2=0.9, epsilon=1e-4, weight_decay=0.0, dropout=0.33, clip=5.0, reset_after=20,
     )  # fmt: skip
     pointer = replace(expected, num_epochs=600, decay=0.999997)
-    assert {"deepbiaf": expected, "stackptr": pointer} == AUTHORS_RECIPE
+    authors = load_profile("authors")
+    assert (expected, pointer) == (authors.training, authors.stackptr_training)
 
 
 def rates_of_steps(parser, treebank, config, monkeypatch) -> list[float]:
@@ -143,6 +145,14 @@ def rates_of_steps(parser, treebank, config, monkeypatch) -> list[float]:
     return rates
 
 
+def test_training_ends_when_patience_does(sentences, monkeypatch):
+    scores = iter([0.3, 0.5, 0.4, 0.5, 0.6, 0.1, 0.2, 0.6, 0.9])
+    monkeypatch.setattr(training, "dev_score", lambda parser, dev: next(scores))
+    history = fit(fresh(sentences), sentences, replace(QUICK, num_epochs=9, patience=3))
+    assert [epoch.dev_score for epoch in history] == [0.3, 0.5, 0.4, 0.5, 0.6, 0.1, 0.2, 0.6]
+    assert [epoch.epoch for epoch in history if epoch.is_best] == [1, 2, 5]
+
+
 def test_learning_rate_up_and_linearly_down(sentences, monkeypatch):
     config = replace(QUICK, num_epochs=4, learning_rate=0.1, warmup_steps=3)
     rates = rates_of_steps(fresh(sentences), sentences, config, monkeypatch)
@@ -153,7 +163,7 @@ def test_learning_rate_up_and_linearly_down(sentences, monkeypatch):
 
 
 def test_the_authors_learning_rate(sentences, monkeypatch):
-    config = replace(AUTHORS_RECIPE["deepbiaf"], num_epochs=60, reset_after=0)
+    config = replace(load_profile("authors").training, num_epochs=60, reset_after=0)
     monkeypatch.setattr(training, "dev_score", lambda parser, dev: 0.5)
     few = sentences.select(np.arange(3))
     rates = rates_of_steps(fresh(few), few, config, monkeypatch)
@@ -164,7 +174,7 @@ def test_the_authors_learning_rate(sentences, monkeypatch):
 
 @pytest.mark.parametrize(("kind", "expected"), [("deepbiaf", 4.5e-4), ("stackptr", 4.9e-4)])
 def test_the_authors_learning_rate_at_the_end(kind, expected):
-    recipe = AUTHORS_RECIPE[kind]
+    recipe = load_profile("authors").recipe(kind)
     end = recipe.learning_rate * recipe.decay ** (398 * recipe.num_epochs)
     assert end == pytest.approx(expected, rel=0.01), "after 398 batches an epoch"
 

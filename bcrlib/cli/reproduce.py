@@ -7,6 +7,9 @@ import typer
 
 from bcrlib.cli.options import Json, Overrides, print_json, progress, read_profile
 
+JOBS_LEFT = 3
+"""Exit code of a run that was told to end before it was done."""
+
 
 def reproduce(
     profile: Annotated[
@@ -23,6 +26,10 @@ def reproduce(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Jobs at a time on this machine.", show_default="one a core")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="M", help="Begin no job after M minutes; exit code 3 where some are left."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -36,20 +43,24 @@ def reproduce(
     Trains old and new models, lets the new ones propose and the old ones
     pick, and writes the paper's tables and figures into figures/PROFILE,
     with an index.html that shows them beside the paper's numbers. Finished
-    jobs are not repeated: after an interruption the same command goes on.
+    jobs are not repeated: after an interruption the same command goes on, and
+    with --minutes a long run can be made in short pieces.
 
     Example: [green]bcr reproduce --profile demo --set training.num_epochs=4[/green]
     """
     read_profile(profile, overrides)  # its faults are named before slower imports
     from bcrlib.pipeline import reproduce as pipeline
-    from bcrlib.pipeline.schedule import GraphFailed
+    from bcrlib.pipeline.schedule import GraphFailed, TimeIsUp
 
     folder = (output or pipeline.ROOT).resolve()
     try:
-        index = pipeline.reproduce(profile, tuple(overrides), scheduler, workers, folder, progress)
+        index = pipeline.reproduce(profile, tuple(overrides), scheduler, workers, folder, progress, minutes)
     except GraphFailed as failure:
         typer.echo(str(failure), err=True)
         raise typer.Exit(1) from None
+    except TimeIsUp as left:
+        typer.echo(str(left), err=True)
+        raise typer.Exit(JOBS_LEFT) from None
     if as_json:
         print_json({"profile": profile, "figures": str(index.parent), "index": str(index)})
     else:

@@ -60,7 +60,7 @@ def train(
     targets = targets_of(sequences_of(bank, parser.labels), rows, parser.labels, pieces, parser.labels)
     optimizer, scheduler = _optimizer(network, config, pieces, targets)
     history: list[EpochReport] = []
-    best_weights = _copy(network)
+    best_weights, best_epoch = _copy(network), 0
     for epoch in range(1, config.num_epochs + 1):
         start = time.perf_counter()
         loss = _train_epoch(parser, pieces, targets, config, optimizer, scheduler, rng, precision)
@@ -70,8 +70,9 @@ def train(
         is_best = score is not None and score > best
         history.append(EpochReport(epoch, config.num_epochs, loss, score, is_best, time.perf_counter() - start))
         report(history[-1])
-        best_weights = _copy(network) if is_best else best_weights
-        if last:
+        if is_best:
+            best_weights, best_epoch = _copy(network), epoch
+        if last or (config.patience and score is not None and epoch - best_epoch >= config.patience):
             break
     network.load_state_dict(best_weights)
     return history

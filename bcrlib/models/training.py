@@ -65,6 +65,8 @@ def train(
         elif config.reset_after and (epoch - best_epoch) % config.reset_after == 0:
             network.load_state_dict(best_weights)
             optimizer.state.clear()
+        if config.patience and epoch - best_epoch >= config.patience:
+            break
     network.load_state_dict(best_weights)
     return history
 

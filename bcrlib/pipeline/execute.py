@@ -63,6 +63,16 @@ class JobFailed(Exception):
         return self.reason + (f"\n    see {self.left}" if self.left else "")
 
 
+class NotBegun(JobFailed):
+    """A job that was not begun because the time for the run was up: nothing is wrong with it."""
+
+    def __init__(self, job_name: str) -> None:
+        super().__init__(job_name, "the time was up before it began", None)
+
+    def __reduce__(self) -> tuple:
+        return NotBegun, (self.job_name,)
+
+
 @dataclass(frozen=True)
 class PlannedJob:
     """A job with all that a worker must know: its hashes, and where it reads, writes and finds its code."""
@@ -169,18 +179,23 @@ def _kernel_died(name: str, executed: Path) -> NotebookError:
     return NotebookError(name, len(begun) or None, source, "its kernel died (out of memory?)")
 
 
-def run_job(planned: PlannedJob, need_results: Mapping[str, Finished], num_threads: int | None) -> Finished:
+def run_job(
+    planned: PlannedJob, need_results: Mapping[str, Finished], num_threads: int | None, until: float | None = None
+) -> Finished:
     """Execute the job's notebook in a partial folder and publish that as the result.
 
     need_results: by the name under which the notebook knows them.  Its parameters get `output_folder` (".":
     it runs there) and `inputs` (need -> absolute folder).  A result that is there already is taken.
-    JobFailed: the notebook failed, or its code changed since the hash was taken.
+    until: a time of the clock (`time.time`) after which no notebook is begun.
+    JobFailed: the notebook failed, or its code changed since the hash was taken.  NotBegun: it was too late for it.
     """
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it would log comes as an exception
     start = time.monotonic()
     if results.fault(planned.folder, planned.fingerprint) is None:
         return Finished(planned.folder, 0.0)
     job = planned.job
+    if until is not None and time.time() >= until:
+        raise NotBegun(job.name)
     notebook = read_notebook(planned.notebooks_folder, job.notebook)
     if code_fingerprint(notebook, job.notebook, planned.package_folder, job.modules) != planned.code:
         raise JobFailed(job.name, f"{job.notebook} or a module it uses was edited meanwhile: run again", None)

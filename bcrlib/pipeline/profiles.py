@@ -49,6 +49,8 @@ class Profile:
     and scored in float32 whatever this says."""
     speed_sentences: int = 500
     """Sentences on which speed is measured."""
+    workers: int = 0
+    """How many jobs run at a time on one machine; 0: one a core."""
     model: NetworkConfig = field(default_factory=NetworkConfig)
     """Sizes of all kinds of parsers; `kind` and `preset` are filled in by `network`."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -81,7 +83,7 @@ def load_profile(name: str, overrides: tuple[str, ...] = ()) -> Profile:
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in PROFILE_FOLDER.glob("*.yaml")))
         raise ValueError(f"unknown profile {name!r}; choose one of {known}, or give the path of a YAML file")
-    content = {"name": path.stem, **_read(path)}
+    content = _read(path) | {"name": path.stem}
     for override in overrides:
         _override(content, override)
     profile = _build(Profile, content, "")
@@ -90,6 +92,17 @@ def load_profile(name: str, overrides: tuple[str, ...] = ()) -> Profile:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """The file's values, laid over those of the profile that its `like` names."""
+    content = _read_yaml(path)
+    return _laid_over(_read(path.with_name(f"{like}.yaml")), content) if (like := content.pop("like", "")) else content
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = {k: _laid_over(below[k], v) for k, v in above.items() if isinstance(v, dict) and k in below}
+    return below | above | merged
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except yaml.YAMLError as error:

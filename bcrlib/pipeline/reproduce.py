@@ -22,19 +22,23 @@ def reproduce(
     num_workers: int | None = None,
     output: Path = ROOT,
     report: Callable[[str], None] = print_line,
+    minutes: float | None = None,
 ) -> Path:
     """Bring a profile's results up to date; returns the index page of its tables and figures.
 
     Trained models and pools stay in the folder of runs (BCRLIB_RUNS, default OUTPUT/runs), from which finished jobs are
     taken the next time. OUTPUT/figures/PROFILE and OUTPUT/data/correctness/PROFILE/TASK are replaced; where a task is
     left out of which results are kept there, so are its tables and figures.
-    Errors: ValueError (profile), DataError (corpus), GraphFailed (jobs), ConnectionError (scheduler).
+    num_workers: jobs at a time on this machine; None: as the profile says.  minutes: no job is begun after them.
+    Errors: ValueError (profile), DataError (corpus), GraphFailed (jobs), TimeIsUp (jobs are left), ConnectionError
+    (scheduler).
     """
     profile = load_profile(profile_name, overrides)
     _make_absolute("BCRLIB_DATA", "BCRLIB_CACHE")
     _fetch(profile)
     runs = Path(os.environ.get("BCRLIB_RUNS") or output / "runs").resolve()
-    folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, num_workers, report=report)
+    workers = num_workers or profile.workers or None
+    folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, workers, report=report, minutes=minutes)
     kept = output / "data" / "correctness" / profile.name
     for task in tasks(profile):
         _keep([folders[job] for job in COLLECTED[task]], kept / task)

@@ -5,6 +5,7 @@ Which job runs when and where is Dask's work; ours is only the hash that says wh
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
 import bcrlib
 from bcrlib.pipeline import results
-from bcrlib.pipeline.execute import Finished, JobFailed, PlannedJob, run_job
+from bcrlib.pipeline.execute import Finished, JobFailed, NotBegun, PlannedJob, run_job
 from bcrlib.pipeline.fingerprint import code_fingerprint, job_fingerprint
 from bcrlib.pipeline.jobs import Job, check_parameters, in_running_order, read_notebook
 
@@ -35,6 +36,17 @@ class GraphFailed(Exception):
         lines = [f"{name} failed: {reason}" for name, reason in self.failed.items()]
         lines += [f"{name} not run because {cause} failed" for name, cause in self.not_run.items()]
         return "\n".join(lines)
+
+
+class TimeIsUp(Exception):
+    """The run ended as it was told to, before all its jobs had been begun; run again, it goes on."""
+
+    def __init__(self, num_left: int) -> None:
+        super().__init__(num_left)
+        self.num_left = num_left
+
+    def __str__(self) -> str:
+        return f"the time is up; jobs left: {self.num_left}. The same command goes on from here."
 
 
 def print_line(line: str) -> None:
@@ -86,6 +98,7 @@ def run_graph(
     num_workers: int | None = None,
     package_folder: Path = PACKAGE_FOLDER,
     report: Callable[[str], None] = print_line,
+    minutes: float | None = None,
 ) -> dict[str, Path]:
     """Bring every job's result up to date; job name -> its result folder.
 
@@ -93,9 +106,12 @@ def run_graph(
     or on the Dask cluster at `scheduler_address`, which must share the file system.  Locally the cores are
     divided among the workers, unless OMP_NUM_THREADS is set; on a cluster the workers' environment decides.
     The worker publishes a finished job at once, so a killed run loses only what was being worked on.
+    minutes: after as many no job is begun; those under way are finished.
     GraphError: nothing was run.  GraphFailed: at the end, after everything that did not depend on a failure.
+    TimeIsUp: jobs were left when the minutes were over.
     ConnectionError: no scheduler at that address, or it has no workers.
     """
+    until = None if minutes is None else time.time() + 60 * minutes
     planned = plan_graph(jobs, notebooks_folder, runs_folder, package_folder)
     results.remove_abandoned(runs_folder)
     progress = _Progress(len(planned), report)
@@ -104,7 +120,8 @@ def run_graph(
         workers = num_workers or min(CPU_COUNT, len(stale))
         with _client(scheduler_address, workers) as client:
             report(f"{len(stale)} of {len(planned)} jobs to run on {len(client.nthreads())} workers")
-            _run_stale(client, planned, stale, None if scheduler_address else _threads_each(workers), progress)
+            threads = None if scheduler_address else _threads_each(workers)
+            _run_stale(client, planned, stale, (threads, until), progress)
     return {job.job.name: job.folder for job in planned}
 
 
@@ -132,10 +149,11 @@ def _run_stale(
     client: Client,
     planned: Sequence[PlannedJob],
     stale: Sequence[PlannedJob],
-    num_threads: int | None,
+    limits: tuple[int | None, float | None],
     progress: _Progress,
 ) -> None:
-    futures = _submit(client, planned, stale, num_threads)
+    """limits: of a job, its threads and the time of the clock until which it may begin."""
+    futures = _submit(client, planned, stale, limits)
     # Twins share a future: `names` tells all jobs that one stands for.
     names: dict[str, list[str]] = {}
     for name, future in futures.items():
@@ -149,20 +167,27 @@ def _run_stale(
         # Ctrl-C above all: what has not begun shall not begin on a cluster that lives on.
         client.cancel(list(futures.values()), force=True)
         raise
-    if outcomes:
-        failed = {name: str(error) for name, error in outcomes.items() if error.job_name == name}
-        not_run = {name: error.job_name for name, error in outcomes.items() if error.job_name != name}
+    left = [name for name, error in outcomes.items() if isinstance(error, NotBegun)]
+    broken = {name: error for name, error in outcomes.items() if name not in left}
+    if broken:
+        failed = {name: str(error) for name, error in broken.items() if error.job_name == name}
+        not_run = {name: error.job_name for name, error in broken.items() if error.job_name != name}
         raise GraphFailed(failed, not_run)
+    if left:
+        raise TimeIsUp(len(left))
 
 
 def _submit(
-    client: Client, planned: Sequence[PlannedJob], stale: Sequence[PlannedJob], num_threads: int | None
+    client: Client,
+    planned: Sequence[PlannedJob],
+    stale: Sequence[PlannedJob],
+    limits: tuple[int | None, float | None],
 ) -> dict[str, Future]:
     """Stale job name -> future of its result.  The key is the result folder: equal work is one task."""
     known: dict[str, Future | Finished] = {job.job.name: Finished(job.folder, 0.0) for job in planned}
     for job in stale:
         needs = {need: known[need] for need in (*job.job.needs, *job.job.after)}
-        known[job.job.name] = client.submit(run_job, job, needs, num_threads, key=str(job.folder))
+        known[job.job.name] = client.submit(run_job, job, needs, *limits, key=str(job.folder))
     return {job.job.name: known[job.job.name] for job in stale}
 
 
@@ -180,6 +205,8 @@ def _settle(
         return
     error = future.exception() if future.status == "error" else None
     outcomes[name] = _blame(name, error, names)
+    if isinstance(outcomes[name], NotBegun):
+        return  # they are counted at the end
     if outcomes[name].job_name == name:
         progress.line(name, f"FAILED: {outcomes[name]}")
     else:
