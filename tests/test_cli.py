@@ -12,7 +12,7 @@ import pytest
 from command_runs import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
 
 import bcrlib.pipeline.reproduce
-from bcrlib.pipeline.schedule import GraphFailed
+from bcrlib.pipeline.schedule import GraphFailed, TimeIsUp
 
 LEVELS = ["UAS", "UCM", "LAS", "LCM"]
 
@@ -67,13 +67,26 @@ def test_official_units_of_ewt_test(ewt):
 def test_reproduce_passes_its_options_on(tmp_path, monkeypatch):
     given = {}
 
-    def stand_in(profile, overrides, scheduler, num_workers, output, report):
+    def stand_in(profile, overrides, scheduler, num_workers, output, report, minutes):
         given.update(profile=profile, overrides=overrides, scheduler=scheduler, workers=num_workers, output=output)
+        given["minutes"] = minutes
         report("[1/1] a job")
         return output / "figures" / "demo" / "index.html"
 
     monkeypatch.setattr(bcrlib.pipeline.reproduce, "reproduce", stand_in)
-    options = ["--set", "num_candidates=3", "--scheduler", "tcp://host:1", "--workers", 2, "-o", tmp_path, "--json"]
+    options = [
+        "--set",
+        "num_candidates=3",
+        "--scheduler",
+        "tcp://host:1",
+        "--workers",
+        2,
+        "-o",
+        tmp_path,
+        "--json",
+        "--minutes",
+        7,
+    ]
     result = bcr("reproduce", *options)
     assert json.loads(result.stdout)["index"] == str(tmp_path / "figures" / "demo" / "index.html")
     assert result.stderr == "[1/1] a job\n"
@@ -83,6 +96,7 @@ def test_reproduce_passes_its_options_on(tmp_path, monkeypatch):
         "scheduler": "tcp://host:1",
         "workers": 2,
         "output": tmp_path,
+        "minutes": 7,
     }
 
 
@@ -97,6 +111,16 @@ def test_failed_jobs_end_in_exit_code_1(tmp_path, monkeypatch):
         "train deepbiaf 1 failed: cell 3 broke",
         "collect not run because train deepbiaf 1 failed",
     ]
+
+
+def test_a_run_that_was_told_to_end_says_so_by_its_exit_code(tmp_path, monkeypatch):
+    def unfinished(*_):
+        raise TimeIsUp(5)
+
+    monkeypatch.setattr(bcrlib.pipeline.reproduce, "reproduce", unfinished)
+    result = bcr("reproduce", "-o", tmp_path)
+    assert result.exit_code == 3 and result.stdout == ""
+    assert "jobs left: 5" in result.stderr
 
 
 def test_reproduce_refuses_unknown_names(tmp_path):
