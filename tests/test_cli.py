@@ -87,7 +87,7 @@ def test_reproduce_passes_its_options_on(tmp_path, monkeypatch):
         "--minutes",
         7,
     ]
-    result = bcr("reproduce", *options)
+    result = bcr("reproduce", *options, "-o", tmp_path, "--json")
     assert json.loads(result.stdout)["index"] == str(tmp_path / "figures" / "demo" / "index.html")
     assert result.stderr == "[1/1] a job\n"
     assert given == {
