@@ -5,6 +5,8 @@ weight gradient. Only the recurrent product is taken step by step, for both dire
 layout, for living sentences alone. Gal and Ghahramani (2016); the paper's encoder, after Ma et al. (2018).
 """
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Protocol
 
 import torch
@@ -133,13 +135,7 @@ class Recurrence(torch.autograd.Function):
         cells = torch.zeros_like(hidden)
         if initial_hidden is not None and initial_cell is not None:
             hidden[:, :batch], cells[:, :batch] = initial_hidden, initial_cell
-        previous = 0
-        for row, count in zip(packing.starts, packing.counts):
-            state = hidden[:, previous : previous + count]
-            state = state if mask is None else state * mask[:, :count]
-            recurrent = torch.bmm(state.to(weight.dtype), weight.transpose(1, 2)).to(gates.dtype)
-            cell_forward(gates, recurrent, cells, hidden, row, previous, count)
-            previous = batch + row
+        _walks(gates)[0](gates, weight, mask, hidden, cells, packing)
         ctx.save_for_backward(gates, weight, mask, hidden, cells)
         ctx.packing = packing
         return hidden[:, batch:], cells[:, batch + packing.last_rows]
@@ -147,29 +143,79 @@ class Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_hidden: Tensor, grad_cells: Tensor) -> tuple[Tensor | None, ...]:
         gates, weight, mask, hidden, cells = ctx.saved_tensors
-        packing, batch = ctx.packing, ctx.packing.num_sentences
+        packing = ctx.packing
         grad_hidden = grad_hidden.to(gates.dtype).contiguous()
-        grad_gates = torch.empty_like(gates)
-        carried = hidden.new_zeros(len(gates), batch, weight.shape[2])
         # A sentence's cells are first read at its last step: there the gradient of its final cell comes in.
-        carried_cell = grad_cells.to(gates.dtype).contiguous().clone()
-        previous_rows = [0, *(batch + row for row in packing.starts[:-1])]
-        for row, count, previous in reversed(list(zip(packing.starts, packing.counts, previous_rows))):
-            cell_backward(grad_hidden, carried, carried_cell, gates, cells, grad_gates, row, previous, count)
-            product = torch.bmm(grad_gates[:, row : row + count].to(weight.dtype), weight)
-            carried[:, :count] = product if mask is None else product * mask[:, :count]
-        states = hidden[:, _rows_before(packing, previous_rows)]
+        grad_cell = grad_cells.to(gates.dtype).contiguous().clone()
+        grad_gates, grad_first = _walks(gates)[1](grad_hidden, grad_cell, gates, weight, mask, cells, packing)
+        states = hidden[:, _rows_before(packing)]
         if mask is not None:
             states = states * mask[:, packing.sentence]
         grad_weight = torch.bmm(grad_gates.to(weight.dtype).transpose(1, 2), states.to(weight.dtype))
         with_initial = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
-        initial = (carried, carried_cell) if with_initial else (None, None)
+        initial = (grad_first, grad_cell) if with_initial else (None, None)
         return grad_gates, grad_weight.to(gates.dtype), None, *initial, None
 
 
-def _rows_before(packing: Packing, previous_rows: list[int]) -> Tensor:
+def walk(
+    gates: Float[Tensor, "direction row four_hidden"],
+    weight: Float[Tensor, "direction four_hidden hidden"],
+    mask: Float[Tensor, "direction sentence hidden"] | None,
+    hidden: Float[Tensor, "direction state hidden"],
+    cells: Float[Tensor, "direction state hidden"],
+    packing: Packing,
+) -> None:
+    """All steps forward: activates `gates` and fills `hidden` and `cells` behind the initial states that they hold.
+
+    state: a row of the initial states, one a sentence, or of a token. Products have the precision of `weight`.
+    """
+    for row, count, previous in _steps(packing):
+        state = hidden[:, previous : previous + count]
+        state = state if mask is None else state * mask[:, :count]
+        recurrent = torch.bmm(state.to(weight.dtype), weight.transpose(1, 2)).to(gates.dtype)
+        cell_forward(gates, recurrent, cells, hidden, row, previous, count)
+
+
+def walk_back(
+    grad_hidden: Float[Tensor, "direction row hidden"],
+    grad_cell: Float[Tensor, "direction sentence hidden"],
+    gates: Float[Tensor, "direction row four_hidden"],
+    weight: Float[Tensor, "direction four_hidden hidden"],
+    mask: Float[Tensor, "direction sentence hidden"] | None,
+    cells: Float[Tensor, "direction state hidden"],
+    packing: Packing,
+) -> tuple[Float[Tensor, "direction row four_hidden"], Float[Tensor, "direction sentence hidden"]]:
+    """All steps backward: gradients of the gates before activation, and of the first hidden state.
+
+    grad_cell: of the final cells; it becomes that of the first ones.
+    """
+    grad_gates, carried = torch.empty_like(gates), torch.zeros_like(grad_cell)
+    for row, count, previous in reversed(_steps(packing)):
+        cell_backward(grad_hidden, carried, grad_cell, gates, cells, grad_gates, row, previous, count)
+        product = torch.bmm(grad_gates[:, row : row + count].to(weight.dtype), weight)
+        carried[:, :count] = product if mask is None else product * mask[:, :count]
+    return grad_gates, carried
+
+
+def _walks(gates: Tensor) -> tuple[Callable, Callable]:
+    """The functions above, or their twins that keep a GPU busy."""
+    if not (gates.is_cuda and find_spec("triton")):  # PyTorch for CUDA brings it, but not on Windows
+        return walk, walk_back
+    from bcrlib.models import lstm_cuda
+
+    return lstm_cuda.walk, lstm_cuda.walk_back
+
+
+def _steps(packing: Packing) -> list[tuple[int, int, int]]:
+    """First row, sentences alive, and the first state before it, of every time step."""
+    previous = [0, *(packing.num_sentences + row for row in packing.starts[:-1])]
+    return list(zip(packing.starts, packing.counts, previous))
+
+
+def _rows_before(packing: Packing) -> Tensor:
     """int64 [row]: where the state before each row stands, the initial state included."""
-    return torch.tensor(previous_rows, device=packing.step.device)[packing.step] + packing.sentence
+    previous = [before for _, _, before in _steps(packing)]
+    return torch.tensor(previous, device=packing.step.device)[packing.step] + packing.sentence
 
 
 def product_dtype(tensor: Tensor) -> torch.dtype:
