@@ -175,5 +175,12 @@ def test_what_is_measured_runs_after_everything_that_could_disturb_it():
 def test_the_manifest_keeps_what_was_asked_for():
     asked = jobs_of(TINY)["collect"].params["profile"]
     assert asked["updates"] == ["deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr"]
-    assert asked["ensembles"] == [(1, 2), (3, 4)]
+    assert asked["ensembles"] == [[1, 2], [3, 4]]
     assert asked["training"]["num_epochs"] == TrainingConfig().num_epochs
+
+
+def test_the_manifest_is_told_of_the_seeds_that_no_profile_sets():
+    params = jobs_of(TINY)["collect"].params
+    assert params["fixed_seeds"] == {"students": 1, "sampling": 1, "share of dev": 0}
+    assert jobs_of(TINY)["distil stackptr by deepbiaf 11"].params["seed"] == params["fixed_seeds"]["students"]
+    assert jobs_of(TINY)["sweep test stackptr 1"].params["sampling_seed"] == params["fixed_seeds"]["sampling"]

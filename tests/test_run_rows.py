@@ -63,5 +63,7 @@ def test_signature_names_the_settings():
     assert signature(manifest | {"task": "semantic"})["task"] == "semantic-parsing"
     settings = candidate_signature(manifest)
     assert settings["ensembles"] == ["(1,2)"]
+    of_numbers = candidate_signature(manifest | {"profile": manifest["profile"] | {"ensembles": [[1, 2]]}})
+    assert of_numbers == settings  # however old the manifest is
     assert settings["preset"] == "clean"
     assert settings["sampling"] == ["deepbiaf=>deepbiaf dropout-p(p=0.1)", "deepbiaf=>stackptr dropout-p(p=0.05)"]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from bcrlib.data.parts import PART_SEED
 from bcrlib.experiments import Update
 from bcrlib.pipeline.jobs import Job
 from bcrlib.tasks.names import TASKS
@@ -157,8 +158,9 @@ class Half:
 
     def collect(self, asked_for: Mapping[str, Any], work: Iterable[Job]) -> Job:
         """Makes one folder of all that the story needs of this half."""
-        params, needs = {**self._task, "profile": asked_for}, tuple(job.name for job in work)
-        return Job(self.named("collect"), "pipeline/collect.ipynb", params, needs)
+        fixed = {"students": STUDENT_SEED, "sampling": SAMPLING_SEED, "share of dev": PART_SEED}
+        params = {**self._task, "profile": asked_for, "fixed_seeds": fixed}
+        return Job(self.named("collect"), "pipeline/collect.ipynb", params, tuple(job.name for job in work))
 
     @property
     def _kinds(self) -> tuple[str, ...]:
@@ -196,5 +198,9 @@ def ensemble(method: str, number: int, members: list[Model]) -> dict[str, Any]:
 
 
 def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Tuples as lists: JSON values, for the manifest."""
-    return {name: [*value] if isinstance(value, tuple) else value for name, value in fields.items()}
+    """Tuples as lists, inner ones too: JSON values, for the manifest."""
+    return {name: _plain(value) for name, value in fields.items()}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value

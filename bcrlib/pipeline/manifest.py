@@ -1,27 +1,84 @@
-"""What produced a result: hardware, versions, wall times, fingerprints."""
+"""What produced a result: hardware, versions, seeds, switches, wall times, fingerprints, data, commit."""
 
 import json
 import os
 import platform
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from bcrlib.pipeline.data_hashes import data_hashes
+from bcrlib.presets import preset
+from bcrlib.tasks.names import TASKS
+
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bcrlib", "numba", "numpy", "torch")
+PACKAGES_OF_TASK = {"dependency": ("tokenizers",), "semantic": ("tokenizers", "transformers")}
+"""What decides numbers besides: pretrained parts."""
+SEEDS_OF_MODELS = ("old_seeds", "new_seeds", "ensembles", "further_seeds")
+COMPUTING = ("bcrlib", "notebooks", "constraints.txt")
+"""Parts of the checkout whose changes may change numbers."""
 
 
-def machine() -> dict[str, Any]:
-    """Processor, cores, GPU if there is one, and the versions that decide numbers."""
+def provenance(
+    task: str, profile: Mapping[str, Any], fixed_seeds: Mapping[str, int], folders: Mapping[str, Path]
+) -> dict[str, Any]:
+    """All of a manifest that does not depend on what came out.
+
+    profile: what was asked for, as JSON values.  fixed_seeds: those that no profile sets.  folders: the result folder
+    of every job, by name.  Errors: those of `data_hashes`.  O(bytes of data).
+    """
+    jobs = job_records(folders)
+    return {
+        "task": task,
+        "profile": dict(profile),
+        "switches": switches(profile["preset"]),
+        "seeds": {name: profile[name] for name in SEEDS_OF_MODELS if name in profile} | dict(fixed_seeds),
+        "machine": machine(PACKAGES_OF_TASK[task]),
+        "commit": commit(),
+        "data": data_hashes(task, profile),
+        "jobs": jobs,
+        "wall_time": wall_time(jobs),
+    }
+
+
+def machine(further_packages: Iterable[str] = ()) -> dict[str, Any]:
+    """Processor, cores, memory in GiB, GPU if there is one, and the versions that decide numbers."""
     import torch  # only here: everything right of the correctness tables does without
 
+    has_gpu = torch.cuda.is_available()
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "gpu": torch.cuda.get_device_name() if has_gpu else None,
+        "cuda": torch.version.cuda if has_gpu else None,
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": {package: version(package) for package in (*PACKAGES, *further_packages)},
     }
+
+
+def switches(name: str) -> dict[str, Any]:
+    """Every field of a preset as a JSON value. ValueError for an unknown preset."""
+    fields = asdict(preset(name))
+    return {field: sorted(value) if isinstance(value, frozenset) else value for field, value in fields.items()}
+
+
+def commit(root: Path = ROOT) -> str | None:
+    """The commit of the checkout, with "+" behind it where files that compute differ; None where there is none.
+
+    It is that of the counting: a job that was fresh may be older, its fingerprint says of what code it is.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != root.resolve():  # an installed package may lie in another's checkout
+        return None
+    head = _git(root, "rev-parse", "HEAD")
+    return f"{head}+" if head and _git(root, "status", "--porcelain", "--", *COMPUTING) else head
 
 
 def job_records(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
@@ -37,6 +94,34 @@ def job_records(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
             scores = [epoch["dev_score"] for epoch in content["history"]]
             records[name] |= {**told, "dev_score": max(score for score in scores if score is not None)}
     return records
+
+
+def wall_time(jobs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Seconds of all jobs added up, and of each stage; a run takes less where several go side by side.
+
+    jobs: `job_records`, or the "jobs" of a manifest.
+    """
+    stages: dict[str, float] = {}
+    for name, record in jobs.items():
+        stages[stage(name)] = round(stages.get(stage(name), 0.0) + record["seconds"], 3)
+    return {"jobs_added_up": round(sum(stages.values()), 3), "stages": stages}
+
+
+def stage(job: str) -> str:
+    """What a job does, without the model: "candidates frames test s2s-base 1" -> "candidates frames test"."""
+    words = job.split(" ")
+    kinds = {kind for names in TASKS.values() for kind in names.kinds}
+    end = next((place for place, word in enumerate(words) if word in kinds), len(words))
+    return " ".join(words[:end])
+
+
+def _git(root: Path, *command: str) -> str | None:
+    """What git says, stripped; None where there is no git or it refuses."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
 
 
 def _processor() -> str:

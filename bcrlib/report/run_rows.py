@@ -33,7 +33,9 @@ def signature(manifest: Mapping[str, Any]) -> dict[str, object]:
 def candidate_signature(manifest: Mapping[str, Any]) -> dict[str, object]:
     """`signature` with what concerns ensembles and candidate pools."""
     profile = manifest["profile"]
-    ensembles = [str(group).replace(" ", "") for group in profile["ensembles"]]
+    # In manifests from before, a group is the text of a tuple already.
+    groups = [group if isinstance(group, str) else str(tuple(group)) for group in profile["ensembles"]]
+    ensembles = [group.replace(" ", "") for group in groups]
     sampling = [f"{update} {choice['strategy']}" for update, choice in manifest["dropout_choice"].items()]
     pools = {"num_candidates": profile["num_candidates"], "sampling": sampling}
     return {**signature(manifest), "ensembles": ensembles, **pools}
