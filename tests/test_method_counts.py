@@ -8,7 +8,7 @@ from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.experiments import Update
 from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.units import Units
-from bcrlib.report.method_counts import IN_PAPER, SAMPLED, count, listed_row, methods, pickers, rerankers
+from bcrlib.report.method_counts import IN_PAPER, SAMPLED, count, listed_row, methods, pickers, rerankers, sources
 from bcrlib.report.paper_numbers import lookup
 
 SAME, ACROSS = Update("deepbiaf", "deepbiaf"), Update("deepbiaf", "stackptr")
@@ -73,6 +73,13 @@ def test_pickers_choose_from_the_sampled_pool(store):
     expected += [experiments.oracle(*where, sampling, by) for by in ("NFR", "ACC")]
     for pairs, wanted in zip([*counted.values()][1:], expected):
         np.testing.assert_array_equal(pairs.counts, wanted.counts)
+
+
+def test_every_source_is_re_ranked_by_its_own_strategy(store):
+    counted = count(store, "clean", ACROSS, sources(store, ACROSS), ["LAS"])["LAS"]
+    assert list(counted) == ["beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2), chosen on dev"]
+    for pairs, strategy in zip(counted.values(), ("beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2)")):
+        np.testing.assert_array_equal(pairs.counts, experiments.bcr(store, "clean", "LAS", ACROSS, strategy).counts)
 
 
 @pytest.mark.parametrize(("row", "percent"), [(SAMPLED, 1.11), ("oracle NFR", 0.65), ("oracle ACC", 0.76)])

@@ -1,4 +1,4 @@
-"""The rows of Tables 3, 4, 6, 8 and 9: what replaces an old model, under the name of its row, and its flips counted."""
+"""The rows of Tables 3 to 6, 8 and 9: what replaces an old model, under the name of its row, and its flips counted."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -7,6 +7,7 @@ from bcrlib import experiments
 from bcrlib.correctness import CorrectnessStore
 from bcrlib.experiments import Update
 from bcrlib.metrics.uncertainty import PairCounts
+from bcrlib.report.source_rows import strategy_rows
 
 SAMPLED = "BCR (dropout-p)"
 IN_PAPER = {SAMPLED: ("BCR", {})} | {f"oracle {by}": ("oracle-re-ranker", {"reranker": by}) for by in ("NFR", "ACC")}
@@ -41,6 +42,12 @@ def pickers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
     models[SAMPLED] = rerankers(store, update)[SAMPLED]
     oracles = {f"oracle {by}": partial(experiments.oracle, strategy=sampling, by=by) for by in ("NFR", "ACC")}
     return {"Untreated": experiments.untreated, **models, **oracles}
+
+
+def sources(store: CorrectnessStore, update: Update) -> dict[str, Method]:
+    """BCR over what every strategy proposes, rows named as by `strategy_rows` (paper, Table 5)."""
+    rows = strategy_rows(experiments.strategies(store, update.new), experiments.dropout_strategy(store, update))
+    return {row: partial(experiments.bcr, strategy=strategy) for row, strategy in rows.items()}
 
 
 def count(

@@ -45,7 +45,9 @@ def method_rows(
     return pd.DataFrame(rows)
 
 
-def update_rows(counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
+def update_rows(
+    counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES, metrics: Sequence[str] = METRICS
+) -> pd.DataFrame:
     """Tables 3, 4 and 8 of all updates: the row "Old", then every method, which "Untreated" must be among.
 
     `counts_of`: {"deepbiaf=>stackptr": counts, ...}, a block of the table each.
@@ -53,8 +55,25 @@ def update_rows(counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMP
     blocks = []
     for update, counts in counts_of.items():
         untreated = {level: rows["Untreated"] for level, rows in counts.items()}
-        blocks += [old_rows(untreated, update, num_resamples), method_rows(counts, update, num_resamples=num_resamples)]
+        blocks += [old_rows(untreated, update, num_resamples), method_rows(counts, update, metrics, num_resamples)]
     return pd.concat(blocks, ignore_index=True)
+
+
+def definition_rows(counts_by: Mapping[str, Mapping[str, Counts]], num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
+    """`update_rows` with PFR, counted by several definitions: a metric is "NFR clean" or "NFR official".
+
+    `counts_by`: {definition: {"deepbiaf=>stackptr": counts, ...}}, of the same parses: an old model picks by scores,
+    so that re-ranking picks the same ones whatever counts as right.
+    """
+    frames = []
+    for definition, counts_of in counts_by.items():
+        rows = update_rows(counts_of, num_resamples, ("ACC", "NFR", "PFR", "NFI"))
+        frames.append(rows.assign(definition=definition))
+    together = pd.concat(frames, ignore_index=True)
+    # Metric by metric, so that a table has the definitions of each side by side.
+    of_metric = [rows for _, rows in together.groupby("metric", sort=False)]
+    ordered = pd.concat(of_metric, ignore_index=True)
+    return ordered.assign(metric=ordered["metric"] + " " + ordered["definition"]).drop(columns="definition")
 
 
 def retraining_rows(
