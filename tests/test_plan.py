@@ -179,6 +179,12 @@ def test_the_manifest_keeps_what_was_asked_for():
     assert asked["training"]["num_epochs"] == TrainingConfig().num_epochs
 
 
+def test_a_story_of_new_pointer_parsers_is_told_where_there_are_some():
+    assert "07_candidate_sources" not in jobs_of(ONLY_DEEPBIAF)
+    assert "07_candidate_sources" in jobs_of(ONLY_ACROSS)
+    assert "05_reranking" in jobs_of(ONLY_DEEPBIAF)
+
+
 def test_the_manifest_is_told_of_the_seeds_that_no_profile_sets():
     params = jobs_of(TINY)["collect"].params
     assert params["fixed_seeds"] == {"students": 1, "sampling": 1, "share of dev": 0}

@@ -27,6 +27,8 @@ STORY = {
     "12_decoding_methods.ipynb": ("semantic",),
 }
 """Notebooks that are made for readers, and the tasks that each tells of: it is left out where one of them is."""
+INTO = {"07_candidate_sources.ipynb": "stackptr"}
+"""Notebooks that tell of new parsers of one kind: left out too where no update leads to it."""
 COLLECTED = {"dependency": ("collect", "speed"), "semantic": ("collect frames", "speed frames")}
 """The jobs of each task whose results the story reads (`bcrlib.report.places`): what was counted, and the speed."""
 
@@ -49,11 +51,12 @@ def plan(profile: Profile) -> list[Job]:
 
 
 def _story(profile: Profile, planned: list[str]) -> list[Job]:
-    """The notebooks that tell of nothing but these tasks."""
+    """The notebooks that tell of nothing but these tasks, and of updates that there are."""
     measured = [COLLECTED[task][1] for task in planned]
+    kinds = {update.new for update in [*profile.parsed_updates(), *profile.semantic.parsed_updates()]}
     jobs = []
     for notebook, told in STORY.items():
-        if set(told) <= set(planned):
+        if set(told) <= set(planned) and INTO.get(notebook) in {None, *kinds}:
             needs = sum((COLLECTED[task] for task in told), ())
             after = tuple(job for job in measured if job not in needs)
             name = notebook.removesuffix(".ipynb")
