@@ -1,0 +1,196 @@
+"""Row by row: what the paper prints, and where a run's tables and figures have the same."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bcrlib.decoding.strategies import Beam, DropoutP, Nucleus, TopK
+from bcrlib.report.method_counts import SAMPLED
+from bcrlib.report.paper_numbers import paper_numbers
+from bcrlib.report.records import Record, read_record
+
+DEFINITIONS = ("clean", "official")
+_SPREAD = "_STD"
+_STAGES = {"decode": "1-best", "re-rank": "re-ranking ten candidates"}
+_MIRRORED = {"ER": "ACC", "ACC": "ER"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run has its numbers for a table, a figure or a section of the paper."""
+
+    task: str
+    notebook: str
+    record: str
+    """The name of the file: of both definitions where `both` is empty, else of the run's preset."""
+    both: str = ""
+    """The name of the file with both definitions, where `record` has one."""
+
+
+PLACES = {
+    "Table 1": Place("dependency", "04_measuring_regression.ipynb", "table1"),
+    "Table 2": Place("semantic", "11_regression_in_frames.ipynb", "table2"),
+    "Table 3": Place("dependency", "05_reranking.ipynb", "table3", "definitions"),
+    "Table 4": Place("semantic", "11_regression_in_frames.ipynb", "table4", "definitions_frames"),
+    "Table 5": Place("semantic", "12_decoding_methods.ipynb", "table5", "definitions_frames"),
+    "Table 6": Place("semantic", "11_regression_in_frames.ipynb", "table6", "definitions_frames"),
+    "Table 7": Place("dependency", "04_measuring_regression.ipynb", "table7"),
+    "Table 8": Place("dependency", "05_reranking.ipynb", "table8", "definitions"),
+    "Table 9": Place("dependency", "05_reranking.ipynb", "table9", "definitions"),
+    "Figure 2": Place("semantic", "12_decoding_methods.ipynb", "table5", "definitions_frames"),
+    "Figure 3": Place("semantic", "12_decoding_methods.ipynb", "figure3"),
+    "Section 6.4": Place("dependency", "05_reranking.ipynb", "speed"),
+}
+"""In the order of the paper. The one point of Figure 2's curve that is known is a row of Table 5."""
+SPEEDS = "Section 6.4"
+RETRAINED = ("Table 1", "Table 2", "Table 7")
+"""They compare old models among each other."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One number of the paper: a rate in [0, 1], or sentences a second."""
+
+    value: float
+    spread: float | None
+    """Standard deviation over seeds, where it is printed."""
+    derived: bool
+    """Whether it is not printed but follows from what is."""
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One method of one update at one level, as one table of the paper has it."""
+
+    table: str
+    update: str
+    """"old=>new", or the name of a single model."""
+    method: str
+    params: Mapping[str, object]
+    level: str
+    numbers: Mapping[str, Printed]
+    """By metric."""
+
+    @property
+    def of_update(self) -> str:
+        """The update, or nothing where the row is of a model by itself; of speeds the parser."""
+        return "" if self.is_single and self.table != SPEEDS else self.update
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is of models by themselves, not of an update."""
+        return self.method == "single-model"
+
+    @property
+    def name(self) -> str:
+        """What our tables call it."""
+        if "stage" in self.params:
+            return _STAGES[str(self.params["stage"])]
+        if self.is_single:
+            return self.update
+        if self.method == "oracle-re-ranker":
+            return f"oracle {self.params['reranker']}"
+        if self.method == "BCR":
+            return strategy_of(self.params) if self.table in ("Table 5", "Figure 2") else SAMPLED
+        return self.method
+
+
+def paper_rows(table: str) -> list[PaperRow]:
+    """Every row of a table of the paper, in the order of the file of its numbers. O(numbers)."""
+    numbers = paper_numbers().query("source == 'paper' and table == @table")
+    rows: dict[str, PaperRow] = {}
+    for cell in numbers.itertuples():
+        key = json.dumps([cell.update, cell.method, cell.params, cell.level], sort_keys=True)
+        new = PaperRow(table, cell.update, cell.method, cell.params, cell.level, {})
+        of_row = rows.setdefault(key, new).numbers
+        if not cell.metric.endswith(_SPREAD):
+            of_row[cell.metric] = Printed(cell.value, None, cell.derived == "yes")
+        else:  # it stands behind its number
+            metric = cell.metric.removesuffix(_SPREAD)
+            of_row[metric] = Printed(of_row[metric].value, cell.value, of_row[metric].derived)
+    return list(rows.values())
+
+
+def strategy_of(params: Mapping[str, object]) -> str:
+    """The strategy that the paper's params name, the reverse of `paper_numbers.reranked_from`."""
+    match params["decoding"]:
+        case "beam":
+            return str(Beam(params["beam"]))
+        case "top-k":
+            return str(TopK(params["k"]))
+        case "top-p":
+            return str(Nucleus(params["p"]))
+    return str(DropoutP(params["p"]))
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tables and figures that a run left, by name and cell."""
+
+    figures: Path
+    """The folder with their records."""
+    preset: str
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a table or figure."""
+        return name in self._records
+
+    def counted(self, row: PaperRow) -> list[str]:
+        """By which definitions, or at which precisions, the run has numbers for a row: the run's preset first."""
+        if row.table == SPEEDS:
+            found = [cell["level"] for cell in self._rows("speed") if cell["group"] == row.update]
+            return list(dict.fromkeys(found))
+        ordered = sorted(DEFINITIONS, key=lambda name: name != self.preset)
+        return [name for name in ordered if any(self.cell(row, metric, name) for metric in row.numbers)]
+
+    def cell(self, row: PaperRow, metric: str, counted: str) -> dict | None:
+        """The run's number for one of the paper's, a row of a record; None where it has none."""
+        place, group = PLACES[row.table], row.of_update
+        if row.table == SPEEDS:
+            return self._find(place.record, group, row.name, counted, "speed")
+        if row.table == "Figure 3":
+            size = row.params["ensemble_size"]
+            found = self._find(place.record, group, row.name, row.level, metric, size)
+            return found if counted == self.preset else None
+        if row.table in RETRAINED:
+            return self._find(place.record, group, f"{row.name}, {counted}", row.level, metric)
+        if counted == self.preset:
+            return self._find(place.record, group, row.name, row.level, metric)
+        return self._find(place.both, group, row.name, row.level, metric, suffix=f" {counted}")
+
+    def _find(
+        self, name: str, group: str, row: str, level: str, metric: str, size: object = None, suffix: str = ""
+    ) -> dict | None:
+        """The cell of a record; of accuracies and error rates, the one by the other."""
+        for called in (row, f"{row}, chosen on dev"):
+            key = (name, group, called, level)
+            if cell := self._cells.get((*key, metric + suffix, size)):
+                return cell
+            if cell := self._cells.get((*key, _MIRRORED.get(metric, "") + suffix, size)):
+                return _mirrored(cell)
+        return None
+
+    def _rows(self, name: str) -> list[dict]:
+        return self._records[name].rows if name in self._records else []
+
+    @cached_property
+    def _records(self) -> dict[str, Record]:
+        names = {name for place in PLACES.values() for name in (place.record, place.both) if name}
+        files = {name: self.figures / f"{name}.json" for name in sorted(names)}
+        return {name: read_record(file) for name, file in files.items() if file.exists()}
+
+    @cached_property
+    def _cells(self) -> dict[tuple, dict]:
+        return {
+            (name, *(cell[part] for part in ("group", "row", "level", "metric")), cell.get("ensemble_size")): cell
+            for name in self._records
+            for cell in self._rows(name)
+        }
+
+
+def _mirrored(cell: dict) -> dict:
+    """An accuracy from an error rate, or the reverse."""
+    value, low, high = (None if cell[part] is None else 1 - cell[part] for part in ("value", "high", "low"))
+    return cell | {"value": value, "low": low, "high": high}

@@ -1,0 +1,229 @@
+"""REPRODUCIBILITY.md: number by number, the paper's beside ours, written from the files of a run.
+
+python -m bcrlib.report.reproducibility
+"""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bcrlib.pipeline.manifest import wall_time
+from bcrlib.pipeline.profiles import Profile, load_profile
+from bcrlib.report.departures import COUNTING, Asked, Departure, departures, differing_switches, shown
+from bcrlib.report.paper_rows import DEFINITIONS, PLACES, Run, paper_rows
+from bcrlib.report.records import write_text
+from bcrlib.report.regression_rows import BOOTSTRAP_SEED, NUM_RESAMPLES
+from bcrlib.report.row_text import Section
+from bcrlib.report.table_text import arrow
+from bcrlib.report.verdicts import INSIDE, NOT_RUN, verdict
+
+ROOT = Path(__file__).resolve().parents[2]
+PROFILE = "small"
+TASKS = {"dependency": "dependency parsing", "semantic": "semantic parsing"}
+UNKNOWN = "not recorded (the manifest is older than the record)"
+
+
+@dataclass(frozen=True)
+class Half:
+    """One task of a run: what was asked, and what its manifest tells."""
+
+    task: str
+    file: str
+    """Of the manifest, from the root."""
+    manifest: Mapping[str, Any]
+    """Empty where the task was not run."""
+    asked: Asked
+
+    @property
+    def jobs(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.manifest.get("jobs", {})
+
+    def of_trainings(self, what: str) -> list[str]:
+        """What the trainings tell of themselves: their "device" or their "precision"."""
+        return sorted({job[what] for job in self.jobs.values() if what in job})
+
+
+def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
+    """The whole file about a profile, from its figures, its manifests and the file of the paper's numbers.
+
+    What is not there is said to be missing.  O(numbers).
+    """
+    halves = [_half(task, name, root) for task in TASKS]
+    runs = {half.task: Run(root / "figures" / name, half.asked["preset"]) for half in halves}
+    jobs = {job: record for half in halves for job, record in half.jobs.items()}
+    differing = [one for half in halves for one in departures(half.task, half.asked, half.of_trainings("precision"))]
+    asked = {half.task: half.asked for half in halves}
+    sections = [
+        Section(table, runs[place.task], load_profile(name), asked[place.task], jobs, differing).text()
+        for table, place in PLACES.items()
+    ]
+    parts = [_opening(name), _facts(halves), _summary(runs), *sections, _design(differing), *map(_switches, TASKS)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _half(task: str, name: str, root: Path) -> Half:
+    file = f"data/correctness/{name}/{task}/manifest.json"
+    manifest = json.loads((root / file).read_text("utf-8")) if (root / file).exists() else {}
+    return Half(task, file, manifest, _asked(task, load_profile(name)) | manifest.get("profile", {}))
+
+
+def _asked(task: str, profile: Profile) -> dict[str, Any]:
+    """As a manifest has it."""
+    fields = asdict(profile) if task == "dependency" else {"preset": profile.preset, **asdict(profile.semantic)}
+    return json.loads(json.dumps(fields))
+
+
+def _opening(name: str) -> str:
+    rule = inspect.getdoc(verdict).split("\n\n")[0]
+    return f"""# Reproducibility: the paper's numbers beside ours
+
+Written by `python -m bcrlib.report.reproducibility` from [data/paper_numbers.csv](data/paper_numbers.csv), the tables
+in [figures/{name}](figures/{name}/index.html) and the manifests in data/correctness/{name}; a test compares. Per cent;
+brackets are 95 % intervals ({NUM_RESAMPLES} resamples, seed {BOOTSTRAP_SEED}), ± is a standard deviation over seeds.
+BCR over lists of best structures, which the paper does not have, is in the figures alone.
+
+**Verdict.** {rule}
+
+**Counted.** `clean` counts by the paper's text, `official` as the authors' code does, from which the paper's numbers
+come; the parses are the same. `both`: the two print the same.
+
+**Differs in** gives the numbers of [what differs by design](#what-differs-by-design) for every row with a number
+outside. That they are different is known; which of them is the cause is not.
+
+**Run** names the command under each table that makes the row again, tables and figures into the folder `again`. With
+`BCRLIB_RUNS` set to the folder of an earlier run, nothing is done twice."""
+
+
+def _facts(halves: Sequence[Half]) -> str:
+    facts = {half.task: dict(_facts_of(half)) for half in halves}
+    names = list(dict.fromkeys(name for of_half in facts.values() for name in of_half))
+    rows = [["", *(TASKS[half.task] for half in halves)], [":--"] * 3]
+    rows += [[name, *(facts[half.task].get(name, "–") for half in halves)] for name in names]
+    return f"## The run\n\n{_table(rows)}"
+
+
+def _facts_of(half: Half) -> Iterator[tuple[str, str]]:
+    manifest, asked = half.manifest, half.asked
+    if not manifest:
+        yield "run", f"not run: no {half.file}"
+        return
+    machine, time = manifest["machine"], wall_time(half.jobs)
+    gpu, memory = machine["gpu"] or "no GPU", f", {machine['memory_gib']} GiB" if "memory_gib" in machine else ""
+    longest = sorted(time["stages"].items(), key=lambda stage: -stage[1])
+    stages = ", ".join(f"{stage} {seconds / 60:.0f}" for stage, seconds in longest)
+    yield (
+        "run",
+        f"profile `{asked['name']}`, corpus {asked['corpus']}, preset `{asked['preset']}`: [manifest]({half.file})",
+    )
+    yield "hardware", f"{machine['processor']}, {machine['cores']} cores{memory}, {gpu}"
+    yield "minutes of its jobs, added up", f"{time['jobs_added_up'] / 60:.0f}: {stages}"
+    yield "training on, in", f"{shown(half.of_trainings('device'))}, {shown(half.of_trainings('precision'))}"
+    yield "seeds", _seeds(manifest, asked)
+    chosen = manifest["dropout_choice"].items()
+    yield "chosen on dev", ", ".join(f"{arrow(update)} {choice['strategy']}" for update, choice in chosen)
+    yield "versions", ", ".join([f"Python {machine['python']}", *(f"{k} {v}" for k, v in machine["versions"].items())])
+    yield "commit", manifest.get("commit", UNKNOWN) or "no checkout"
+    yield "data, sha256", _hashes(manifest)
+
+
+def _seeds(manifest: Mapping[str, Any], asked: Asked) -> str:
+    names = ("old_seeds", "new_seeds", "ensembles", "further_seeds")
+    seeds = manifest.get("seeds", {name: asked[name] for name in names if asked.get(name)})
+    return ", ".join(f"{name.removesuffix('_seeds')} {_seed(value)}" for name, value in seeds.items() if value != [])
+
+
+def _seed(value: object) -> str:
+    groups = value if isinstance(value, list) else [value]
+    return " ".join(f"({shown(group)})" if isinstance(group, list) else str(group) for group in groups)
+
+
+def _hashes(manifest: Mapping[str, Any]) -> str:
+    if "data" not in manifest:
+        return UNKNOWN
+    hashes = [f"{file} {digest[:12] if digest else 'from the hub'}" for file, digest in manifest["data"].items()]
+    return ", ".join(hashes) or "generated"
+
+
+def _summary(runs: Mapping[str, Run]) -> str:
+    """How many numbers of each table there are, and how many of ours are inside."""
+    numbers = [one for table in PLACES for one in _numbers(table, runs)]
+    deviations = sum(
+        one.spread is not None for table in PLACES for row in paper_rows(table) for one in row.numbers.values()
+    )
+    rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in DEFINITIONS)], [":--"] + ["--:"] * 4]
+    rows += [[table, *_tally([one for one in numbers if one.table == table])] for table in PLACES]
+    rows += [
+        [f"all {metric}", *_tally([one for one in numbers if one.metric == metric])] for metric in ("ACC", "NFR", "NFI")
+    ]
+    rows.append(["all", *_tally(numbers)])
+    return f"""## Summary
+
+The paper has {len(numbers) + deviations} numbers: the {len(numbers)} below and {deviations} standard deviations, which
+stand behind theirs. "Ours": to how many of them this run has a number.
+
+{_table(rows)}"""
+
+
+@dataclass(frozen=True)
+class _Number:
+    table: str
+    metric: str
+    verdicts: Mapping[str, str]
+    """By definition, or precision; empty where we have none."""
+
+
+def _numbers(table: str, runs: Mapping[str, Run]) -> Iterator[_Number]:
+    run = runs[PLACES[table].task]
+    for row in paper_rows(table):
+        found = run.counted(row)
+        for metric, printed in row.numbers.items():
+            yield _Number(table, metric, {name: verdict(printed, run.cell(row, metric, name)) for name in found})
+
+
+def _tally(numbers: Sequence[_Number]) -> list[str]:
+    """How many there are, how many of ours, and how many of those are inside by each definition."""
+    texts = [str(len(numbers)), str(sum(bool(number.verdicts) for number in numbers))]
+    for name in DEFINITIONS:
+        judged = [number.verdicts[name] for number in numbers if number.verdicts.get(name, NOT_RUN) != NOT_RUN]
+        texts.append(f"{judged.count(INSIDE)} of {len(judged)}" if judged else "–")
+    return texts
+
+
+def _design(differing: Sequence[Departure]) -> str:
+    head = """## What differs by design
+
+Ours, and in brackets the paper's or the authors' (profile [`authors`](notebooks/profiles/authors.yaml)). Names
+are those of the profiles. 0 of `batch_tokens` stands for the authors' batches of 32 sentences or 512 utterances, of
+`encoder_layers` for all, of `reset_after`, `patience`, `clip` and `num_steps` for none."""
+    lists = []
+    for task, called in TASKS.items():
+        of_task = [
+            f"{i}. *{one.what}*{_only(one)}: {one.text}" for i, one in enumerate(differing, 1) if one.task == task
+        ]
+        lists.append(f"### {called.capitalize()}\n\n" + "\n".join(of_task))
+    return "\n\n".join([head, *lists])
+
+
+def _only(departure: Departure) -> str:
+    """Which rows it concerns, where not all."""
+    only = [*departure.rows, *["part models"] * departure.part_models]
+    only += [f"counted `{departure.counted}`"] if departure.counted else []
+    return f" ({', '.join(only)} alone)" if only else ""
+
+
+def _switches(task: str) -> str:
+    rows = [["switch", "clean: the paper's text", "official: the authors' code", ""], [":--"] * 4]
+    for name, (clean, official) in differing_switches(task).items():
+        rows.append([f"`{name}`", shown(clean), shown(official), "counting" if name in COUNTING else "models"])
+    return f"### Switches of {TASKS[task]}\n\nExplained in [bcrlib/presets.py](bcrlib/presets.py):\n\n{_table(rows)}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
+
+
+if __name__ == "__main__":
+    write_text(ROOT / "REPRODUCIBILITY.md", reproducibility())
