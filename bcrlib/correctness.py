@@ -133,7 +133,10 @@ class CorrectnessStore:
 
     def load_scores(self, pool: Pool, scorer: str) -> Float32[np.ndarray, "candidate sentence"]:
         """The log-probabilities a model gives to the candidates, in nats."""
-        return self._load_candidates("scores", (*astuple(pool), scorer))
+        scores = self._load_candidates("scores", (*astuple(pool), scorer))
+        if (*astuple(pool), 0) not in self._table("copies"):
+            return scores
+        return np.take_along_axis(scores, self.load_first_equal(pool).astype(np.int64), axis=0)
 
     def load_first_equal(self, pool: Pool) -> Int16[np.ndarray, "candidate sentence"]:
         """Index of the first candidate of the sentence that is the same tree."""
@@ -188,6 +191,7 @@ def consolidate(parts: Iterable[str | os.PathLike[str]], folder: str | os.PathLi
     folders, folder = [Path(part) for part in parts], Path(folder)
     tables = {table: read_rows(table, folders) for table in SCHEMAS}
     _check_lengths(tables)
+    tables["scores"] = _without_copies(tables["scores"], tables["copies"])
     for table, rows in tables.items():
         files = _files(table, rows)
         for name, some in files.items():
@@ -195,6 +199,19 @@ def consolidate(parts: Iterable[str | os.PathLike[str]], folder: str | os.PathLi
         for file in folder.glob(f"{table}*.parquet"):  # last: nothing is lost when killed in between
             if file.name not in files:
                 file.unlink()
+
+
+def _without_copies(scores: Rows, copies: Rows) -> Rows:
+    """The scores with 0 where a candidate is a copy of one before it."""
+    kept = {}
+    for (*pool_scorer, candidate), log_probs in scores.items():
+        first = copies.get((*pool_scorer[:2], candidate), np.full(len(log_probs), candidate))
+        for other in np.unique(first[first != candidate]):
+            of_other, of_copy = (array[first == other] for array in (scores[*pool_scorer, other], log_probs))
+            if not ((of_copy == of_other) | (of_copy == 0)).all():
+                raise ValueError(f"{pool_scorer} scores copies of candidate {other} differently")
+        kept[*pool_scorer, candidate] = np.where(first == candidate, log_probs, np.float32(0))
+    return kept
 
 
 def _files(table: str, rows: Rows) -> dict[str, Rows]:

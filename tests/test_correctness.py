@@ -6,6 +6,7 @@ import pytest
 
 from bcrlib.configuration import KINDS
 from bcrlib.correctness import SCORE_STEP, CorrectnessStore, Pool, System, consolidate
+from bcrlib.correctness_tables import read_rows
 from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.units import Units
 
@@ -25,9 +26,14 @@ def right_of(seed: int, *axes: int) -> dict[str, np.ndarray]:
     return {level: rng.random((*axes, 7)) < 0.5 for level in LEVELS}
 
 
+TREES = np.random.default_rng(0).integers(0, 5, size=(12, 8))
+FIRST_EQUAL = (TREES[:, None] == TREES).argmax(axis=1).astype(np.int16)
+
+
 def scores_of(seed: int) -> np.ndarray:
-    """Multiples of SCORE_STEP."""
-    return -np.random.default_rng(seed).integers(20_000, size=(12, 8)).astype(np.float32) * np.float32(SCORE_STEP)
+    """Multiples of SCORE_STEP, of copies the same."""
+    steps = -np.random.default_rng(seed).integers(1, 20_000, size=(12, 8)).astype(np.float32)
+    return np.take_along_axis(steps, FIRST_EQUAL.astype(np.int64), axis=0) * np.float32(SCORE_STEP)
 
 
 def save_everything(stores: list[CorrectnessStore]) -> None:
@@ -39,7 +45,7 @@ def save_everything(stores: list[CorrectnessStore]) -> None:
     stores[0].save_pool(POOL, right_of(9, 12), "clean")
     stores[-1].save_scores(POOL, "deepbiaf/123", scores_of(1))
     stores[0].save_scores(POOL, "stackptr/1", scores_of(2))
-    stores[-1].save_first_equal(POOL, np.zeros((12, 8), dtype=np.int16))
+    stores[-1].save_first_equal(POOL, FIRST_EQUAL)
 
 
 def check_everything(store: CorrectnessStore) -> None:
@@ -110,6 +116,28 @@ def test_contradicting_parts_are_refused(tmp_path):
         CorrectnessStore(tmp_path / name).save_system(SYSTEMS[0], right_of(seed), "clean")
     with pytest.raises(ValueError, match="differs"):
         consolidate([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
+
+
+def test_scores_of_copies_are_not_kept(tmp_path):
+    save_everything([CorrectnessStore(tmp_path / "a")])
+    for parts, merged in (("a", "b"), ("b", "c")):  # merging what is merged changes nothing
+        consolidate([tmp_path / parts], tmp_path / merged)
+        kept = read_rows("scores", [tmp_path / merged])
+        for candidate in range(12):
+            is_first = FIRST_EQUAL[candidate] == candidate
+            row = kept[POOL.proposer, POOL.strategy, "stackptr/1", candidate]
+            assert not row[~is_first].any() and np.array_equal(row[is_first], scores_of(2)[candidate, is_first])
+        check_everything(CorrectnessStore(tmp_path / merged))
+
+
+def test_copies_with_different_scores_are_refused(tmp_path):
+    store = CorrectnessStore(tmp_path / "a")
+    save_everything([store])
+    wrong = scores_of(2)
+    wrong[tuple(np.argwhere(np.arange(12)[:, None] != FIRST_EQUAL)[0])] -= 1
+    store.save_scores(POOL, "stackptr/1", wrong)
+    with pytest.raises(ValueError, match="scores copies of candidate"):
+        consolidate([tmp_path / "a"], tmp_path / "b")
 
 
 @pytest.mark.parametrize("table", ["systems", "pools", "scores"])
