@@ -5,7 +5,8 @@ import json
 import pytest
 from command_runs import refused, run
 
-from bcrlib.bench.items import nearest_in_length
+from bcrlib.bench import dependency
+from bcrlib.bench.contestants import nearest_in_length
 from bcrlib.bench.throughput_bars import LEAST, throughput_bars
 from bcrlib.cli.bench import bar_table
 from bcrlib.data.conllu import write_conllu
@@ -57,7 +58,7 @@ def test_the_bars_are_those_of_the_project():
 
 @pytest.mark.parametrize("kind", ["deepbiaf", "stackptr", "s2s"])
 def test_bench_on_a_device_measures_one_kind(tmp_path, kind):
-    write_conllu(nearest_in_length(generate_treebank(20, seed=2), 4, 4), tmp_path / "test.conllu")
+    write_conllu(nearest_in_length(dependency, generate_treebank(20, seed=2), 4, 4), tmp_path / "test.conllu")
     options = [*QUICK, "--corpus", tmp_path, "--batch-size", 2]
     result = json.loads(run("bench", *options, "--kind", kind, "--json"))
     corpus = "demo" if kind == "s2s" else str(tmp_path)

@@ -9,11 +9,13 @@ import torch
 from tiny_frames import frame_bank, tiny_seq2seq
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
-from bcrlib.bench.bare_encoder import encoder_forward
+from bcrlib.bench import dependency, semantic
 from bcrlib.bench.contestants import (
     Contestant,
     contestants,
+    evenly_drawn,
     longest_batches,
+    nearest_in_length,
     over_batch_sizes,
     over_candidates,
     over_lengths,
@@ -21,7 +23,6 @@ from bcrlib.bench.contestants import (
     task,
 )
 from bcrlib.bench.grid import PAPER_BATCH, SpeedGrid
-from bcrlib.bench.items import evenly_drawn, first_candidates, nearest_in_length, num_words
 from bcrlib.bench.throughput import throughput
 from bcrlib.bench.timing import cpu_seconds_by_turns, wall_seconds_by_turns
 from bcrlib.data.grammar import generate_treebank
@@ -37,8 +38,8 @@ def parsers():
     return {"deepbiaf": tiny_parser(TREES), "stackptr": tiny_pointer_parser(TREES), "s2s": tiny_seq2seq()}
 
 
-def items_of(kind: str):
-    return FRAMES if kind == "s2s" else TREES
+def side_and_items(kind: str):
+    return (semantic, FRAMES) if kind == "s2s" else (dependency, TREES)
 
 
 def passes_of(parser, run) -> list[int]:
@@ -59,9 +60,9 @@ def passes_of(parser, run) -> list[int]:
     [("deepbiaf", {"k-best", "bare LSTM"}), ("stackptr", {"beam", "greedy", "bare LSTM"}), ("s2s", {"beam"})],
 )
 def test_every_step_of_every_kind_runs_in_the_batches_asked_for(parsers, kind, own):
-    parser, items = parsers[kind], items_of(kind)
-    number = len(num_words(items))
-    work = task(parser, items).in_batches_of(4)
+    parser, (side, items) = parsers[kind], side_and_items(kind)
+    number = len(side.num_words(items))
+    work = task(side, parser, items).in_batches_of(4)
     runs = steps(work)
     assert set(runs) == SHARED | own
     batches = [4, 4, number - 8] if number > 8 else [4, 4]
@@ -73,8 +74,8 @@ def test_every_step_of_every_kind_runs_in_the_batches_asked_for(parsers, kind, o
 
 @pytest.mark.parametrize("kind", ["deepbiaf", "stackptr", "s2s"])
 def test_runs_do_what_their_names_say(parsers, kind):
-    parser, items = parsers[kind], items_of(kind)
-    number, work = len(num_words(items)), task(parser, items)
+    parser, (side, items) = parsers[kind], side_and_items(kind)
+    number, work = len(side.num_words(items)), task(side, parser, items)
     done = {step: run() for step, run in steps(work).items()}
     listed = "k-best" if kind == "deepbiaf" else "beam"
     assert [done[step].num_candidates for step in ("1-best", listed, "dropout-p")] == [1, 10, 10]
@@ -92,14 +93,14 @@ def test_the_encoder_alone_is_the_one_of_decoding(parsers):
     handle = parser.network.encoder.register_forward_hook(lambda _, __, outputs: seen.append(outputs[0]))
     parser.candidates(TREES, OneBest())
     num_passes = len(seen)
-    encoder_forward(parser, TREES)()
+    dependency.limits(parser, TREES)["encoder"]()
     handle.remove()
     assert len(seen) == 2 * num_passes
     assert all(torch.equal(one, other) for one, other in zip(seen, seen[num_passes:]))
 
 
 def test_ten_passes_are_timed_in_the_papers_batches_alone(parsers):
-    found = over_batch_sizes(task(parsers["deepbiaf"], TREES), [4, PAPER_BATCH])
+    found = over_batch_sizes(task(dependency, parsers["deepbiaf"], TREES), [4, PAPER_BATCH])
     sizes = {step: [one.batch_size for one in found if one.step == step] for step in {one.step for one in found}}
     assert sizes.pop("dropout-p, one by one") == [PAPER_BATCH]
     assert set(map(tuple, sizes.values())) == {(4, PAPER_BATCH)}
@@ -113,8 +114,8 @@ def test_ten_passes_are_timed_in_the_papers_batches_alone(parsers):
 
 @pytest.mark.parametrize("kind", ["stackptr", "s2s"])
 def test_the_number_of_candidates_is_what_varies(parsers, kind):
-    parser, items = parsers[kind], items_of(kind)
-    found = over_candidates(task(parser, items, 4), [1, 4])
+    parser, (side, items) = parsers[kind], side_and_items(kind)
+    found = over_candidates(task(side, parser, items, 4), [1, 4])
     assert [(one.step, one.num_candidates) for one in found] == [
         (step, number) for number in (1, 4) for step in ("dropout-p", "re-ranking dropout-p")
     ]
@@ -125,21 +126,21 @@ def test_the_number_of_candidates_is_what_varies(parsers, kind):
 
 
 def test_lengths_are_those_of_the_sentences(parsers):
-    found = over_lengths(parsers["deepbiaf"], TREES, [3, 50], 2)
+    found = over_lengths(dependency, parsers["deepbiaf"], TREES, [3, 50], 2)
     short, long = (sorted(TREES.lengths)[i] for i in (0, -1))
     near = [np.sort(np.abs(TREES.lengths - length))[:2] for length in (3, 50)]
     assert {one.words for one in found} == {
-        round(float(num_words(nearest_in_length(TREES, length, 2)).mean()), 1) for length in (3, 50)
+        round(float(nearest_in_length(dependency, TREES, length, 2).lengths.mean()), 1) for length in (3, 50)
     }
-    assert np.sort(np.abs(nearest_in_length(TREES, 3, 2).lengths - 3)).tolist() == near[0].tolist()
+    assert np.sort(np.abs(nearest_in_length(dependency, TREES, 3, 2).lengths - 3)).tolist() == near[0].tolist()
     assert short <= min(one.words for one in found) < max(one.words for one in found) <= long
     assert {one.num_items for one in found} == {2}
     assert {one.step for one in found} == {"encoder", "1-best", "dropout-p", "re-ranking"}
 
 
 def test_memory_is_that_of_the_longest_sentences(parsers):
-    found = longest_batches(parsers["s2s"], FRAMES, [2, 3, 100])
-    lengths = sorted(num_words(FRAMES))
+    found = longest_batches(semantic, parsers["s2s"], FRAMES, [2, 3, 100])
+    lengths = sorted(semantic.num_words(FRAMES))
     assert [(one.batch_size, one.num_items) for one in found[::4]] == [(2, 2), (3, 3)]
     assert [one.words for one in found[::4]] == [round(float(np.mean(lengths[-size:])), 1) for size in (2, 3)]
     assert passes_of(parsers["s2s"], found[0].run) == [2]
@@ -147,7 +148,7 @@ def test_memory_is_that_of_the_longest_sentences(parsers):
 
 def test_a_grid_is_run_without_doing_anything_twice(parsers):
     grid = SpeedGrid(sentences=5, num_turns=1, batch_sizes=(2,), num_candidates=(1, 10), words=(4, 20))
-    found = contestants(parsers["deepbiaf"], TREES, grid)
+    found = contestants(dependency, parsers["deepbiaf"], TREES, grid)
     keys = [(one.step, one.batch_size, one.num_candidates, one.words) for one in found]
     assert len(set(keys)) == len(keys)
     assert ("dropout-p", PAPER_BATCH, 10, None) in keys and ("dropout-p", PAPER_BATCH, 1, None) in keys
@@ -157,15 +158,16 @@ def test_a_grid_is_run_without_doing_anything_twice(parsers):
     assert all(row["metric"] == "per_second" and row["value"] > 0 for row in rows)
 
 
-def test_bfloat16_is_measured_of_the_bare_parts_too():
+def test_bfloat16_is_measured_of_the_limits_too():
     parser = tiny_parser(TREES, runtime=Runtime(precision="bfloat16"))
     kinds = []
     handle = parser.network.encoder.lstm.register_forward_hook(lambda _, __, outputs: kinds.append(outputs[0].dtype))
-    encoder_forward(parser, TREES)()
+    limits = dependency.limits(parser, TREES)
+    limits["encoder"]()
     parser.candidates(TREES, OneBest())
     handle.remove()
     assert len(set(kinds)) == 1
-    steps(task(parser, TREES))["bare LSTM"]()
+    limits["bare LSTM"]()
 
 
 def contestant(run, num_items: int = 6, step: str = "x") -> Contestant:
@@ -219,14 +221,14 @@ def test_cpu_time_is_taken_of_what_is_warm():
 
 def test_sentences_are_drawn_evenly():
     numbered = replace(FRAMES, frames=())
-    assert evenly_drawn(numbered, 3).utterances == tuple(FRAMES.utterances[i] for i in (0, 3, 7))
-    assert evenly_drawn(TREES, 0).num_sentences == evenly_drawn(TREES, 99).num_sentences == 9
+    assert evenly_drawn(semantic, numbered, 3).utterances == tuple(FRAMES.utterances[i] for i in (0, 3, 7))
+    assert evenly_drawn(dependency, TREES, 0).num_sentences == evenly_drawn(dependency, TREES, 99).num_sentences == 9
 
 
 @pytest.mark.parametrize("kind", ["deepbiaf", "s2s"])
 def test_the_first_samples_are_those_of_fewer(parsers, kind):
-    parser, items = parsers[kind], items_of(kind)
-    first = first_candidates(parser.candidates(items, DropoutP(0.2, 5)), 2)
+    parser, (side, items) = parsers[kind], side_and_items(kind)
+    first = side.first_candidates(parser.candidates(items, DropoutP(0.2, 5)), 2)
     fewer = parser.candidates(items, DropoutP(0.2, 2))
     assert first.num_candidates == 2
     np.testing.assert_allclose(first.log_probs, fewer.log_probs, atol=1e-4)

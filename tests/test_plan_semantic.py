@@ -139,7 +139,7 @@ def test_speed_is_measured_of_a_new_parser_of_each_kind():
     job = jobs_of(FRAMES)["speed frames"]
     assert job.params["models"] == {kind: f"train {kind} 1" for kind in ("s2s-base", "s2s-large")}
     assert job.needs == ("train s2s-large 1", "train s2s-base 1", "collect frames")
-    assert job.params["num_utterances"] == FRAMES.speed_sentences
+    assert (job.params["sentences"], job.params["batch_sizes"]) == (FRAMES.speed.sentences, [32, 128, 512])
     assert set(jobs_of(ONLY_PART)["speed frames"].params["models"]) == {"s2s-base"}
 
 

@@ -144,3 +144,12 @@ def test_the_authors_recipes_are_theirs():
         assert (recipe.num_epochs, recipe.batch_tokens, recipe.learning_rate) == (num_epochs, 0, 1e-3)
         assert (recipe.beta1, recipe.beta2, recipe.epsilon, recipe.decay) == (0.9, 0.9, 1e-4, decay)
         assert (recipe.clip, recipe.weight_decay, recipe.reset_after, recipe.warmup_steps) == (5.0, 0.0, 20, 40)
+
+
+def test_the_grid_of_speeds_is_part_of_a_profile():
+    speed = load_profile("demo", ("speed.batch_sizes=[2, 3]", "speed.sentences=0")).speed
+    assert (speed.batch_sizes, speed.sentences, speed.num_turns) == ((2, 3), 0, 1)
+    with pytest.raises(ValueError, match="speed is measured on some sentences"):
+        load_profile("demo", ("speed.batch_sizes=[0]",))
+    with pytest.raises(ValueError, match=r"unknown field speed\.turns; did you mean speed.num_turns"):
+        load_profile("demo", ("speed.turns=3",))

@@ -1,26 +1,46 @@
-"""What a parser does with sentences, ready to be timed: decoding, candidates, re-ranking, and the bare encoder."""
+"""What a parser does with sentences, ready to be timed: decoding, candidates, re-ranking, and the bare encoder.
+
+Of either task: what they do not share is in `bcrlib.bench.dependency` and `bcrlib.bench.semantic`.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
-from bcrlib.bench.bare_encoder import SingleParser, encoder_forward
-from bcrlib.bench.bare_lstm import bare_lstm, lstm_forward
 from bcrlib.bench.grid import PAPER_BATCH, SpeedGrid
-from bcrlib.bench.items import Items, Pool, evenly_drawn, first_candidates, nearest_in_length, num_words, selected
-from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, OneBest, Strategy
-from bcrlib.models.encoding import decoding_batches, encode
-from bcrlib.models.graph_parser import DeepBiafParser
-from bcrlib.models.pointer_parser import StackPtrParser
+from bcrlib.decoding.strategies import DropoutP, OneBest, Strategy
 
 NUM_CANDIDATES = 10
-TREE_DROPOUT, FRAME_DROPOUT = 0.15, 0.1
 ONE_PASS, PASSES = "dropout-p", "dropout-p, one by one"
-SOME = ("encoder", "1-best", ONE_PASS, "re-ranking")
-"""Steps that are measured for sentences of each length, and of which the memory is."""
+RERANKING, RERANKING_SAMPLES = "re-ranking", "re-ranking dropout-p"
+SOME = ("encoder", "1-best", ONE_PASS, RERANKING)
+"""Steps that are timed for sentences of each length, and whose memory is measured."""
+Runs = Mapping[str, Callable[[], object]]
+
+
+class Side(Protocol):
+    """What a module knows of its task."""
+
+    DROPOUT: float
+    """Rate of dropout-p."""
+
+    def num_words(self, items: Any) -> np.ndarray:
+        """int64 [item], of the sentences of a treebank or the utterances of a bank."""
+
+    def selected(self, items: Any, index: np.ndarray) -> Any:
+        """Some of them."""
+
+    def first_candidates(self, pool: Any, number: int) -> Any:
+        """A pool with fewer candidates."""
+
+    def strategies(self, parser: Any, num_candidates: int) -> dict[str, Strategy]:
+        """Step -> how it decodes; the last one lists this many of its best structures."""
+
+    def limits(self, parser: Any, items: Any) -> dict[str, Callable[[], object]]:
+        """Step -> a run of a part of the parser that decoding cannot do without."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +62,14 @@ class Contestant:
 class Task:
     """A parser, sentences for it, and candidates of theirs that wait to be re-ranked."""
 
-    parser: SingleParser
-    items: Items
-    listed: Pool
-    """The parser's ten best: the exact list of deepbiaf, the end of a beam of ten."""
-    sampled: Pool
-    """Of dropout-p, perhaps more than ten."""
+    side: Side
+    parser: Any
+    """One network: an ensemble has no one encoder."""
+    items: Any
+    listed: Any
+    """A pool of the ten best that the parser lists."""
+    sampled: Any
+    """A pool of dropout-p, perhaps of more than ten."""
 
     def in_batches_of(self, batch_size: int) -> "Task":
         """The same, decoded in batches of so many sentences."""
@@ -56,22 +78,20 @@ class Task:
         return replace(self, parser=parser)
 
 
-def task(parser: SingleParser, items: Items, most_sampled: int = NUM_CANDIDATES) -> Task:
+def task(side: Side, parser: Any, items: Any, most_sampled: int = NUM_CANDIDATES) -> Task:
     """With the candidates made, in batches that the parser makes by itself."""
-    listed, sampled = (
-        parser.candidates(items, _listed(parser)),
-        parser.candidates(items, _dropout_p(items, most_sampled)),
-    )
-    return Task(parser, items, listed, sampled)
+    *_, listed = side.strategies(parser, NUM_CANDIDATES).values()
+    samples = DropoutP(side.DROPOUT, most_sampled)
+    return Task(side, parser, items, parser.candidates(items, listed), parser.candidates(items, samples))
 
 
-def contestants(parser: SingleParser, items: Items, grid: SpeedGrid) -> list[Contestant]:
+def contestants(side: Side, parser: Any, items: Any, grid: SpeedGrid) -> list[Contestant]:
     """All that a grid asks for, each once: over batch sizes, numbers of candidates and lengths of sentences."""
-    drawn = task(parser, evenly_drawn(items, grid.sentences), max(NUM_CANDIDATES, *grid.num_candidates))
+    drawn = task(side, parser, evenly_drawn(side, items, grid.sentences), max(NUM_CANDIDATES, *grid.num_candidates))
     found = [*over_batch_sizes(drawn, grid.batch_sizes), *over_candidates(drawn, grid.num_candidates)]
-    found += over_lengths(parser, items, grid.words, min(PAPER_BATCH, len(num_words(drawn.items))))
-    place = {(one.step, one.batch_size, one.num_candidates, one.words): one for one in reversed(found)}
-    return [one for one in found if place[one.step, one.batch_size, one.num_candidates, one.words] is one]
+    found += over_lengths(side, parser, items, grid.words, min(PAPER_BATCH, len(side.num_words(drawn.items))))
+    first = {(one.step, one.batch_size, one.num_candidates, one.words): one for one in reversed(found)}
+    return [one for one in found if one in first.values()]
 
 
 def over_batch_sizes(work: Task, batch_sizes: Iterable[int]) -> list[Contestant]:
@@ -85,29 +105,29 @@ def over_candidates(work: Task, numbers: Iterable[int]) -> list[Contestant]:
     """dropout-p in one pass and re-ranking of its samples, with each number of candidates, in the paper's batches."""
     small, found = work.in_batches_of(PAPER_BATCH), []
     for number in numbers:
-        runs = {ONE_PASS: _decode(small, _dropout_p(work.items, number))}
-        runs["re-ranking dropout-p"] = _score(small, first_candidates(work.sampled, number))
+        runs = {ONE_PASS: _decode(small, DropoutP(work.side.DROPOUT, number))}
+        runs[RERANKING_SAMPLES] = _score(small, work.side.first_candidates(work.sampled, number))
         found += [replace(one, num_candidates=number) for one in _contestants(work, runs)]
     return found
 
 
-def over_lengths(parser: SingleParser, items: Items, lengths: Iterable[int], number: int) -> list[Contestant]:
+def over_lengths(side: Side, parser: Any, items: Any, lengths: Iterable[int], number: int) -> list[Contestant]:
     """Some steps with ten candidates, for the `number` sentences nearest to each length, in the paper's batches."""
     found = []
     for length in lengths:
-        near = task(parser, nearest_in_length(items, length, number)).in_batches_of(PAPER_BATCH)
+        near = task(side, parser, nearest_in_length(side, items, length, number)).in_batches_of(PAPER_BATCH)
         found += _with_length(near, _contestants(near, _some(steps(near))))
     return found
 
 
-def longest_batches(parser: SingleParser, items: Items, batch_sizes: Iterable[int]) -> list[Contestant]:
+def longest_batches(side: Side, parser: Any, items: Any, batch_sizes: Iterable[int]) -> list[Contestant]:
     """Some steps with ten candidates, for one batch of the longest sentences of each size: what needs most memory.
 
     A size beyond the number of sentences is left out.
     """
-    by_length, found = np.argsort(num_words(items), kind="stable"), []
+    by_length, found = np.argsort(side.num_words(items), kind="stable"), []
     for size in [size for size in batch_sizes if size <= len(by_length)]:
-        longest = task(parser, selected(items, by_length[-size:])).in_batches_of(size)
+        longest = task(side, parser, side.selected(items, by_length[-size:])).in_batches_of(size)
         found += _with_length(longest, _contestants(longest, _some(steps(longest)), size))
     return found
 
@@ -115,60 +135,57 @@ def longest_batches(parser: SingleParser, items: Items, batch_sizes: Iterable[in
 def steps(work: Task) -> dict[str, Callable[[], object]]:
     """Step -> a run of it over all sentences, with ten candidates where it has any; decoding ends with whole trees.
 
-    "encoder", alone, and of dependency parsers "bare LSTM", torch.nn.LSTM of its size; "1-best"; "greedy" (stackptr:
-    a beam of one); "k-best" (deepbiaf) or "beam", the ten candidates that the parser lists; "dropout-p", ten samples in
-    one pass; "re-ranking" of the ten that were listed, "re-ranking dropout-p" of the samples.
+    Those of `limits` and `strategies` of the side; "1-best"; "dropout-p", ten samples in one pass; "re-ranking" of the
+    ten that were listed, "re-ranking dropout-p" of the samples.
     """
-    parser, items = work.parser, work.items
-    limits = {"encoder": encoder_forward(parser, items)}
-    if isinstance(items, Treebank):
-        limits["bare LSTM"] = _bare_lstm(parser, items)
-    greedy = {"greedy": _decode(work, Beam(1, 1))} if isinstance(parser, StackPtrParser) else {}
+    side, parser, items = work.side, work.parser, work.items
+    decoded = {"1-best": OneBest(), **side.strategies(parser, NUM_CANDIDATES)}
+    decoded[ONE_PASS] = DropoutP(side.DROPOUT, NUM_CANDIDATES)
     return {
-        **limits,
-        "1-best": _decode(work, OneBest()),
-        **greedy,
-        "k-best" if isinstance(parser, DeepBiafParser) else "beam": _decode(work, _listed(parser)),
-        ONE_PASS: _decode(work, _dropout_p(items, NUM_CANDIDATES)),
-        "re-ranking": _score(work, work.listed),
-        "re-ranking dropout-p": _score(work, first_candidates(work.sampled, NUM_CANDIDATES)),
+        **side.limits(parser, items),
+        **{step: _decode(work, strategy) for step, strategy in decoded.items()},
+        RERANKING: _score(work, work.listed),
+        RERANKING_SAMPLES: _score(work, side.first_candidates(work.sampled, NUM_CANDIDATES)),
     }
+
+
+def evenly_drawn(side: Side, items: Any, number: int) -> Any:
+    """So many items evenly drawn, for files are not in random order; all of them where `number` is 0 or too large."""
+    most = len(side.num_words(items))
+    return side.selected(items, np.linspace(0, most - 1, min(number or most, most)).astype(np.int64))
+
+
+def nearest_in_length(side: Side, items: Any, words: int, number: int) -> Any:
+    """The `number` items whose length is nearest to so many words, the first ones of the equally near."""
+    return side.selected(items, np.argsort(np.abs(side.num_words(items) - words), kind="stable")[:number])
 
 
 _WITHOUT_CANDIDATES, _ONE_CANDIDATE = ("encoder", "bare LSTM"), ("1-best", "greedy")
 
 
-def _contestants(work: Task, runs: dict[str, Callable[[], object]], batch_size: int = PAPER_BATCH) -> list[Contestant]:
+def _contestants(work: Task, runs: Runs, batch_size: int = PAPER_BATCH) -> list[Contestant]:
     number = dict.fromkeys(_WITHOUT_CANDIDATES, 0) | dict.fromkeys(_ONE_CANDIDATE, 1)
-    num_items = len(num_words(work.items))
+    num_items = len(work.side.num_words(work.items))
     return [
         Contestant(step, batch_size, number.get(step, NUM_CANDIDATES), None, num_items, run)
         for step, run in runs.items()
     ]
 
 
-def _some(runs: Mapping[str, Callable[[], object]]) -> dict[str, Callable[[], object]]:
+def _some(runs: Runs) -> Runs:
     return {step: runs[step] for step in SOME}
 
 
 def _with_length(work: Task, found: list[Contestant]) -> list[Contestant]:
-    words = round(float(num_words(work.items).mean()), 1)
+    words = round(float(work.side.num_words(work.items).mean()), 1)
     return [replace(one, words=words) for one in found]
-
-
-def _listed(parser: SingleParser) -> Strategy:
-    return KBest(NUM_CANDIDATES) if isinstance(parser, DeepBiafParser) else Beam(NUM_CANDIDATES, NUM_CANDIDATES)
-
-
-def _dropout_p(items: Items, number: int) -> DropoutP:
-    return DropoutP(TREE_DROPOUT if isinstance(items, Treebank) else FRAME_DROPOUT, number)
 
 
 def _decode(work: Task, strategy: Strategy) -> Callable[[], object]:
     return lambda: work.parser.candidates(work.items, strategy)
 
 
-def _score(work: Task, pool: Pool) -> Callable[[], object]:
+def _score(work: Task, pool: Any) -> Callable[[], object]:
     return lambda: work.parser.log_probs(work.items, pool)
 
 
@@ -177,12 +194,6 @@ def _one_by_one(work: Task) -> Callable[[], object]:
 
     def run() -> None:
         for sample in range(NUM_CANDIDATES):
-            work.parser.candidates(work.items, _dropout_p(work.items, 1), seed=sample)
+            work.parser.candidates(work.items, DropoutP(work.side.DROPOUT, 1), seed=sample)
 
     return run
-
-
-def _bare_lstm(parser: DeepBiafParser | StackPtrParser, treebank: Treebank) -> Callable[[], object]:
-    encoded, runtime = encode(treebank, parser.vocabulary, parser.vectors), parser.runtime
-    cut: list[np.ndarray] = list(decoding_batches(encoded, runtime.max_tokens, batch_size=runtime.batch_size))
-    return lstm_forward(bare_lstm(parser.network.config), encoded, cut, runtime)

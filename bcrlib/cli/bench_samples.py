@@ -36,20 +36,24 @@ class Measured(NamedTuple):
 
 def sampled_trees(asked: Asked, number: int) -> tuple[str, "Treebank"]:
     """The corpus, by default ewt where it is at hand, else demo, and its sentences: `number` if nothing is asked."""
-    from bcrlib.bench.items import evenly_drawn
+    from bcrlib.bench import dependency
+    from bcrlib.bench.contestants import evenly_drawn
     from bcrlib.data.corpora import load_treebank
 
     name = asked.corpus or ("ewt" if _has_ewt() else "demo")
-    return name, evenly_drawn(load_treebank(name, "test"), number if asked.sentences is None else asked.sentences)
+    number = number if asked.sentences is None else asked.sentences
+    return name, evenly_drawn(dependency, load_treebank(name, "test"), number)
 
 
 def sampled_frames(asked: Asked, number: int) -> tuple[str, "FrameBank"]:
     """The corpus, by default top where it is at hand, else demo, and its utterances: `number` if nothing is asked."""
-    from bcrlib.bench.items import evenly_drawn
+    from bcrlib.bench import semantic
+    from bcrlib.bench.contestants import evenly_drawn
     from bcrlib.data.frame_corpora import load_frames
 
     name = asked.frames or ("top" if _has_top() else "demo")
-    return name, evenly_drawn(load_frames(name, "test"), number if asked.utterances is None else asked.utterances)
+    number = number if asked.utterances is None else asked.utterances
+    return name, evenly_drawn(semantic, load_frames(name, "test"), number)
 
 
 def _has_ewt() -> bool:
