@@ -28,6 +28,7 @@ SEMANTIC = SemanticProfile(
 )
 BOTH = replace(TINY, semantic=SEMANTIC)
 FRAMES = replace(BOTH, updates=())
+COLLECTED_OF_BOTH = ("collect", "speed", "collect frames", "speed frames")
 ONLY_PART = replace(FRAMES, semantic=replace(SEMANTIC, updates=(PART,)))
 
 
@@ -127,6 +128,8 @@ def test_the_manifest_has_what_signatures_and_stories_ask_for():
 
 def test_one_half_does_not_touch_the_jobs_of_the_other():
     both, frames, trees = jobs_of(BOTH), jobs_of(FRAMES), jobs_of(TINY)
+    whichever = {jobs.pop("13_what_it_costs").needs for jobs in (trees, frames, both)}
+    assert whichever == {("collect", "speed"), ("collect frames", "speed frames"), COLLECTED_OF_BOTH}
     told = {name for name in both if name[:2].isdigit()} - {*frames, *trees}
     assert set(both) - told == set(frames) | set(trees) and not set(frames) & set(trees)
     for name, job in {**frames, **trees}.items():

@@ -148,7 +148,7 @@ def test_the_authors_recipes_are_theirs():
 
 def test_the_grid_of_speeds_is_part_of_a_profile():
     speed = load_profile("demo", ("speed.batch_sizes=[2, 3]", "speed.sentences=0")).speed
-    assert (speed.batch_sizes, speed.sentences, speed.num_turns) == ((2, 3), 0, 1)
+    assert (speed.batch_sizes, speed.sentences, speed.num_turns) == ((2, 3), 0, 3)
     with pytest.raises(ValueError, match="speed is measured on some sentences"):
         load_profile("demo", ("speed.batch_sizes=[0]",))
     with pytest.raises(ValueError, match=r"unknown field speed\.turns; did you mean speed.num_turns"):
