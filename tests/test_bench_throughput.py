@@ -10,6 +10,7 @@ from tiny_frames import frame_bank, tiny_seq2seq
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
 from bcrlib.bench import dependency, semantic
+from bcrlib.bench.bare_lstm import bare_lstm, lstm_forward
 from bcrlib.bench.contestants import (
     Contestant,
     contestants,
@@ -27,6 +28,7 @@ from bcrlib.bench.throughput import throughput
 from bcrlib.bench.timing import cpu_seconds_by_turns, wall_seconds_by_turns
 from bcrlib.data.grammar import generate_treebank
 from bcrlib.decoding.strategies import DropoutP, OneBest
+from bcrlib.models.encoding import encode
 from bcrlib.models.runtime import Runtime
 
 TREES, FRAMES = generate_treebank(9, seed=3), frame_bank()
@@ -233,3 +235,17 @@ def test_the_first_samples_are_those_of_fewer(parsers, kind):
     assert first.num_candidates == 2
     np.testing.assert_allclose(first.log_probs, fewer.log_probs, atol=1e-4)
     assert first.num_distinct().tolist() == fewer.num_distinct().tolist()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_bare_lstm_has_the_size_of_the_parsers_and_its_precision(precision):
+    parser = tiny_parser(TREES, runtime=Runtime(precision=precision, batch_size=4))
+    lstm, seen = bare_lstm(parser.network.config), []
+    ours = parser.network.encoder.lstm
+    sizes = [sum(w.numel() for name, w in some.named_parameters() if "weight" in name) for some in (lstm, ours)]
+    assert sizes[0] == sizes[1]
+    lstm.register_forward_hook(lambda _, inputs, outputs: seen.append((inputs[0].data, outputs[0].data)))
+    encoded = encode(TREES, parser.vocabulary, None)
+    lstm_forward(lstm, encoded, [np.array([0, 1]), np.array([2])], parser.runtime)()
+    assert [len(read) for read, _ in seen] == [int(encoded.lengths[:2].sum()), int(encoded.lengths[2])]
+    assert {tensor.dtype for pair in seen for tensor in pair} == {getattr(torch, precision)}
