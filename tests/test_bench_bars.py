@@ -8,7 +8,6 @@ from command_runs import TINY, refused, run, work_folder  # noqa: F401  a fixtur
 
 from bcrlib.bench.accuracy import bench_accuracy
 from bcrlib.bench.bars import Bar, accuracy_bars, seq2seq_bars
-from bcrlib.bench.decoding import bench_decoding
 from bcrlib.bench.deepbiaf import deepbiaf_speeds
 from bcrlib.bench.score_tables import arc_score_tables
 from bcrlib.bench.stackptr import stackptr_speeds
@@ -97,16 +96,6 @@ def test_speeds_are_ratios_within_a_turn():
     speeds = deepbiaf_speeds({name: cost * turn for name, cost in of_deepbiaf.items()})
     assert (speeds["decoding"], speeds["k_best"], speeds["reranking"], speeds["dropout_p"]) == (0.5, 0.25, 1.0, 0.2)
     assert speeds["dropout_p_against_ten_decodes"] == pytest.approx(5 / 20)
-
-
-@pytest.mark.parametrize(
-    ("model", "own"), [("new", {"k-best"}), ("stackptr", {"beam", "greedy"})], ids=["deepbiaf", "stackptr"]
-)
-def test_sentences_a_second_of_every_step_of_either_kind(work, model, own):
-    treebank = read_conllu(work / "test.conllu")
-    speeds = bench_decoding(load_parser(work / model, Runtime()), treebank, 1)
-    shared = {"1-best", "dropout-p", "dropout-p, one by one", "re-ranking", "re-ranking dropout-p"}
-    assert set(speeds) == shared | own and min(speeds.values()) > 0
 
 
 def test_the_table_of_bars_tells_what_is_missed():

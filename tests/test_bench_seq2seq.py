@@ -5,7 +5,6 @@ import pytest
 import torch
 from tiny_frames import TINY_SEQ2SEQ, frame_bank, tiny_seq2seq
 
-from bcrlib.bench.decoding_frames import bench_decoding_frames
 from bcrlib.bench.generate import encoder_decoder, greedy_generation
 from bcrlib.bench.gold_shape import GoldShapeParser
 from bcrlib.bench.seq2seq import bench_seq2seq, seq2seq_speeds
@@ -13,7 +12,6 @@ from bcrlib.data.bracket_sequences import sequences_of
 from bcrlib.decoding.strategies import Beam, DropoutP, OneBest
 from bcrlib.models.batching import batches
 from bcrlib.models.runtime import Runtime
-from bcrlib.report.run_rows import speed_rows
 
 BANK = frame_bank()
 
@@ -91,14 +89,3 @@ def test_speeds_are_ratios_within_a_turn():
         "dropout_p": 1 / 12,
         "beam": 0.25,
     }
-
-
-def test_utterances_a_second_of_every_step_have_the_names_that_tables_know():
-    speeds = bench_decoding_frames(tiny_seq2seq(), BANK, 1)
-    rows = speed_rows({"s2s-base": {"float32": speeds}})
-    assert min(speeds.values()) > 0
-    assert set(rows["row"]) == {
-        "1-best", "ten candidates, beam",
-        "ten candidates, dropout-p in one pass", "ten candidates, dropout-p in ten passes",
-        "re-ranking ten candidates", "re-ranking ten candidates of dropout-p",
-    }  # fmt: skip

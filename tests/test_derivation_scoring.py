@@ -101,8 +101,8 @@ def test_official_scores_do_not_depend_on_the_memory_at_hand(treebank):
 def test_clean_scores_do_not_depend_on_neighbours(treebank, parser):
     pool = parser.candidates(treebank, Beam(4, 4))
     log_probs = parser.log_probs(treebank, pool)
-    for max_tokens in (1, 100):
-        parser.runtime = Runtime(max_tokens=max_tokens)
+    for runtime in (Runtime(max_tokens=1), Runtime(max_tokens=100), Runtime(batch_size=7)):
+        parser.runtime = runtime
         np.testing.assert_allclose(parser.log_probs(treebank, pool), log_probs, atol=1e-4)
     order = np.random.default_rng(0).permutation(40)[:7]
     some = treebank.select(order)

@@ -159,8 +159,8 @@ def test_samples_carry_the_log_probs_of_their_sub_network(treebank, parser):
 @STRATEGIES
 def test_candidates_do_not_depend_on_the_batch(long_treebank, long_parser, strategy):
     pool = long_parser.candidates(long_treebank, strategy)
-    for max_tokens in (1, 60, 200):
-        long_parser.runtime = Runtime(max_tokens=max_tokens)
+    for runtime in (Runtime(max_tokens=1), Runtime(max_tokens=60), Runtime(max_tokens=200), Runtime(batch_size=7)):
+        long_parser.runtime = runtime
         assert_same_trees(long_parser.candidates(long_treebank, strategy), pool)
 
 

@@ -123,8 +123,9 @@ def test_a_pool_of_a_parser_with_other_alphabets(long_treebank, long_parser):
 def test_scores_of_a_pool_do_not_depend_on_the_batch(long_treebank, long_parser):
     pool = long_parser.candidates(long_treebank, KBest(4))
     whole = long_parser.log_probs(long_treebank, pool)
-    long_parser.runtime = Runtime(max_tokens=1)
-    np.testing.assert_allclose(long_parser.log_probs(long_treebank, pool), whole, atol=1e-4)
+    for runtime in (Runtime(max_tokens=1), Runtime(batch_size=7)):
+        long_parser.runtime = runtime
+        np.testing.assert_allclose(long_parser.log_probs(long_treebank, pool), whole, atol=1e-4)
 
 
 @pytest.fixture

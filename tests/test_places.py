@@ -8,7 +8,7 @@ import pytest
 from bcrlib.pipeline import reproduce as pipeline
 from bcrlib.pipeline.plan import COLLECTED, plan
 from bcrlib.pipeline.profiles import load_profile
-from bcrlib.report.places import ROOT, places
+from bcrlib.report.places import ROOT, places, tasks_measured
 
 TASKS = ("dependency", "semantic")
 
@@ -34,6 +34,17 @@ def test_in_a_run_the_jobs_before_are_read():
     assert trees.figures == frames.figures == Path("out/figures")
     with pytest.raises(KeyError, match="collect frames"):
         places("demo", {"collect": "/runs/a", "speed": "/runs/b"}, "out", "semantic")
+
+
+def test_the_tasks_that_were_measured_are_those_that_there_are(monkeypatch, tmp_path):
+    assert tasks_measured("demo", {"collect frames": "/runs/c", "speed frames": "/runs/d"}) == ["semantic"]
+    assert tasks_measured("demo", dict.fromkeys(("collect", "speed", "speed frames"), "/runs")) == [*TASKS]
+    monkeypatch.setattr("bcrlib.report.places.ROOT", tmp_path)
+    assert tasks_measured("demo", {}) == []
+    kept = tmp_path / "data" / "correctness" / "demo" / "dependency"
+    kept.mkdir(parents=True)
+    (kept / "speed.json").write_text("{}")
+    assert tasks_measured("demo", {}) == ["dependency"]
 
 
 @pytest.mark.parametrize("task", TASKS)

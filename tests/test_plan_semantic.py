@@ -28,6 +28,7 @@ SEMANTIC = SemanticProfile(
 )
 BOTH = replace(TINY, semantic=SEMANTIC)
 FRAMES = replace(BOTH, updates=())
+COLLECTED_OF_BOTH = ("collect", "speed", "collect frames", "speed frames")
 ONLY_PART = replace(FRAMES, semantic=replace(SEMANTIC, updates=(PART,)))
 
 
@@ -127,6 +128,8 @@ def test_the_manifest_has_what_signatures_and_stories_ask_for():
 
 def test_one_half_does_not_touch_the_jobs_of_the_other():
     both, frames, trees = jobs_of(BOTH), jobs_of(FRAMES), jobs_of(TINY)
+    whichever = {jobs.pop("13_what_it_costs").needs for jobs in (trees, frames, both)}
+    assert whichever == {("collect", "speed"), ("collect frames", "speed frames"), COLLECTED_OF_BOTH}
     told = {name for name in both if name[:2].isdigit()} - {*frames, *trees}
     assert set(both) - told == set(frames) | set(trees) and not set(frames) & set(trees)
     for name, job in {**frames, **trees}.items():
@@ -139,7 +142,7 @@ def test_speed_is_measured_of_a_new_parser_of_each_kind():
     job = jobs_of(FRAMES)["speed frames"]
     assert job.params["models"] == {kind: f"train {kind} 1" for kind in ("s2s-base", "s2s-large")}
     assert job.needs == ("train s2s-large 1", "train s2s-base 1", "collect frames")
-    assert job.params["num_utterances"] == FRAMES.speed_sentences
+    assert (job.params["sentences"], job.params["batch_sizes"]) == (FRAMES.speed.sentences, [32, 128, 512])
     assert set(jobs_of(ONLY_PART)["speed frames"].params["models"]) == {"s2s-base"}
 
 

@@ -57,8 +57,8 @@ def test_official_trees_may_have_several_roots(treebank):
 @STRATEGIES
 def test_candidates_do_not_depend_on_the_batch(treebank, parser, strategy):
     pool = parser.candidates(treebank, strategy, seed=1)
-    for max_tokens in (1, 150):
-        parser.runtime = Runtime(max_tokens=max_tokens)
+    for runtime in (Runtime(max_tokens=1), Runtime(max_tokens=150), Runtime(batch_size=7)):
+        parser.runtime = runtime
         assert_same_trees(parser.candidates(treebank, strategy, seed=1), pool)
 
 

@@ -157,3 +157,12 @@ def test_a_bad_override_is_refused(override, words):
 def test_an_unknown_profile_is_refused():
     with pytest.raises(ValueError, match="choose one of authors, demo"):
         load_profile("tiny")
+
+
+def test_the_grid_of_speeds_is_part_of_a_profile():
+    speed = load_profile("demo", ("speed.batch_sizes=[2, 3]", "speed.sentences=0")).speed
+    assert (speed.batch_sizes, speed.sentences, speed.num_turns) == ((2, 3), 0, 3)
+    with pytest.raises(ValueError, match="speed is measured on some sentences"):
+        load_profile("demo", ("speed.batch_sizes=[0]",))
+    with pytest.raises(ValueError, match=r"unknown field speed\.turns; did you mean speed.num_turns"):
+        load_profile("demo", ("speed.turns=3",))

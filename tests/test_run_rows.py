@@ -1,6 +1,5 @@
 """Rows from the records of a run, against hand-made records."""
 
-import numpy as np
 import pytest
 
 from bcrlib.report.run_rows import (
@@ -9,14 +8,7 @@ from bcrlib.report.run_rows import (
     dropout_rate,
     dropout_rows,
     signature,
-    speed_rows,
 )
-from bcrlib.report.tables import tidy
-
-
-def cell(frame, group: str, row: str, metric: str):
-    (found,) = frame[(frame["group"] == group) & (frame["row"] == row) & (frame["metric"] == metric)].itertuples()
-    return found
 
 
 @pytest.mark.parametrize(("strategy", "rate"), [("dropout-p(p=0.15)", 0.15), ("dropout-p(p=0.3)", 0.3)])
@@ -34,19 +26,6 @@ def test_dropout_grid_by_rate():
     assert frame["row"].tolist() == ["a ⇒ a"] * 6 + ["a ⇒ b"] * 6
     assert dict(zip(frame["metric"], frame["value"])) == {"NFR": 0.01, "NFI": 0.1, "ACC": 0.9}
     assert chosen_rates(choices) == {"a ⇒ a": 0.1, "a ⇒ b": 0.05}
-
-
-def test_speed_beside_the_papers_and_relative_to_decoding():
-    graph = {"1-best": 200.0, "k-best": 150, "re-ranking": 100}
-    pointer = {"1-best": 50.0, "re-ranking": 150, "beam(b=10)": 40}
-    frame = tidy(speed_rows({"deepbiaf": {"float32": graph}, "stackptr": {"float32": pointer}}))
-    speed, share = (cell(frame, "deepbiaf", "re-ranking ten candidates", metric) for metric in ("speed", "of 1-best"))
-    assert (speed.value, speed.paper, speed.unit) == (100, 244, "sentences/s")
-    assert (share.value, share.unit) == (0.5, "%")
-    assert np.isnan(share.paper)
-    assert [cell(frame, kind, "1-best", "speed").paper for kind in ("deepbiaf", "stackptr")] == [171, 64]
-    assert cell(frame, "stackptr", "re-ranking ten candidates", "of 1-best").value == 3
-    assert cell(frame, "stackptr", "ten candidates, beam(b=10)", "speed").value == 40
 
 
 def test_signature_names_the_settings():

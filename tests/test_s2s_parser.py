@@ -109,9 +109,10 @@ def test_candidates_do_not_depend_on_the_batch(bank, strategy, is_constrained):
     scores = parser.log_probs(bank, pool)
     chosen = np.array([6, 2, 5, 2, 0])
     assert_same_frames(parser.candidates(bank.rows(chosen), strategy, seed=1), part(pool, slice(None), chosen))
-    parser.runtime = Runtime(max_tokens=1)
-    assert_same_frames(parser.candidates(bank, strategy, seed=1), pool)
-    np.testing.assert_allclose(parser.log_probs(bank, pool), scores, atol=1e-4)
+    for runtime in (Runtime(max_tokens=1), Runtime(batch_size=3)):
+        parser.runtime = runtime
+        assert_same_frames(parser.candidates(bank, strategy, seed=1), pool)
+        np.testing.assert_allclose(parser.log_probs(bank, pool), scores, atol=1e-4)
 
 
 def test_frames_are_not_looked_at(bank, parser):

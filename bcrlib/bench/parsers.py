@@ -37,7 +37,7 @@ def bench_parser(
     lstm = bare_lstm(config)
     batches = training_batches(encoded.lengths, BATCH_TOKENS, np.random.default_rng(0))[:NUM_TRAINING_BATCHES]
     tasks = {
-        "lstm": lstm_forward(lstm, encoded, list(decoding_batches(encoded, parser.runtime.max_tokens))),
+        "lstm": lstm_forward(lstm, encoded, list(decoding_batches(encoded, parser.runtime.max_tokens)), Runtime()),
         **(
             deepbiaf_tasks(parser, treebank) if isinstance(parser, DeepBiafParser) else stackptr_tasks(parser, treebank)
         ),
@@ -54,12 +54,6 @@ def bench_parser(
         **(deepbiaf_speeds(seconds) if config.kind == "deepbiaf" else stackptr_speeds(seconds)),
         "training": speed_ratio(seconds, "training", "lstm_training"),
     }
-
-
-def _tasks(parser: DeepBiafParser | StackPtrParser, treebank: Treebank) -> dict[str, Callable[[], object]]:
-    if isinstance(parser, DeepBiafParser):
-        return deepbiaf_tasks(parser, treebank)
-    return stackptr_tasks(parser, treebank)
 
 
 def _training(

@@ -42,13 +42,13 @@ def bench_seq2seq(bank: FrameBank, config: Seq2SeqConfig, precision: Precision, 
     mean number of different candidates in the two pools; and those of `seq2seq_speeds`. Medians over turns.
     """
     few = bank.rows(np.arange(0, bank.num_utterances, EVERY))
-    untrained = _untrained(config, bank, Runtime(precision=precision))
-    parser, of_few = GoldShapeParser(untrained, bank), GoldShapeParser(untrained, few)
+    plain = untrained(config, bank, Runtime(precision=precision))
+    parser, of_few = GoldShapeParser(plain, bank), GoldShapeParser(plain, few)
     beam, dropout_p = Beam(NUM_CANDIDATES, NUM_CANDIDATES), DropoutP(DROPOUT, NUM_CANDIDATES)
     pool = of_few.candidates(few, dropout_p)
     agreeing = _agreeing(pool)
     tasks: dict[str, Callable[[], object]] = {
-        "generate": greedy_generation(encoder_decoder(untrained), parser, bank),
+        "generate": greedy_generation(encoder_decoder(plain), parser, bank),
         "greedy": lambda: parser.candidates(bank, OneBest()),
         "few_greedy": lambda: of_few.candidates(few, OneBest()),
         "beam": lambda: of_few.candidates(few, beam),
@@ -72,8 +72,11 @@ def _agreeing(pool: FramePool) -> FramePool:
     return replace(pool, sequences=pool.sequences[number], log_probs=pool.log_probs[number])
 
 
-def _untrained(config: Seq2SeqConfig, bank: FrameBank, runtime: Runtime) -> Seq2SeqParser:
-    """Where MiniLM cannot be had: random weights of its sizes, and word pieces made of the bank."""
+def untrained(config: Seq2SeqConfig, bank: FrameBank, runtime: Runtime) -> Seq2SeqParser:
+    """A parser whose decoder has learnt nothing.
+
+    Where MiniLM cannot be had, its encoder neither: random weights of MiniLM's sizes, and word pieces made of the bank.
+    """
     try:
         return new_parser(config, bank, 0, runtime)
     except DataError:

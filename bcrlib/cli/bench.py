@@ -1,23 +1,25 @@
 """`bcr bench`: the project's speed bars on this machine."""
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcrlib.cli.bench_frames import bench_frames
-from bcrlib.cli.options import Json, print_json, progress, read_profile
+from bcrlib.cli.bench_device import BATCH_SIZES, NUMBER, check_device, on_device
+from bcrlib.cli.bench_frames import SEMANTIC
+from bcrlib.cli.bench_one_core import NUM_SENTENCES, NUM_UTTERANCES, on_one_core
+from bcrlib.cli.bench_samples import Asked
+from bcrlib.cli.options import Json, print_json
 
-if TYPE_CHECKING:  # at run time these would bring torch
-    import numpy as np
-
+if TYPE_CHECKING:  # at run time this would bring torch
     from bcrlib.bench.bars import Bar
-    from bcrlib.data.treebank import Treebank
-    from bcrlib.models.training import EpochReport
 
-SEMANTIC = "s2s"
-"""The kind of parser of the other task; it reads frames, not trees."""
+
+def _shown(of_device: Mapping[str, object]) -> str:
+    """Defaults that depend on the device, for the help."""
+    return "; ".join(f"{device}: {value}" for device, value in of_device.items())
+
 
 Kind = Annotated[
     str | None,
@@ -32,78 +34,107 @@ Model = Annotated[
         metavar="MODEL", help="Folder of a deepbiaf whose scores the tree searches get.", show_default="simulated"
     ),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="Sentences a second on [bold]cpu[/bold] or [bold]cuda[/bold], instead of ratios.",
+        show_default="ratios on one core",
+    ),
+]
+BatchSizes = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        metavar="N",
+        help="With --device: sentences of a batch, beside the paper's 32. Repeatable.",
+        show_default=_shown({device: ", ".join(map(str, sizes)) for device, sizes in BATCH_SIZES.items()}),
+    ),
+]
+Corpus = Annotated[
+    str | None,
+    typer.Option(help="Its test split is parsed.", show_default="ewt where BCRLIB_DATA has it, else demo"),
+]
+Sentences = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="How many sentences, evenly drawn; 0 for all.",
+        show_default=f"{NUM_SENTENCES}; {_shown(NUMBER)}",
+    ),
+]
+Frames = Annotated[
+    str | None,
+    typer.Option(metavar="CORPUS", help="For s2s, likewise.", show_default="top where BCRLIB_DATA has it, else demo"),
+]
+Utterances = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="How many of its utterances; 0 for all.",
+        show_default=f"{NUM_UTTERANCES}; {_shown(NUMBER)}",
+    ),
+]
+Turns = Annotated[int, typer.Option(min=1, metavar="N", help="Contestants take turns this often; medians count.")]
+Profile = Annotated[
+    str | None, typer.Option(help="Whose sizes the network has.", show_default="the paper's, s2s behind MiniLM")
+]
+Accuracy = Annotated[
+    bool, typer.Option("--accuracy", help="Also train the deepbiaf of profile small and test it (minutes).")
+]
 
 
 def bench(
-    corpus: Annotated[
-        str | None,
-        typer.Option(help="Its test split is parsed.", show_default="ewt where BCRLIB_DATA has it, else demo"),
-    ] = None,
-    sentences: Annotated[
-        int, typer.Option(min=0, metavar="N", help="How many sentences, evenly drawn; 0 for all.")
-    ] = 200,
-    frames: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CORPUS", help="For s2s, likewise.", show_default="top where BCRLIB_DATA has it, else demo"
-        ),
-    ] = None,
-    utterances: Annotated[int, typer.Option(min=0, metavar="N", help="How many of its utterances; 0 for all.")] = 400,
-    turns: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Contestants take turns this often; medians count.")
-    ] = 3,
+    corpus: Corpus = None,
+    sentences: Sentences = None,
+    frames: Frames = None,
+    utterances: Utterances = None,
+    turns: Turns = 3,
     kind: Kind = None,
     model: Model = None,
-    profile: Annotated[
-        str | None, typer.Option(help="Whose sizes the network has.", show_default="the paper's, s2s behind MiniLM")
-    ] = None,
-    accuracy: Annotated[
-        bool, typer.Option("--accuracy", help="Also train the deepbiaf of profile small and test it (minutes).")
-    ] = False,
+    profile: Profile = None,
+    accuracy: Accuracy = False,
+    device: Device = None,
+    batch_sizes: BatchSizes = None,
     as_json: Json = False,
 ) -> None:
-    """Measure speed on one core, as ratios that carry over to other machines.
+    """Measure speed: on one core as ratios, on a device in sentences a second.
 
-    Both dependency parsers, as fractions of a bare LSTM of their size:
-    decoding, re-ranking, training; in float32 and, where the processor
-    multiplies it natively, in bfloat16, always against the float32 LSTM. Tree
-    searches against ufal.chu_liu_edmonds and each other. The semantic parser
-    s2s: decoding against generate of transformers, re-ranking against
-    decoding. Takes minutes; nothing else should run meanwhile.
+    On one core, ratios that carry over to other machines. Both dependency
+    parsers, as fractions of a bare LSTM of their size: decoding, re-ranking,
+    training; in float32 and, where the processor multiplies it natively, in
+    bfloat16, always against the float32 LSTM. Tree searches against
+    ufal.chu_liu_edmonds and each other. The semantic parser s2s: decoding
+    against generate of transformers, re-ranking against decoding.
+
+    With --device, by the clock: decoding, candidates, re-ranking, and the bare
+    encoder as their limit, in batches of several sizes. On cuda, networks of
+    the paper's sizes have bars to reach.
+
+    Takes minutes; nothing else should run meanwhile.
 
     Example: [green]bcr bench --json --sentences 100 --kind stackptr[/green]
+
+    Example: [green]bcr bench --device cuda --kind deepbiaf[/green]
     """
-    from bcrlib.bench.one_core import one_core
-
     kinds = _kinds(kind, model, accuracy)
-    name = corpus or _default_corpus()
-    treebank = None if kinds == (SEMANTIC,) else _sample(name, sentences)
-    scores = _arc_scores(treebank, model) if "deepbiaf" in kinds else None
-    with one_core():
-        parsers = {kind: _parsers(treebank, kind, profile, turns) for kind in kinds if kind != SEMANTIC}
-        trees = None if scores is None else _trees(scores, treebank)
-        semantic = bench_frames(frames, utterances, profile, turns) if SEMANTIC in kinds else None
-        trained = _accuracy(name) if accuracy else None
-    bars = _bars(parsers, trees, semantic, trained if name == "ewt" else None)
-    setting = _setting(name, treebank, turns, profile, model)
-    measured = {"parsers": parsers, "trees": trees, "semantic": semantic, "accuracy": trained}
-    if as_json:
-        missed = [bar.name for bar in bars if bar.met is False]
-        print_json(setting | measured | {"bars": [bar.to_json() for bar in bars], "missed": missed})
+    asked = Asked(corpus, sentences, frames, utterances, turns, profile)
+    if device is None:
+        if batch_sizes:
+            raise ValueError("--batch-size is about --device")
+        measured = on_one_core(kinds, asked, model, accuracy)
     else:
-        typer.echo("\n".join([_describe(setting, semantic), "", *bar_table(bars)]))
-
-
-def _bars(
-    parsers: dict[str, Any], trees: dict[str, Any] | None, semantic: dict[str, Any] | None, trained: Any
-) -> list["Bar"]:
-    """All that was measured, beside what is asked for."""
-    from bcrlib.bench.bars import accuracy_bars, parser_bars, seq2seq_bars, tree_bars
-
-    bars = [bar for speeds in parsers.values() for speed in speeds.values() for bar in parser_bars(speed)]
-    bars += tree_bars(trees) if trees else []
-    bars += [bar for speed in semantic["speeds"].values() for bar in seq2seq_bars(speed)] if semantic else []
-    return bars + (accuracy_bars(trained) if trained else [])
+        if model is not None or accuracy:
+            raise ValueError("--model and --accuracy are measured on one core; leave out --device")
+        check_device(device)
+        measured = on_device(kinds, asked, device, batch_sizes or BATCH_SIZES[device])
+    if as_json:
+        missed = [bar.name for bar in measured.bars if bar.met is False]
+        print_json({**measured.result, "bars": [bar.to_json() for bar in measured.bars], "missed": missed})
+    else:
+        typer.echo("\n".join([measured.told, "", *bar_table(measured.bars)]))
 
 
 def _kinds(kind: str | None, model: Path | None, accuracy: bool) -> tuple[str, ...]:
@@ -117,102 +148,12 @@ def _kinds(kind: str | None, model: Path | None, accuracy: bool) -> tuple[str, .
     return known if kind is None else (kind,)
 
 
-def _default_corpus() -> str:
-    from bcrlib.data.download import ewt_path
-
-    # Without BCRLIB_DATA the treebank would be downloaded: no measurement is worth that surprise.
-    return "ewt" if os.environ.get("BCRLIB_DATA") and ewt_path("test").is_file() else "demo"
-
-
-def _sample(corpus: str, num_sentences: int) -> "Treebank":
-    """Sentences drawn evenly over the test split: files are not in random order."""
-    import numpy as np
-
-    from bcrlib.data.corpora import load_treebank
-
-    treebank = load_treebank(corpus, "test")
-    num_sentences = min(num_sentences or treebank.num_sentences, treebank.num_sentences)
-    return treebank.select(np.linspace(0, treebank.num_sentences - 1, num_sentences).astype(np.int64))
-
-
-def _parsers(treebank: "Treebank", kind: str, profile: str | None, turns: int) -> dict[str, dict[str, Any]]:
-    from bcrlib.bench.parsers import bench_parser
-    from bcrlib.configuration import NetworkConfig
-    from bcrlib.models.runtime import fast_precision
-
-    config = read_profile(profile, []).network(kind) if profile else NetworkConfig(kind=kind)
-    speeds = {}
-    for precision in dict.fromkeys(["float32", fast_precision("cpu")]):
-        progress(f"{kind} in {precision}: {treebank.num_sentences} sentences, {turns} turns")
-        speeds[precision] = bench_parser(treebank, config, precision, turns)
-    return speeds
-
-
-def _arc_scores(treebank: "Treebank", model: Path | None) -> "np.ndarray":
-    """Score tables [sentence, dep, head] for the tree searches."""
-    from bcrlib.bench.score_tables import arc_score_tables
-    from bcrlib.bench.trees import simulated_arc_scores
-    from bcrlib.cli.models import kind_of, load_model
-    from bcrlib.models.graph_parser import GraphParser
-
-    if model is None:
-        return simulated_arc_scores(treebank.lengths, seed=1)
-    parser = load_model(model)
-    if not isinstance(parser, GraphParser):
-        raise ValueError(f"{model}: a {kind_of(model)} has no scores for tree searches; name a deepbiaf")
-    return arc_score_tables(parser, treebank)
-
-
-def _trees(scores: "np.ndarray", treebank: "Treebank") -> dict[str, float]:
-    from bcrlib.bench.trees import bench_trees
-
-    progress("tree searches")
-    return bench_trees(scores, treebank.lengths)
-
-
-def _accuracy(corpus: str) -> dict[str, float]:
-    from bcrlib.bench.accuracy import bench_accuracy
-
-    def report(epoch: "EpochReport") -> None:
-        progress(f"{epoch.epoch:3d}/{epoch.num_epochs}  dev {100 * epoch.dev_score:.2f} %  {epoch.seconds:.0f} s")
-
-    progress("accuracy per minute: training")
-    return bench_accuracy(read_profile("small", [f"corpus={corpus}"]), report=report)
-
-
-def _setting(
-    corpus: str, treebank: "Treebank | None", turns: int, profile: str | None, model: Path | None
-) -> dict[str, Any]:
-    from bcrlib.pipeline.manifest import machine
-
-    return {
-        "machine": machine(),
-        "corpus": corpus if treebank else None,
-        "num_sentences": treebank.num_sentences if treebank else 0,
-        "num_turns": turns,
-        "sizes": profile or "paper",
-        "tree_scores": model.name if model else "simulated",
-    }
-
-
-def _describe(setting: dict[str, Any], semantic: dict[str, Any] | None) -> str:
-    told = [f"{setting['machine']['processor']}, one core", f"sizes: {setting['sizes']}"]
-    if setting["num_sentences"]:
-        told += [f"{setting['num_sentences']} sentences of {setting['corpus']} test"]
-        told += [f"scores for the tree searches: {setting['tree_scores']}"]
-    if semantic:
-        told += [f"{semantic['num_utterances']} utterances of {semantic['corpus']} test"]
-    return "; ".join(told) + "."
-
-
 def bar_table(bars: list["Bar"]) -> list[str]:
     """Lines for people: what was measured, its bar, and whether it is met."""
-    width = max(len(bar.what) for bar in bars)
-    return [f"{bar.what:{width}}  {_value(bar)}  {_verdict(bar)}".rstrip() for bar in bars]
-
-
-def _value(bar: "Bar") -> str:
-    return "-".rjust(7) if bar.value is None else f"{bar.value:7.3f}"
+    values = ["-" if bar.value is None else f"{bar.value:.3f}" for bar in bars]
+    left, right = max(len(bar.what) for bar in bars), max(7, *map(len, values))
+    lines = [f"{bar.what:{left}}  {value:>{right}}  {_verdict(bar)}" for bar, value in zip(bars, values)]
+    return [line.rstrip() for line in lines]
 
 
 def _verdict(bar: "Bar") -> str:

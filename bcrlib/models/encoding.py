@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
+from bcrlib.models.batching import batches_of_size
 from bcrlib.models.packing import Packing, pack
 from bcrlib.models.vocabulary import MAX_CHARS, ROOT, UNKNOWN, Vocabulary, normalise
 from bcrlib.randomness import key
@@ -141,12 +142,20 @@ def make_batch(encoded: EncodedTreebank, sentences: np.ndarray, device: torch.de
 
 
 def decoding_batches(
-    encoded: EncodedTreebank, max_tokens: int, copies: int = 1, max_arcs: int = 250_000
+    encoded: EncodedTreebank,
+    max_tokens: int,
+    copies: int = 1,
+    max_arcs: int = 250_000,
+    batch_size: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Sentences sorted by length, cut so that `copies` of a batch have at most `max_tokens` tokens and `max_arcs` arcs.
 
-    Every sentence comes once; one that is over a budget by itself makes a batch of its own.
+    Every sentence comes once; one that is over a budget by itself makes a batch of its own. With `batch_size` there is
+    no budget: sentences are counted.
     """
+    if batch_size is not None:
+        yield from batches_of_size(encoded.lengths, batch_size)
+        return
     order = np.argsort(encoded.lengths, kind="stable")
     lengths = encoded.lengths
     start = 0

@@ -17,6 +17,9 @@ class Runtime:
     precision: Precision = "float32"
     max_tokens: int = 6000
     """Padded positions of a decoding batch."""
+    batch_size: int | None = None
+    """If given, a decoding batch has so many sentences, however long they are and however many candidates of each: the
+    caller knows that they fit into memory. Candidates and scores are the same but for their last digits."""
 
     def autocast(self) -> AbstractContextManager:
         """Context in which matrix products have this precision; everything else keeps float32."""

@@ -72,7 +72,7 @@ class Seq2SeqParser:
         pieces, number = self.pieces(bank), strategy.num_candidates
         found = [
             (utterances, self._propose(pieces, utterances, strategy, seed))
-            for utterances in batches(pieces.lengths, self.runtime.max_tokens, _weight(strategy))
+            for utterances in self._batches(pieces, _weight(strategy))
         ]
         steps = max(sequences.shape[2] for _, (sequences, _) in found)
         pool = FramePool(
@@ -111,6 +111,10 @@ class Seq2SeqParser:
         starts = _starts_word(pieces, rows, source.pieces.stop - source.pieces.start)
         starts_word = torch.from_numpy(starts).to(self.runtime.device)
         return BracketRules(len(self.labels), source.num_pieces, starts_word, self.config.max_steps)
+
+    def _batches(self, pieces: Pieces, weight: int) -> Iterator[Int64[np.ndarray, "utterance"]]:
+        """Of utterances each of which needs `weight` times what one position is reckoned at."""
+        return batches(pieces.lengths, self.runtime.max_tokens, weight, self.runtime.batch_size)
 
     def _propose(
         self, pieces: Pieces, utterances: Int64[np.ndarray, "u"], strategy: Strategy, seed: int
@@ -163,7 +167,7 @@ class Seq2SeqParser:
         scores = np.zeros(len(utterance), dtype=np.float32)
         place = np.argsort(utterance, kind="stable")
         starts = np.searchsorted(utterance[place], np.arange(len(pieces.lengths) + 1))
-        for utterances in batches(pieces.lengths, self.runtime.max_tokens, copies=2):
+        for utterances in self._batches(pieces, weight=2):
             source = make_source(pieces, utterances, self.runtime.device)
             with self.runtime.autocast():
                 memories = [network.memory(source) for network in self.networks]

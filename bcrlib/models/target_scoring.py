@@ -32,7 +32,7 @@ def target_log_probs(
     """
     tries, scores = target_tries(tokens, utterance, int(utterance.max()) + 1), np.empty(len(tokens), dtype=np.float32)
     place = np.empty(len(tries.num_nodes), dtype=np.int64)
-    for some in batches(tries.num_nodes, 2 * runtime.max_tokens):
+    for some in batches(tries.num_nodes, 2 * runtime.max_tokens, batch_size=runtime.batch_size):
         place[some] = np.arange(len(some))
         rows = np.flatnonzero(np.isin(utterance, some))
         index = (place[utterance[rows]][:, None], tries.node_of_step[rows], tokens[rows])

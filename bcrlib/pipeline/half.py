@@ -162,6 +162,13 @@ class Half:
         params = {**self._task, "profile": asked_for, "fixed_seeds": fixed}
         return Job(self.named("collect"), "pipeline/collect.ipynb", params, tuple(job.name for job in work))
 
+    def speed(self, models: Mapping[str, str], grid: Mapping[str, Any]) -> Job:
+        """Measures how fast some parsers are, when all that is counted is there.  models: kind -> the job of one."""
+        params = {**self._task, **self.corpus, **grid, "models": dict(models)}
+        needs = (*models.values(), self.named("collect"))
+        modules = (*self._modules, f"bcrlib.bench.{self.task}")
+        return Job(self.named("speed"), "pipeline/speed.ipynb", params, needs, modules)
+
     @property
     def _kinds(self) -> tuple[str, ...]:
         return TASKS[self.task].kinds

@@ -25,8 +25,12 @@ STORY = {
     "10_the_seq2seq_pointer_parser.ipynb": ("semantic",),
     "11_regression_in_frames.ipynb": ("dependency", "semantic"),
     "12_decoding_methods.ipynb": ("semantic",),
+    "13_what_it_costs.ipynb": (),
 }
-"""Notebooks that are made for readers, and the tasks that each tells of: it is left out where one of them is."""
+"""Notebooks that are made for readers, and the tasks that each tells of: it is left out where one of them is.
+
+One without any tells of those that there are.
+"""
 INTO = {"07_candidate_sources.ipynb": "stackptr"}
 """Notebooks that tell of new parsers of one kind: left out too where no update leads to it."""
 COLLECTED = {"dependency": ("collect", "speed"), "semantic": ("collect frames", "speed frames")}
@@ -57,7 +61,7 @@ def _story(profile: Profile, planned: list[str]) -> list[Job]:
     jobs = []
     for notebook, told in STORY.items():
         if set(told) <= set(planned) and INTO.get(notebook) in {None, *kinds}:
-            needs = sum((COLLECTED[task] for task in told), ())
+            needs = sum((COLLECTED[task] for task in told or planned), ())
             after = tuple(job for job in measured if job not in needs)
             name = notebook.removesuffix(".ipynb")
             jobs.append(Job(name, notebook, {"profile": profile.name}, needs, after=after))

@@ -34,7 +34,8 @@ def plan_dependency(profile: Profile) -> list[Job]:
     test += [_sweep(profile, half, model) for model in half.new() if model.kind == "stackptr"]
     choice = half.choose_dropout(profile.preset, dev)
     work = [*training, *students, *dev, choice, *test, _breakdowns(profile, half)]
-    asked_for = {name: value for name, value in asdict(profile).items() if name not in ("semantic", "workers")}
+    own = ("semantic", "speed", "workers")
+    asked_for = {name: value for name, value in asdict(profile).items() if name not in own}
     return [*work, half.collect(plain(asked_for), work), _speed(profile, half)]
 
 
@@ -93,5 +94,4 @@ def _speed(profile: Profile, half: Half) -> Job:
     """Of one parser of each kind, a new one where there is one."""
     first = {model.kind: model.job for model in reversed([*half.new(), *half.old()])}
     jobs = {kind: first[kind] for kind in LISTED if kind in first}
-    sample = {"num_sentences": profile.speed_sentences, "precision": profile.precision, "models": jobs}
-    return Job("speed", "pipeline/speed.ipynb", {**half.corpus, **sample}, (*jobs.values(), "collect"))
+    return half.speed(jobs, {"precision": profile.precision, **plain(asdict(profile.speed))})

@@ -97,9 +97,7 @@ def _sweep(asked: SemanticProfile, half: Half, model: Model) -> Job:
 def _speed(profile: Profile, half: Half) -> Job:
     """Of one new parser of each kind."""
     jobs = {model.kind: model.job for model in reversed(half.new())}
-    sample = {"num_utterances": profile.speed_sentences, "precision": profile.precision, "models": jobs}
-    needs = (*jobs.values(), half.named("collect"))
-    return Job(half.named("speed"), "pipeline/speed_frames.ipynb", {**half.corpus, **sample}, needs)
+    return half.speed(jobs, {"precision": profile.precision, **plain(asdict(profile.speed))})
 
 
 def _dropout_grid(asked: SemanticProfile) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
+from bcrlib.bench.grid import SpeedGrid
 from bcrlib.configuration import NetworkConfig, Seq2SeqConfig, TrainingConfig
 from bcrlib.decoding.strategies import KBest, OneBest, parse_strategy
 from bcrlib.experiments import Update, parse_update
@@ -47,8 +48,8 @@ class Profile:
     precision: str = "auto"
     """Of matrix products: float32, bfloat16, or auto, i.e. bfloat16 where the hardware has it. Trees are decoded
     and scored in float32 whatever this says."""
-    speed_sentences: int = 500
-    """Sentences on which speed is measured."""
+    speed: SpeedGrid = field(default_factory=SpeedGrid)
+    """Where speed is measured, of both halves."""
     workers: int = 0
     """How many jobs run at a time on one machine; 0: one a core."""
     model: NetworkConfig = field(default_factory=NetworkConfig)

@@ -34,3 +34,10 @@ def places(profile: str, inputs: Mapping[str, str], output_folder: str, task: st
         return Places(correctness, Path(output_folder, "figures"), Path(inputs[f"speed{noun}"], "speed.json"))
     kept = ROOT / "data" / "correctness" / profile / task
     return Places(kept, ROOT / "figures" / profile, kept / "speed.json")
+
+
+def tasks_measured(profile: str, inputs: Mapping[str, str]) -> list[str]:
+    """The tasks whose speed was measured: in a run those of the jobs before, by hand those that are kept."""
+    if inputs:
+        return [task for task, noun in _NOUN.items() if f"speed{noun}" in inputs]
+    return [task for task in _NOUN if places(profile, {}, "", task).speed.is_file()]

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -90,10 +90,19 @@ def write_record(record: Record, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     fields = {"kind": record.kind, "name": record.name, "label": record.label, "title": record.title}
     fields |= {"caption": record.caption, "signature": record.signature, "command": record.command}
-    # A row a line: readable, and a changed number is one changed line in a diff.
+    write_text(folder / f"{record.name}.json", json_with_rows(fields, record.rows))
+
+
+def json_with_rows(fields: Mapping[str, object], rows: Iterable[Mapping[str, object]]) -> str:
+    """{FIELDS, "rows": ROWS} as JSON, a row a line: readable, and a changed number is one changed line in a diff.
+
+    ValueError without a field.
+    """
+    if not fields:
+        raise ValueError("rows alone do not say what they are: name a field")
     head = json.dumps(fields, ensure_ascii=False, indent=1).removesuffix("\n}")
-    rows = ",".join(f"\n  {json.dumps(row, ensure_ascii=False)}" for row in record.rows)
-    write_text(folder / f"{record.name}.json", f'{head},\n "rows": [{rows}]\n}}\n')
+    lines = ",".join(f"\n  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+    return f'{head},\n "rows": [{lines}]\n}}\n'
 
 
 def read_record(path: Path) -> Record:
