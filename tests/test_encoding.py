@@ -17,6 +17,7 @@ from bcrlib.models.encoding import (
     make_batch,
     training_batches,
 )
+from bcrlib.models.runtime import Runtime
 from bcrlib.models.vocabulary import MAX_CHARS, NUM_SPECIAL, ROOT, UNKNOWN, Vocabulary, build_vocabulary, normalise
 
 TRAIN = [
@@ -177,7 +178,7 @@ def test_equally_long_sentences_keep_their_order(train, vocabulary):
 def test_decoding_batches_keep_their_budgets(max_tokens, copies, max_arcs):
     lengths = np.random.default_rng(0).integers(2, 30, 200)
     encoded = encoded_lengths(lengths)
-    batches = list(decoding_batches(encoded, max_tokens, copies, max_arcs))
+    batches = list(decoding_batches(encoded, Runtime(max_tokens=max_tokens, max_arcs=max_arcs), copies))
     assert sorted(np.concatenate(batches)) == list(range(200))
     by_length = lengths[np.concatenate(batches)]
     assert (np.diff(by_length) >= 0).all(), "alike lengths together"

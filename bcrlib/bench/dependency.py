@@ -46,7 +46,7 @@ def strategies(parser: SingleParser, num_candidates: int) -> dict[str, Strategy]
 def limits(parser: SingleParser, treebank: Treebank) -> dict[str, Callable[[], object]]:
     """The parser's "encoder" alone and the "bare LSTM" of its size, over the batches in which it would decode."""
     encoded, runtime = encode(treebank, parser.vocabulary, parser.vectors), parser.runtime
-    cut = list(decoding_batches(encoded, runtime.max_tokens, batch_size=runtime.batch_size))
+    cut = list(decoding_batches(encoded, runtime))
     lstm = lstm_forward(bare_lstm(parser.network.config), encoded, cut, runtime)
     return {"encoder": _encoder_forward(parser, encoded, cut), "bare LSTM": lstm}
 

@@ -37,7 +37,7 @@ def bench_parser(
     lstm = bare_lstm(config)
     batches = training_batches(encoded.lengths, BATCH_TOKENS, np.random.default_rng(0))[:NUM_TRAINING_BATCHES]
     tasks = {
-        "lstm": lstm_forward(lstm, encoded, list(decoding_batches(encoded, parser.runtime.max_tokens)), Runtime()),
+        "lstm": lstm_forward(lstm, encoded, list(decoding_batches(encoded, parser.runtime)), Runtime()),
         **(
             deepbiaf_tasks(parser, treebank) if isinstance(parser, DeepBiafParser) else stackptr_tasks(parser, treebank)
         ),

@@ -18,7 +18,7 @@ def arc_score_tables(parser: GraphParser, treebank: Treebank) -> Float32[np.ndar
     encoded = encode(treebank, parser.vocabulary, parser.vectors)
     size = int(treebank.lengths.max()) + 1
     scores = np.full((treebank.num_sentences, size, size), -np.inf, dtype=np.float32)
-    for sentences in decoding_batches(encoded, parser.runtime.max_tokens):
+    for sentences in decoding_batches(encoded, parser.runtime):
         batch = make_batch(encoded, sentences, parser.runtime.device)
         tables = parser.tables(batch, None)
         found = (tables.arcs + tables.labels.amax(dim=2)).cpu().numpy()

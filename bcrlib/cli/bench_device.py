@@ -49,12 +49,12 @@ def on_device(kinds: tuple[str, ...], asked: Asked, device: str, batch_sizes: Se
 
 def _rows(kind: str, items: Any, asked: Asked, device: str, batch_sizes: Sequence[int]) -> dict[str, list["Row"]]:
     from bcrlib.bench.on_device import bench_on_device
-    from bcrlib.models.runtime import Runtime, fast_precision
+    from bcrlib.models.runtime import fast_precision, runtime_on
 
     config, rows = _config(kind, asked.profile), {}
     for precision in dict.fromkeys(["float32", fast_precision(device)]):
         progress(f"{kind} in {precision} on {device}, {asked.turns} turns")
-        rows[precision] = bench_on_device(items, config, Runtime(device, precision), batch_sizes, asked.turns)
+        rows[precision] = bench_on_device(items, config, runtime_on(device, precision), batch_sizes, asked.turns)
     return rows
 
 

@@ -35,14 +35,14 @@ def load_model(folder: Path) -> "Model":
     """The parser in a folder, of whatever kind, on the GPU where there is one. OSError, ValueError: there is none."""
     is_s2s = kind_of(folder) == S2S
     from bcrlib.data.download import DataError
-    from bcrlib.models.runtime import Runtime, best_device
+    from bcrlib.models.runtime import best_runtime
 
     if is_s2s:
         from bcrlib.models.s2s_checkpoint import load_parser
     else:
         from bcrlib.models.checkpoint import load_parser
     try:
-        return load_parser(folder, Runtime(best_device()))
+        return load_parser(folder, best_runtime())
     except (DataError, OSError):
         raise
     except Exception as error:  # a broken tokenizer.json, for one, raises nothing more special

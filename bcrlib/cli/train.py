@@ -166,9 +166,9 @@ def _corpora(
 def _fit(
     task: ModuleType, gold: "Bank", dev: "Bank", settings: "Profile", kind: str, seed: int
 ) -> tuple["Model", dict[str, Any]]:
-    from bcrlib.models.runtime import Runtime, best_device, fast_precision
+    from bcrlib.models.runtime import best_runtime, fast_precision
 
-    runtime = Runtime(best_device())
+    runtime = best_runtime()
     precision = fast_precision(runtime.device) if settings.precision == "auto" else settings.precision
     parser, history = task.fit(gold, dev, settings, kind, seed, runtime, precision, _report)
     return parser, {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.models.s2s_training import EpochReport
 
 __all__ = ["load", "read_text"]
-MAY_BE_0 = ("encoder_layers", "batch_tokens", "num_steps")
+MAY_BE_0 = ("encoder_layers", "batch_tokens", "num_steps", "patience")
 """Sizes that mean something else then: all, the authors' batches, as many as the epochs have."""
 RATES = ("dropout", "attention_dropout", "label_smoothing")
 

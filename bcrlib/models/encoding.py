@@ -15,6 +15,7 @@ from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
 from bcrlib.models.batching import batches_of_size
 from bcrlib.models.packing import Packing, pack
+from bcrlib.models.runtime import Runtime
 from bcrlib.models.vocabulary import MAX_CHARS, ROOT, UNKNOWN, Vocabulary, normalise
 from bcrlib.randomness import key
 
@@ -141,20 +142,14 @@ def make_batch(encoded: EncodedTreebank, sentences: np.ndarray, device: torch.de
     )
 
 
-def decoding_batches(
-    encoded: EncodedTreebank,
-    max_tokens: int,
-    copies: int = 1,
-    max_arcs: int = 250_000,
-    batch_size: int | None = None,
-) -> Iterator[np.ndarray]:
-    """Sentences sorted by length, cut so that `copies` of a batch have at most `max_tokens` tokens and `max_arcs` arcs.
+def decoding_batches(encoded: EncodedTreebank, runtime: Runtime, copies: int = 1) -> Iterator[np.ndarray]:
+    """Sentences sorted by length, cut so that `copies` of a batch keep to the runtime's `max_tokens` and `max_arcs`.
 
-    Every sentence comes once; one that is over a budget by itself makes a batch of its own. With `batch_size` there is
-    no budget: sentences are counted.
+    Every sentence comes once; one that is over a budget by itself makes a batch of its own. With the runtime's
+    `batch_size` there is no budget: sentences are counted.
     """
-    if batch_size is not None:
-        yield from batches_of_size(encoded.lengths, batch_size)
+    if runtime.batch_size is not None:
+        yield from batches_of_size(encoded.lengths, runtime.batch_size)
         return
     order = np.argsort(encoded.lengths, kind="stable")
     lengths = encoded.lengths
@@ -163,7 +158,7 @@ def decoding_batches(
         stop = start + 1
         while stop < len(order):
             longest, count = lengths[order[stop]], (stop + 1 - start) * copies
-            if longest * count > max_tokens or longest * longest * count > max_arcs:
+            if longest * count > runtime.max_tokens or longest * longest * count > runtime.max_arcs:
                 break
             stop += 1
         yield order[start:stop]

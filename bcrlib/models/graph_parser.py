@@ -46,7 +46,7 @@ class GraphParser(Parser):
         encoded = encode(treebank, self.vocabulary, self.vectors)
         pool = empty_pool(treebank, strategy.num_candidates, self.vocabulary.relations)
         copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
-        for sentences in decoding_batches(encoded, self.runtime.max_tokens, copies, batch_size=self.runtime.batch_size):
+        for sentences in decoding_batches(encoded, self.runtime, copies):
             batch, samples = copied_batch(encoded, sentences, copies, self.runtime.device)
             tables = self.tables(batch, dropout_noise(encoded, batch, samples, strategy, seed))
             store(pool, batch, samples, *self._trees(tables, batch, strategy))
@@ -74,7 +74,7 @@ class GraphParser(Parser):
         heads = torch.tensor(pool.heads)
         relations = torch.from_numpy(relation_ids(pool, self.vocabulary.relation_ids))
         result = np.empty(pool.log_probs.shape, dtype=np.float32)
-        for sentences in decoding_batches(encoded, self.runtime.max_tokens, batch_size=self.runtime.batch_size):
+        for sentences in decoding_batches(encoded, self.runtime):
             batch = make_batch(encoded, sentences, self.runtime.device)
             words, columns = words_and_columns(batch, pool.offsets)
             tables = self.tables(batch, None)

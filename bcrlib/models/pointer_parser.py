@@ -55,7 +55,7 @@ class PointerParser(Parser):
         copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
         # A position costs memory for itself and for each hypothesis about its sentence, four of which weigh as much.
         weight = copies * -(-self._num_hypotheses(strategy) // 4)
-        for sentences in decoding_batches(encoded, self.runtime.max_tokens, weight, batch_size=self.runtime.batch_size):
+        for sentences in decoding_batches(encoded, self.runtime, weight):
             batch, samples = copied_batch(encoded, sentences, copies, self.runtime.device)
             noise = dropout_noise(encoded, batch, samples, strategy, seed)
             choose = self._choose(encoded, batch, strategy, seed)
@@ -115,7 +115,7 @@ class StackPtrParser(PointerParser):
 
     def _scoring_batches(self, encoded: EncodedTreebank):
         if not self.network.definitions.stackptr_padding_scored:
-            return decoding_batches(encoded, self.runtime.max_tokens, copies=4, batch_size=self.runtime.batch_size)
+            return decoding_batches(encoded, self.runtime, copies=4)
         # Scores depend on the batch: the authors' are of consecutive sentences.
         return np.array_split(
             np.arange(len(encoded.lengths)), range(AUTHORS_BATCH, len(encoded.lengths), AUTHORS_BATCH)

@@ -17,6 +17,8 @@ class Runtime:
     precision: Precision = "float32"
     max_tokens: int = 6000
     """Padded positions of a decoding batch."""
+    max_arcs: int = 250_000
+    """Word pairs of a decoding batch: a score table has a number for each of them and each relation."""
     batch_size: int | None = None
     """If given, a decoding batch has so many sentences, however long they are and however many candidates of each: the
     caller knows that they fit into memory. Candidates and scores are the same but for their last digits."""
@@ -37,7 +39,14 @@ def fast_precision(device: str) -> Precision:
     return "bfloat16" if native else "float32"
 
 
-def best_runtime(precision: Precision | Literal["auto"]) -> Runtime:
+def runtime_on(device: str, precision: Precision = "float32") -> Runtime:
+    """With batches as large as pay there: a GPU that gets little to do at a time waits for the next order."""
+    if device != "cuda":
+        return Runtime(device, precision)
+    return Runtime(device, precision, max_tokens=100_000, max_arcs=4_000_000)
+
+
+def best_runtime(precision: Precision | Literal["auto"] = "float32") -> Runtime:
     """The best device with this precision; "auto": the fast one."""
     device = best_device()
-    return Runtime(device, fast_precision(device) if precision == "auto" else precision)
+    return runtime_on(device, fast_precision(device) if precision == "auto" else precision)
