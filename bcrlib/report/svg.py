@@ -8,9 +8,16 @@ FONT = "DejaVu Sans, Verdana, Arial, sans-serif"
 _NOT_IN_XML = {"Cc", "Cs", "Cn"}
 
 
+def printable(content: str) -> str:
+    """The text with control characters, which may stand in a word but not in XML or on a terminal, replaced."""
+    if content.isprintable():
+        return content
+    return "".join("\ufffd" if unicodedata.category(c) in _NOT_IN_XML else c for c in content)
+
+
 def escaped(content: str) -> str:
-    """The text with markup escaped; control characters, which may stand in a word but not in XML, are replaced."""
-    return escape("".join("\ufffd" if unicodedata.category(c) in _NOT_IN_XML else c for c in content))
+    """The text with markup escaped and control characters replaced."""
+    return escape(printable(content))
 
 
 def text_at(x: float, y: float, size: float, content: str, style: str = "") -> str:
