@@ -5,9 +5,8 @@ quoting, one row a line; words are separated by single spaces.
 """
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -62,18 +61,15 @@ def read_predicted_top(path: FilePath) -> tuple[tuple[tuple[str, ...], ...], tup
     return parse_predicted_top(Path(path).read_bytes(), str(path))
 
 
-def parse_predicted_top(
-    content: bytes, name: str, known: Mapping[str, Node] = MappingProxyType({})
-) -> tuple[tuple[tuple[str, ...], ...], tuple[Node | None, ...]]:
+def parse_predicted_top(content: bytes, name: str) -> tuple[tuple[tuple[str, ...], ...], tuple[Node | None, ...]]:
     """The utterances and predicted frames of a file, None where the parse is no frame, as an empty one.
 
-    A frame over other words than the utterance's is a prediction too.  Frames `known` by their text (gold's: most
-    predictions are right) are those given, and not read again.  Raises TopError for all else that parse_top refuses.
-    O(bytes).
+    A frame over other words than the utterance's is a prediction too.  Raises TopError for all else that parse_top
+    refuses.  O(bytes).
     """
     rows = _rows(content, name, (2, 3), any_parse=True)
     utterances = tuple(_utterance(row, name, line) for line, row in enumerate(rows, 1))
-    return utterances, tuple(known[row[-1]] if row[-1] in known else _frame_or_none(row[-1]) for row in rows)
+    return utterances, tuple(_frame_or_none(row[-1]) for row in rows)
 
 
 def supported(bank: FrameBank) -> FrameBank:

@@ -4,7 +4,6 @@ A *unit* is what a level counts: a word (UAS, LAS) or a whole tree (UCM, LCM).
 """
 
 from collections.abc import Sequence
-from itertools import repeat
 
 import numpy as np
 from jaxtyping import Bool, Int64, Integer
@@ -21,7 +20,7 @@ def scored_words(gold: Treebank, preset: Preset) -> Bool[np.ndarray, "token"]:
 
     The paper leaves out punctuation; the authors' code leaves out symbols too.  O(tokens).
     """
-    return ~np.fromiter(map(preset.punct_exclude.__contains__, gold.upos), dtype=bool, count=gold.num_tokens)
+    return np.array([tag not in preset.punct_exclude for tag in gold.upos], dtype=bool)
 
 
 def scored_units(gold: Treebank, preset: Preset) -> Units:
@@ -68,8 +67,8 @@ def treebank_correctness(gold: Treebank, predicted: Treebank, preset: Preset) ->
     """`correctness` of one prediction, a treebank of the same words: [unit] for each level.  O(tokens)."""
     names = sorted(set(predicted.relations))
     index = {name: i for i, name in enumerate(names)}
-    relations = np.fromiter(map(index.__getitem__, predicted.relations), np.int64, predicted.num_tokens)
-    right = correctness(gold, predicted.heads[None], relations[None], names, preset)
+    relations = np.array([[index[name] for name in predicted.relations]], dtype=np.int64)
+    right = correctness(gold, predicted.heads[None], relations, names, preset)
     return {level: candidates[0] for level, candidates in right.items()}
 
 
@@ -78,7 +77,7 @@ def _relation_ids(gold: Treebank, relation_names: Sequence[str]) -> Int64[np.nda
     index = {name: i for i, name in enumerate(relation_names)}
     if len(index) != len(relation_names):
         raise ValueError("a relation name occurs twice")
-    return np.fromiter(map(index.get, gold.relations, repeat(-1)), np.int64, gold.num_tokens)
+    return np.array([index.get(name, -1) for name in gold.relations], dtype=np.int64)
 
 
 def _compared_words(gold: Treebank, preset: Preset) -> Bool[np.ndarray, "token"]:
