@@ -208,7 +208,7 @@ def check_nothing_escapes(verdict: Verdict) -> None:
     assert not page.open and "script" not in page.tags and "</pre><script>alert(" in page.text
     for form in (to_text, to_markdown, to_html, to_junit):
         content = form(verdict)
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]", content), form
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", content), form
         content.encode("utf-8")
     json.dumps(to_json(verdict), allow_nan=False).encode("ascii")
     outside = re.sub(r"(`{3,})text\n.*?\n\1(\n|$)|<code>.*?</code>", "", to_markdown(verdict), flags=re.DOTALL)

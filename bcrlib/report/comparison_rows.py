@@ -14,7 +14,7 @@ from bcrlib.report.definitions import describe_spans, describe_words
 
 ITEM = {CONLLU: "sentence", TOP: "utterance", JSON_LINES: "item"}
 WHOLE = {CONLLU: "tree", TOP: "frame", JSON_LINES: "item"}
-UNITS = {"LAS": "words", "spanEM": "spans"}
+PART = {"LAS": "word", "spanEM": "span"}
 MEANINGS = {
     "UAS": "UAS: words with the right head",
     "LAS": "LAS: words with the right head and relation",
@@ -45,7 +45,7 @@ def headline(verdict: Verdict) -> str:
     if not verdict.checks:
         return "No gate given"
     num_failed = sum(not check.passed for check in verdict.checks)
-    rules = "1 check" if len(verdict.checks) == 1 else f"{len(verdict.checks):,} checks"
+    rules = _count(len(verdict.checks), "check")
     return f"Gate failed: {num_failed:,} of {rules}" if num_failed else f"Gate passed: {rules}"
 
 
@@ -63,10 +63,9 @@ def summary(verdict: Verdict) -> str:
 def setting(verdict: Verdict) -> list[str]:
     """How items were brought together, what is missing, what counts: a line each."""
     update, noun = verdict.update, ITEM[verdict.update.format]
-    lines = [f"{update.num_items:,} {noun}s, brought together by {update.aligned_by}."]
+    lines = [f"{_count(update.num_items, noun)}, brought together by {update.aligned_by}."]
     if verdict.num_missing:
-        count = f"1 {noun} is" if verdict.num_missing == 1 else f"{verdict.num_missing:,} {noun}s are"
-        lines.append(f"{count} missing from the new predictions, and wrong there.")
+        lines.append(f"Missing from the new predictions, and so wrong: {_count(verdict.num_missing, noun)}.")
     if update.num_invalid:
         old, new = (f"{update.num_invalid[f'num_invalid_{name}']:,}" for name in ("old", "new"))
         lines.append(f"No trees: {old} predictions of the old model, {new} of the new.")
@@ -195,13 +194,16 @@ def what_broke(worst: WorstItem, update: Update) -> str:
     if worst.is_missing:
         told.append("missing from the new predictions")
     if (part := update.parts) not in update.wholes:
-        noun = UNITS[part] if worst.broken[part] != 1 else UNITS[part].removesuffix("s")
         repaired = f", {worst.repaired[part]:,} repaired" if worst.repaired[part] else ""
-        told.append(f"{worst.broken[part]:,} {noun} broken{repaired}")
+        told.append(f"{_count(worst.broken[part], PART[part])} broken{repaired}")
     wholes = [level for level in update.wholes if worst.broken[level]]
     if wholes:
         told.append(f"{WHOLE[update.format]} broken ({', '.join(wholes)})")
     return "; ".join(told)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def per_cent(rate: float) -> str:
