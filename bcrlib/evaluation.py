@@ -4,6 +4,7 @@ The gold file says which task it is: dependency trees in CoNLL-U, or semantic fr
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bcrlib.data.conllu import ConlluError, parse_conllu
@@ -44,11 +45,19 @@ def count_files(gold: Path, old: Path, new: Path, preset: Preset) -> Evaluation:
     than gold's, ValueError for a prediction of the other task, OSError for a file that cannot be read.  O(bytes).
     """
     files = [read_input(path) for path in (gold, old, new)]
+    return _count_frames(files, preset) if common_format(files) == TOP else _count_trees(files, preset)
+
+
+def common_format(files: Sequence[InputFile]) -> str:
+    """The format of the gold file, which is the first, and of its predictions: CONLLU or TOP.
+
+    Raises ValueError where a prediction is of the other format, and as `gold_format`.  O(bytes of the first rows).
+    """
     found = gold_format(files[0])
     for predicted in files[1:]:
         if predicted.format not in (found, None):
             raise ValueError(f"{predicted.name}:1: a row of {predicted.format}, but the gold file is {found}")
-    return _count_frames(files, preset) if found == TOP else _count_trees(files, preset)
+    return found
 
 
 def gold_format(gold: InputFile) -> str:
@@ -109,22 +118,26 @@ def rates_of(update: Flips) -> dict[str, float]:
 def check_same_words(gold: Treebank, predicted: Treebank, name: str) -> None:
     """Raise ConlluError at the first sentence of the file `name` that is not gold's.  O(tokens)."""
     for sentence in range(min(gold.num_sentences, predicted.num_sentences)):
-        fault = _sentence_fault(gold, predicted, sentence)
+        fault = sentence_fault(gold, sentence, predicted, sentence)
         if fault is not None:
             word, text = fault
-            raise ConlluError(name, _line(predicted, sentence, word), f"sentence {sentence + 1}{text}")
+            raise ConlluError(name, line_of_word(predicted, sentence, word), f"sentence {sentence + 1}{text}")
     if gold.num_sentences != predicted.num_sentences:
         last = predicted.num_sentences - 1
         raise ConlluError(
             name,
-            _line(predicted, last, int(predicted.lengths[last])),
+            line_of_word(predicted, last, int(predicted.lengths[last])),
             f"the file has {predicted.num_sentences} sentences, the gold file {gold.num_sentences}",
         )
 
 
-def _sentence_fault(gold: Treebank, predicted: Treebank, sentence: int) -> tuple[int, str] | None:
-    """Number of the first differing word, counted from 1, and what is wrong with it."""
-    gold_words, words = (bank.forms[bank.offsets[sentence] : bank.offsets[sentence + 1]] for bank in (gold, predicted))
+def sentence_fault(gold: Treebank, gold_sentence: int, predicted: Treebank, sentence: int) -> tuple[int, str] | None:
+    """How a predicted sentence differs from a gold one: the number of the first such word, from 1, and the fault.
+
+    None for two sentences of the same words.  O(words).
+    """
+    gold_words = gold.forms[gold.offsets[gold_sentence] : gold.offsets[gold_sentence + 1]]
+    words = predicted.forms[predicted.offsets[sentence] : predicted.offsets[sentence + 1]]
     if gold_words == words:
         return None
     for number, (gold_word, word) in enumerate(zip(gold_words, words), start=1):
@@ -133,8 +146,8 @@ def _sentence_fault(gold: Treebank, predicted: Treebank, sentence: int) -> tuple
     return min(len(words), len(gold_words) + 1), f" has {len(words)} words, in the gold file {len(gold_words)}"
 
 
-def _line(treebank: Treebank, sentence: int, word: int) -> int:
-    """Line of the file that a word, counted from 1, stands in; 1 if the treebank was not read from a file."""
+def line_of_word(treebank: Treebank, sentence: int, word: int) -> int:
+    """Line of the file that a word, counted from 1, stands in; 1 if the treebank was not read from a file.  O(1)."""
     if treebank.source is None:
         return 1
     # The source lines leave out the one blank line behind each earlier sentence.

@@ -126,6 +126,33 @@ def test_standard_errors_are_those_of_the_jack_knife():
         np.testing.assert_allclose(errors, jack_knife, rtol=0.05)
 
 
+def dense_errors(broken: np.ndarray, counted: np.ndarray) -> list[np.ndarray]:
+    """The errors as `flips_by_slice` describes them, from the whole tables [sentence, slice]."""
+
+    def influence(broken: np.ndarray, counted: np.ndarray) -> np.ndarray:
+        total = counted.sum(axis=0)
+        return (broken - counted * (broken.sum(axis=0) / total)) / total
+
+    shares = influence(broken, counted)
+    rest = influence(*(table.sum(axis=1, keepdims=True) - table for table in (broken, counted)))
+    scale = len(counted) / (len(counted) - 1)
+    return [np.sqrt(scale * (part**2).sum(axis=0)) for part in (shares, shares - rest)]
+
+
+def test_standard_errors_are_those_of_the_whole_table():
+    for seed in range(5):
+        old, new, sentences, slices = random_flips(seed, num_pairs=1 + seed)
+        counts = unit_counts(old, new)
+        _, row = np.unique(sentences, return_inverse=True)
+        broken, counted = np.zeros((2, row.max() + 1, 3))
+        np.add.at(broken, (row, slices.of_unit), counts[:, 1])
+        np.add.at(counted, (row, slices.of_unit), counts.sum(axis=1))
+        table = flips_by_slice(counts, sentences, slices)
+        for name, expected in zip(("nfr_error", "excess_error"), dense_errors(broken, counted)):
+            np.testing.assert_allclose(table[name], expected, rtol=1e-12)
+        assert table["num_sentences"].tolist() == (counted > 0).sum(axis=0).tolist()
+
+
 def test_the_same_sentences_again_halve_the_variance_and_more_pairs_do_not():
     old, new, sentences, slices = random_flips(num_units=2000)
     once = flips_by_slice(unit_counts(old, new), sentences, slices)

@@ -141,7 +141,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
 
 
 def test_every_command_has_help():
-    for command in ("reproduce", "train", "candidates", "rerank", "evaluate", "bench"):
+    for command in ("reproduce", "train", "candidates", "rerank", "evaluate", "compare", "bench"):
         assert command in run("--help") and "Example" in run(command, "--help")
 
 

@@ -36,6 +36,7 @@ TORCH_FREE = (
     "diversity",
     "evaluation",
     "frame_evaluation",
+    "comparison",
 )
 
 

@@ -7,6 +7,7 @@ import typer
 
 from bcrlib.cli.bench import bench
 from bcrlib.cli.candidates import candidates
+from bcrlib.cli.compare import compare
 from bcrlib.cli.errors import OneLineErrors
 from bcrlib.cli.evaluate import evaluate
 from bcrlib.cli.reproduce import reproduce
@@ -40,7 +41,8 @@ def bcr(
 
     A new model that is better on average still makes [bold]negative flips[/bold]:
     words or sentences that the old model parsed right and the new one parses
-    wrong. [bold]evaluate[/bold] counts them, in prediction files of any parser.
+    wrong. [bold]evaluate[/bold] counts them, in prediction files of any parser;
+    [bold]compare[/bold] says whether the update may ship.
     [bold]train[/bold], [bold]candidates[/bold] and [bold]rerank[/bold] cut them: the new model proposes
     several parses of each sentence, the old model picks one
     (backward-congruent re-ranking, BCR).
@@ -51,5 +53,5 @@ def bcr(
     """
 
 
-for command in (reproduce, train, candidates, rerank, evaluate, bench):
+for command in (reproduce, train, candidates, rerank, evaluate, compare, bench):
     app.command()(command)

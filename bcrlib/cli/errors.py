@@ -4,6 +4,7 @@ import typer
 from typer.core import TyperGroup
 
 USER_ERROR, INTERRUPTED = 2, 130
+LONGEST_LINE = 1000  # characters: a fault may quote a word, and a word may be a megabyte
 
 
 class OneLineErrors(TyperGroup):
@@ -35,7 +36,9 @@ def is_users(error: Exception) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """The error's text without line breaks; for files that cannot be opened, the name and the reason."""
+    """The error's text without line breaks, a long one without its middle; of files the name and the reason."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
+    half = LONGEST_LINE // 2
+    return text if len(text) <= LONGEST_LINE else f"{text[:half]} ... {text[-half:]}"

@@ -23,10 +23,6 @@ ACC, NFR, PFR in per cent of the units; NFI: broken units in per cent of the new
 broken: right before, wrong after (negative flips); repaired: the reverse.
 p: McNemar's exact test that the update breaks as much as it repairs; {units} depend on each other,
 so trust it for {wholes} more than for {parts}."""
-SPAN_DEFINITIONS = {
-    "labelled": "a span is right with gold's labels; intents and slots differ",
-    "subtree": "a span is right with gold's complete sub-tree; an intent and a slot of the same name are equal",
-}
 
 
 def evaluate(
@@ -82,26 +78,16 @@ def evaluate(
 
 def _text(counted: "Evaluation", definitions: "Preset") -> str:
     from bcrlib.data.formats import TOP
+    from bcrlib.report.definitions import describe_spans, describe_words
 
     table = _table(counted.flips)
     if counted.format == TOP:
         legend = LEGEND.format(units="spans of one utterance", wholes="EM", parts="spanEM")
-        lines = [_describe_spans(definitions), "", *table, "", _invalid(counted), "", FRAME_LEVELS, legend]
+        lines = [describe_spans(definitions), "", *table, "", _invalid(counted), "", FRAME_LEVELS, legend]
     else:
         legend = LEGEND.format(units="words of one sentence", wholes="whole trees", parts="words")
-        lines = [_describe_words(definitions), "", *table, "", TREE_LEVELS, legend]
+        lines = [describe_words(definitions), "", *table, "", TREE_LEVELS, legend]
     return "\n".join(lines)
-
-
-def _describe_spans(definitions: "Preset") -> str:
-    return f"Definitions: {definitions.name}; {SPAN_DEFINITIONS[definitions.span_em]}."
-
-
-def _describe_words(definitions: "Preset") -> str:
-    left_out = ", ".join(sorted(definitions.punct_exclude))
-    trees = "all words" if definitions.tree_level_punct else "these words"
-    root = "" if definitions.lcm_root_label else ", without the relation of the word at the root"
-    return f"Definitions: {definitions.name}; words except {left_out}; whole trees over {trees}{root}."
 
 
 def _invalid(counted: "Evaluation") -> str:

@@ -39,11 +39,12 @@ def word_keys(gold: Treebank, preset: Preset) -> Keys:
     at position 0, before the first word.  O(tokens).
     """
     words = np.flatnonzero(scored_words(gold, preset))
-    upos = np.array([*gold.upos, "ROOT"])  # parent -1 is the last entry
+    # As objects: as numpy's own texts, all would be as long as the longest.
+    upos = np.array([*gold.upos, "ROOT"], dtype=object)  # parent -1 is the last entry
     position = np.arange(gold.num_tokens) - gold.offsets[gold.sentence_of_token] + 1
     return {
         "upos": upos[words],
-        "relation": np.array(gold.relations)[words],
+        "relation": np.array(gold.relations, dtype=object)[words],
         "distance": np.abs(position - gold.heads)[words],
         "head upos": upos[parents(gold)[words]],
     }
@@ -60,9 +61,10 @@ def tree_keys(gold: Treebank, preset: Preset) -> Keys:
 
 
 def by_tag(tags: Sequence[str]) -> Slices:
-    """A slice for each tag, in alphabetical order; a unit without one, "", is in no slice.  O(units log units)."""
-    names, of_unit = np.unique(["", *tags], return_inverse=True)  # "" comes first
-    return Slices(of_unit[1:] - 1, tuple(names[1:].tolist()))
+    """A slice for each tag, in alphabetical order; a unit without one, "", is in no slice.  O(units)."""
+    names = sorted(set(map(str, tags)) - {""})
+    number_of = {"": -1} | {name: i for i, name in enumerate(names)}
+    return Slices(np.fromiter(map(number_of.__getitem__, tags), np.int64, len(tags)), tuple(names))
 
 
 def by_range(values: Integer[np.ndarray, "unit"], starts: Sequence[int]) -> Slices:
@@ -110,15 +112,12 @@ def flips_by_slice(
     """
     chosen = slices.of_unit >= 0
     counts, sentences, of_unit = counts[chosen], sentence_of_unit[chosen], slices.of_unit[chosen]
-    _, sentences = np.unique(sentences, return_inverse=True)
     num_slices = len(slices.names)
     sums = np.stack([_sums(of_unit, counts[:, i], num_slices) for i in range(4)], axis=1)
-    grid = (int(sentences.max(initial=-1)) + 1, num_slices)
-    cell = sentences * num_slices + of_unit
-    broken, counted = (_sums(cell, n, grid[0] * grid[1]).reshape(grid) for n in (counts[:, 1], counts.sum(axis=1)))
-    nfr_error, excess_error = _standard_errors(broken, counted)
+    cells = _cells(sentences, of_unit, np.stack([counts[:, 1], counts.sum(axis=1)], axis=1), num_slices)
+    nfr_error, excess_error = _standard_errors(cells, sums[:, 1], sums.sum(axis=1))
     table = {"key": slices.names, "num_units": _sums(of_unit, np.ones(len(of_unit)), num_slices)}
-    table |= {"num_sentences": (counted > 0).sum(axis=0)}
+    table |= {"num_sentences": np.bincount(cells.of_slice[cells.counted > 0], minlength=num_slices)}
     table |= {name: sums[:, i] for i, name in enumerate(("yy", "yn", "ny", "nn"))}
     return pd.DataFrame(table | {"nfr_error": nfr_error, "excess_error": excess_error})
 
@@ -141,22 +140,59 @@ def _sums(
     return np.bincount(place, numbers, num_places).astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """What the units of one sentence in one slice have in common: the table [sentence, slice] without its zeros."""
+
+    sentence: Int64[np.ndarray, "cell"]
+    of_slice: Int64[np.ndarray, "cell"]
+    broken: Float64[np.ndarray, "cell"]
+    counted: Float64[np.ndarray, "cell"]
+
+
+def _cells(
+    sentences: Int64[np.ndarray, "unit"],
+    of_unit: Int64[np.ndarray, "unit"],
+    numbers: Int64[np.ndarray, "unit 2"],
+    num_slices: int,
+) -> _Cells:
+    """The numbers (broken, counted) of units added up by sentence and slice."""
+    key = sentences * num_slices + of_unit
+    order = np.argsort(key, kind="stable")  # fast: units come by sentence
+    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+    sums = np.add.reduceat(numbers[order], starts, axis=0) if len(starts) else numbers
+    sentence, of_slice = np.divmod(key[order][starts], num_slices)
+    return _Cells(sentence, of_slice, *sums.T.astype(np.float64))
+
+
 def _standard_errors(
-    broken: Int64[np.ndarray, "sentence slice"], counted: Int64[np.ndarray, "sentence slice"]
+    cells: _Cells, broken: Int64[np.ndarray, "slice"], counted: Int64[np.ndarray, "slice"]
 ) -> tuple[Float64[np.ndarray, "slice"], Float64[np.ndarray, "slice"]]:
-    """Of each slice's rate broken / counted, and of its difference to the rate of the rest; nan where undefined."""
-    num_sentences = len(counted)
-    rest_broken, rest_counted = (table.sum(axis=1, keepdims=True) - table for table in (broken, counted))
+    """Of each slice's rate broken / counted, and of its difference to the rate of the rest; nan where undefined.
+
+    A sentence moves the rate b / c of a slice by (b_s - c_s b / c) / c away from where all sentences together have it,
+    and that of the rest, with B - b and C - c of all units, likewise; the errors are roots of summed squares.  These
+    are quadratic in b_s, c_s, B_s and C_s, of which only products are added up: no table [sentence, slice] is made.
+    """
+    moments = _moments(cells, len(broken))
+    num_sentences = np.count_nonzero(np.diff(cells.sentence, prepend=-1))
+    rest_broken, rest_counted = broken.sum() - broken, counted.sum() - counted
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = _influence(broken, counted)
-        differences = shares - _influence(rest_broken, rest_counted)
+        own = np.stack([1 / counted, -broken / counted / counted], axis=1)
+        rest = np.stack([1 / rest_counted, -rest_broken / rest_counted / rest_counted], axis=1)
+        shares = np.concatenate([own, np.zeros_like(own)], axis=1)
+        differences = np.concatenate([own + rest, -rest], axis=1)
         scale = num_sentences / (num_sentences - np.float64(1))
-        return tuple(np.sqrt(scale * (part**2).sum(axis=0)) for part in (shares, differences))
+        squares = (np.einsum("si,sij,sj->s", part, moments, part) for part in (shares, differences))
+        return tuple(np.sqrt(np.maximum(scale * square, 0)) for square in squares)
 
 
-def _influence(
-    broken: Int64[np.ndarray, "sentence slice"], counted: Int64[np.ndarray, "sentence slice"]
-) -> Float64[np.ndarray, "sentence slice"]:
-    """How much each sentence moves the rate broken / counted away from where all sentences together have it."""
-    total = counted.sum(axis=0)
-    return (broken - counted * (broken.sum(axis=0) / total)) / total
+def _moments(cells: _Cells, num_slices: int) -> Float64[np.ndarray, "slice 4 4"]:
+    """The products of (b_s, c_s, B_s, C_s) with each other, summed over sentences."""
+    totals = np.stack([np.bincount(cells.sentence, numbers) for numbers in (cells.broken, cells.counted)])
+    columns = [cells.broken, cells.counted, *totals[:, cells.sentence]]
+    moments = np.empty((num_slices, 4, 4))
+    moments[:, 2:, 2:] = totals @ totals.T  # sentences without a unit in the slice are in these, too
+    for i, j in ((0, 0), (0, 1), (1, 1), (0, 2), (0, 3), (1, 2), (1, 3)):
+        moments[:, i, j] = moments[:, j, i] = np.bincount(cells.of_slice, columns[i] * columns[j], num_slices)
+    return moments

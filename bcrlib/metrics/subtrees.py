@@ -48,6 +48,20 @@ def parents(treebank: Treebank) -> Int64[np.ndarray, "token"]:
     return np.where(heads == 0, -1, treebank.offsets[treebank.sentence_of_token] + heads - 1)
 
 
+def word_depths(treebank: Treebank) -> Int64[np.ndarray, "token"]:
+    """Words from the root of its tree down to each word, both counted: 1 for a root.
+
+    Heads must not run in a circle.  O(tokens log(longest sentence)).
+    """
+    top = treebank.num_tokens  # stands for the artificial root
+    above = parents(treebank)
+    above = np.append(np.where(above < 0, top, above), top)
+    depths = np.append(np.ones(top, dtype=np.int64), 0)
+    for _ in range(int(treebank.lengths.max()).bit_length()):  # doubles the height climbed
+        depths, above = depths + depths[above], above[above]
+    return depths[:top]
+
+
 def ancestry(treebank: Treebank) -> Ancestry:
     """Who stands above whom.  ValueError for heads that run in a circle.  O(entries log entries)."""
     parent, lower = parents(treebank), np.arange(treebank.num_tokens, dtype=np.int64)

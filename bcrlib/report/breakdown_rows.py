@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bcrlib.breakdown_tables import HISTOGRAM
-from bcrlib.metrics.slice_tests import benjamini_hochberg, excess_p_value, large_enough, slice_interval
+from bcrlib.metrics.slice_rates import rates_of_slices
 from bcrlib.report.authors_breakdowns import AUTHORS_PRESET, AUTHORS_UPDATE, authors_slices
 
 AUTHORS_LEVELS = ("UAS", "unlabelled sub-tree", "UCM")
@@ -23,24 +23,12 @@ def headline_update(table: pd.DataFrame) -> str:
 
 
 def slice_rates(table: pd.DataFrame, update: str, method: str, preset: str, level: str) -> pd.DataFrame:
-    """How each slice of one level fares under one method of an update, "all" first.
+    """How each slice of one level fares under one method of an update, "all" first: `rates_of_slices`.
 
-    Columns: breakdown, key, num_units, num_sentences, acc_old, acc_new, nfr, pfr, nfi, low, high (95 % interval of
-    NFR), share (of all negative flips of the level), excess (NFR minus that of all other units), p_value, q_value (by
-    Benjamini and Hochberg over all slices of the level that are large enough; nan for others).  Intervals and tests
-    are about other sentences and these models (`metrics.slice_tests`).  KeyError for what the table does not hold.
+    KeyError for what the table does not hold.
     """
     rows = _chosen(table, update, method, preset, level)
-    rows = rows[rows["yy"].notna()].reset_index(drop=True)
-    yy, yn, ny, nn = (rows[name].to_numpy(np.float64) for name in ("yy", "yn", "ny", "nn"))
-    counted, num_units = yy + yn + ny + nn, rows["num_units"].to_numpy(np.float64)
-    nfr = yn / counted
-    low, high = slice_interval(nfr, rows["nfr_error"].to_numpy(np.float64), num_units)
-    (whole,) = np.flatnonzero(rows["breakdown"] == "all")
-    rates = {"acc_old": (yy + yn) / counted, "acc_new": (yy + ny) / counted, "nfr": nfr, "pfr": ny / counted}
-    rates |= {"nfi": yn / np.maximum(yn + nn, 1), "low": low, "high": high, "share": yn / max(yn[whole], 1)}
-    rates |= _tests(rows, nfr, num_units, whole)
-    return rows[["breakdown", "key", "num_units", "num_sentences"]].assign(**rates)
+    return rates_of_slices(rows[rows["yy"].notna()].reset_index(drop=True))
 
 
 def most_harmed(rates: pd.DataFrame, breakdowns: Sequence[str], number: int, level_of_q: float = 0.05) -> pd.DataFrame:
@@ -137,17 +125,6 @@ def _chosen(table: pd.DataFrame, update: str, method: str, preset: str, level: s
     if found.empty:
         raise KeyError(f"no breakdown of {', '.join(wanted.values())}")
     return found
-
-
-def _tests(rows: pd.DataFrame, nfr: np.ndarray, num_units: np.ndarray, whole: int) -> dict[str, np.ndarray]:
-    """Each slice against all other units: excess, p_value, q_value."""
-    rest = num_units[whole] - num_units
-    with np.errstate(divide="ignore", invalid="ignore"):
-        excess = nfr - (nfr[whole] * num_units[whole] - nfr * num_units) / rest
-    errors = rows["excess_error"].to_numpy(np.float64)
-    p_values = excess_p_value(nfr, num_units, errors, nfr[whole], num_units[whole])
-    p_values[~large_enough(num_units, rows["num_sentences"].to_numpy(np.float64))] = np.nan
-    return {"excess": excess, "p_value": p_values, "q_value": benjamini_hochberg(p_values)}
 
 
 def _share(both: Sequence[float], only_one: Sequence[float]) -> np.ndarray:

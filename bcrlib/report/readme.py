@@ -8,6 +8,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from bcrlib.comparison.gate import Gate
+from bcrlib.comparison.trees import read_trees
+from bcrlib.comparison.verdict import judge
+from bcrlib.data.conllu import format_conllu
+from bcrlib.data.corpora import load_treebank
+from bcrlib.data.formats import InputFile, read_input
+from bcrlib.presets import preset
+from bcrlib.report.comparison_text import to_text
 from bcrlib.report.records import read_record
 from bcrlib.report.table_text import compact_grid
 
@@ -17,7 +25,22 @@ ROOT = Path(__file__).resolve().parents[2]
 def filled(readme: str, root: Path = ROOT) -> str:
     """The README with the blocks between its markers made anew from the files that the markers name."""
     readme = _replace(readme, "results", lambda file: compact_grid(read_record(root / file)))
+    readme = _replace(readme, "compare", lambda folder: comparison_excerpt(root / folder))
     return _replace(readme, "speed", lambda file: speed_table(json.loads((root / file).read_text("utf-8"))))
+
+
+def comparison_excerpt(folder: Path) -> str:
+    """What `bcr compare` prints first, and of the noise floor, of a kept run's update on the embedded sentences.
+
+    `folder`: the run's predictions.  A deepbiaf gives way to a stackptr; another deepbiaf is the further seed.
+    """
+    gold = InputFile("gold", format_conllu(load_treebank("demo", "test")).encode())
+    places = ("deepbiaf-to-stackptr/old", "deepbiaf-to-stackptr/new", "deepbiaf-to-deepbiaf/new")
+    old, new, seed = (read_input(folder / f"{place}.conllu") for place in places)
+    verdict = judge(read_trees(gold, old, new, [seed], preset("clean")), Gate())
+    blocks = to_text(verdict).split("\n\n")
+    (noise,) = (block.splitlines() for block in blocks if block.startswith("Noise floor"))
+    return "\n".join(["```text", blocks[0], *noise[1 : 2 + len(verdict.levels)], "```"])
 
 
 def speed_table(bench: dict) -> str:

@@ -6,11 +6,23 @@ from html import escape
 
 FONT = "DejaVu Sans, Verdana, Arial, sans-serif"
 _NOT_IN_XML = {"Cc", "Cs", "Cn"}
+_TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # what stands behind them, too
+
+
+def printable(content: str) -> str:
+    """The text with what may stand in a word, but not in XML or on a terminal, replaced.
+
+    Control characters, and those that turn the direction of the text behind them.
+    """
+    if content.isprintable():
+        return content
+    bad = (c in _TURNING or unicodedata.category(c) in _NOT_IN_XML for c in content)
+    return "".join("\ufffd" if is_bad else c for c, is_bad in zip(content, bad))
 
 
 def escaped(content: str) -> str:
-    """The text with markup escaped; control characters, which may stand in a word but not in XML, are replaced."""
-    return escape("".join("\ufffd" if unicodedata.category(c) in _NOT_IN_XML else c for c in content))
+    """The text with markup escaped and control characters replaced."""
+    return escape(printable(content))
 
 
 def text_at(x: float, y: float, size: float, content: str, style: str = "") -> str:

@@ -1,0 +1,180 @@
+"""`bcr compare`: may this update ship?  Two prediction files, what flips, and a gate."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bcrlib.cli.options import Json, check_output_file, print_json
+
+if TYPE_CHECKING:
+    from bcrlib.comparison.gate import Gate
+    from bcrlib.comparison.update import Update
+    from bcrlib.comparison.verdict import Verdict
+
+GATE_FAILED = 1
+
+
+Items = Annotated[
+    Path | None, typer.Argument(metavar="ITEMS.jsonl", help="Gold, old and new in one file of JSON Lines.")
+]
+Gold = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="CoNLL-U with the right trees, or TOP rows with the right frames.")
+]
+Old = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The same sentences with what the old model made of them.")
+]
+New = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The same sentences with what the new model made of them.")
+]
+OldSeeds = Annotated[
+    list[Path],
+    typer.Option(
+        "--old-seed", metavar="FILE", help="The same of a further seed of the old model: the noise floor. Repeatable."
+    ),
+]
+Definitions = Annotated[
+    str,
+    typer.Option(
+        help="What counts: [bold]clean[/bold] as the paper says, [bold]official[/bold] as the authors' code does."
+    ),
+]
+MaxNfr = Annotated[
+    list[str],
+    typer.Option(
+        metavar="[LEVEL=]RATE", help="Gate: the highest NFR, in \\[0, 1], at every level or at one. Repeatable."
+    ),
+]
+MaxNfi = Annotated[list[str], typer.Option(metavar="[LEVEL=]RATE", help="Gate: the highest NFI, likewise. Repeatable.")]
+MustNotBreak = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Gate: ids, one a line, of items that must not break, be right as a whole (UCM, LCM; EM) under the old "
+        "model and wrong under the new. '#' begins a comment.",
+    ),
+]
+Worst = Annotated[int, typer.Option(metavar="N", min=0, help="How many of the worst items to show.")]
+Markdown = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report in Markdown.")]
+Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the gate's checks as JUnit XML.")]
+Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report as one HTML page.")]
+
+
+def compare(
+    items: Items = None,
+    gold: Gold = None,
+    old: Old = None,
+    new: New = None,
+    old_seeds: OldSeeds = [],  # noqa: B006  typer copies it
+    preset: Definitions = "clean",
+    max_nfr: MaxNfr = [],  # noqa: B006
+    max_nfi: MaxNfi = [],  # noqa: B006
+    must_not_break: MustNotBreak = None,
+    worst: Worst = 5,
+    as_json: Json = False,
+    markdown: Markdown = None,
+    junit: Junit = None,
+    html: Html = None,
+) -> None:
+    """May this update ship? What it breaks, where, whether more than retraining would, and a gate.
+
+    Works on the output of any two models. The gold file says what is compared:
+
+    [bold]CoNLL-U[/bold], dependency trees, aligned by # sent_id (by order if no file has one):
+    levels UAS, UCM, LAS, LCM. [bold]TOP[/bold], semantic frames, aligned by row, as many in
+    each file, with row numbers as ids: levels spanEM, EM. [bold]JSON Lines[/bold], any task,
+    given alone, an item a line: {"id": .., "gold": .., "old": .., "new": ..},
+    right is what equals gold: level EM. It may also have "slices":
+    {"language": "en"} and "old_seeds": \\[.., ..].
+
+    An id twice, one that gold does not have, and a gold item that the old file
+    or an --old-seed lacks are errors. A gold item that the new file lacks is
+    wrong under the new model.
+
+    Exit code: 0 passed or no gate given, 1 gate failed, 2 bad input. --json: one
+    object with the levels, each with what [bold]evaluate[/bold] gives, and intervals,
+    p_value, noise_floor, slices, worst and gate.
+
+    Examples:
+
+    [green]bcr compare --gold test.conllu --old old.conllu --new new.conllu --html report.html[/green]
+
+    [green]bcr compare items.jsonl --max-nfr 0.01 --must-not-break demos.txt --junit gate.xml[/green]
+    """
+    for output in (markdown, junit, html):
+        if output is not None:
+            check_output_file(output)
+    from bcrlib.comparison.verdict import judge
+
+    gate = _gate(max_nfr, max_nfi, must_not_break)
+    verdict = judge(_read(items, gold, old, new, old_seeds, preset), gate, worst)
+    _write(verdict, markdown, junit, html)
+    _print(verdict, as_json)
+    if not verdict.passed:
+        raise typer.Exit(GATE_FAILED)
+
+
+def _read(
+    items: Path | None, gold: Path | None, old: Path | None, new: Path | None, old_seeds: list[Path], preset: str
+) -> "Update":
+    from bcrlib.comparison.compare import read_items, read_update
+    from bcrlib.presets import preset as preset_named
+
+    definitions = preset_named(preset)
+    if items is None and gold and old and new:
+        return read_update(gold, old, new, old_seeds, definitions)
+    if items is None or gold or old or new:
+        raise ValueError("give --gold, --old and --new, or one file of JSON Lines alone")
+    if old_seeds:
+        raise ValueError('--old-seed does not go with JSON Lines: put "old_seeds" into the items')
+    return read_items(items, definitions)
+
+
+def _gate(max_nfr: list[str], max_nfi: list[str], must_not_break: Path | None) -> "Gate":
+    from bcrlib.comparison.gate import Gate, read_must_not_break
+    from bcrlib.data.formats import read_input
+
+    listed = read_must_not_break(read_input(must_not_break)) if must_not_break else {}
+    return Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed)
+
+
+def _limits(option: str, given: list[str]) -> dict[str, float]:
+    """Level -> rate, from "0.01" and "UCM=0.02"."""
+    limits: dict[str, float] = {}
+    for text in given:
+        level, _, rate = text.rpartition("=")
+        if level in limits:
+            raise ValueError(f"{option}: {text!r} is the second limit for {level or 'every level'}")
+        try:
+            limits[level] = float(rate)
+        except ValueError:
+            raise ValueError(f"{option}: {text!r} is neither RATE nor LEVEL=RATE") from None
+    return limits
+
+
+def _print(verdict: "Verdict", as_json: bool) -> None:
+    from bcrlib.report.comparison_json import to_json
+    from bcrlib.report.comparison_text import to_text
+
+    if as_json:
+        print_json(to_json(verdict))
+    else:
+        typer.echo(_encodable(to_text(verdict)), nl=False)
+
+
+def _encodable(text: str) -> str:
+    """The text with what a terminal's encoding does not have as escapes: words may be of any script."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _write(verdict: "Verdict", markdown: Path | None, junit: Path | None, html: Path | None) -> None:
+    from bcrlib.report.comparison_html import to_html
+    from bcrlib.report.comparison_junit import to_junit
+    from bcrlib.report.comparison_markdown import to_markdown
+    from bcrlib.report.records import write_text
+
+    for path, make in ((markdown, to_markdown), (junit, to_junit), (html, to_html)):
+        if path is not None:
+            write_text(path, make(verdict))

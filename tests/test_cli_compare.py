@@ -1,0 +1,224 @@
+"""`bcr compare` from the command line: exit codes, files, hostile input, no torch, speed, the example of a workflow."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+from command_runs import bcr, refused, run
+from comparison_files import frame_update, random_items, tree_update, write_items, write_trees
+from random_trees import random_mistakes
+
+from bcrlib.data.conllu import read_conllu
+from bcrlib.data.grammar import generate_treebank
+
+ROOT = Path(__file__).resolve().parents[1]
+PASSED, GATE_FAILED, BAD_INPUT = 0, 1, 2
+
+
+def options(paths: list[Path]) -> list[object]:
+    named = [item for name, path in zip(("--gold", "--old", "--new"), paths) for item in (name, path)]
+    return named + [item for path in paths[3:] for item in ("--old-seed", path)]
+
+
+@pytest.fixture
+def trees(tmp_path) -> list[Path]:
+    return tree_update(tmp_path)
+
+
+def test_json_has_what_evaluate_has(trees, tmp_path):
+    for paths in (trees[:3], frame_update(tmp_path)):
+        for preset in ("clean", "official"):
+            arguments = [*options(paths), "--preset", preset, "--json"]
+            expected, found = json.loads(run("evaluate", *arguments)), json.loads(run("compare", *arguments))
+            assert list(found) == list(expected)
+            assert all(rates.items() <= found[level].items() for level, rates in expected.items())
+
+
+def test_exit_codes_and_the_verdict(trees):
+    nfr = json.loads(run("compare", *options(trees), "--json"))["UCM"]["nfr"]
+    for limit, code, said in (
+        (nfr, PASSED, "Gate passed: 1 check."),
+        (nfr / 2, GATE_FAILED, "Gate failed: 1 of 1 check."),
+    ):
+        result = bcr("compare", *options(trees), "--max-nfr", f"UCM={limit!r}")
+        assert (result.exit_code, result.stdout.splitlines()[-1], result.stderr) == (code, said, "")
+        as_json = bcr("compare", *options(trees), "--max-nfr", f"UCM={limit!r}", "--json")
+        assert as_json.exit_code == code
+        assert json.loads(as_json.stdout)["UCM"]["gate"]["passed"] == (code == PASSED)
+    assert bcr("compare", *options(trees)).exit_code == PASSED
+    assert "Gate" not in run("compare", *options(trees))
+    assert bcr("compare", *options(trees), "--max-nfi", 0).exit_code == GATE_FAILED
+    assert bcr("compare", *options([trees[0]] * 3), "--max-nfr", 0, "--max-nfi", 0).exit_code == PASSED
+
+
+def test_a_list_of_items_that_must_not_break(tmp_path):
+    items = write_items(
+        [
+            {"id": "kept", "gold": 1, "old": 1, "new": 1},
+            {"id": "broken", "gold": 1, "old": 1, "new": 2},
+            {"id": "wrong before", "gold": 1, "old": 2, "new": 2},
+            {"id": "gone", "gold": 1, "old": 1},
+        ],
+        tmp_path / "items.jsonl",
+    )
+    listed = tmp_path / "list.txt"
+    for names, code in (("kept\nwrong before", PASSED), ("kept\nbroken", GATE_FAILED), ("gone", GATE_FAILED)):
+        listed.write_text(f"# demos\n\n{names}\n")
+        assert bcr("compare", items, "--must-not-break", listed).exit_code == code
+    listed.write_text("kept\nunknown\n")
+    assert f"{listed}:2: gold has no item 'unknown'" in refused("compare", items, "--must-not-break", listed)
+
+
+def test_all_reports_are_written_also_where_the_gate_failed(trees, tmp_path):
+    markdown, junit, html = (tmp_path / name for name in ("report.md", "gate.xml", "report.html"))
+    arguments = ["--max-nfr", 0, "--markdown", markdown, "--junit", junit, "--html", html, "--worst", 2]
+    first = bcr("compare", *options(trees), *arguments)
+    assert first.exit_code == GATE_FAILED
+    assert markdown.read_text("utf-8").startswith("## Gate failed: 4 of 4 checks")
+    assert len(ElementTree.parse(junit).findall(".//failure")) == 4
+    assert html.read_text("utf-8").startswith("<!doctype html>")
+    kept = [path.read_bytes() for path in (markdown, junit, html)]
+    assert bcr("compare", *options(trees), *arguments).stdout == first.stdout
+    assert kept == [path.read_bytes() for path in (markdown, junit, html)]
+
+
+def test_what_is_asked_wrongly_is_refused_in_one_line(trees, tmp_path):
+    items = write_items(random_items(30), tmp_path / "items.jsonl")
+    for arguments, message in (
+        ([], "give --gold, --old and --new, or one file of JSON Lines alone"),
+        (options(trees)[:4], "give --gold, --old and --new"),
+        ([items, "--gold", trees[0]], "give --gold, --old and --new"),
+        ([items, "--old-seed", items], '--old-seed does not go with JSON Lines: put "old_seeds" into the items'),
+        (options([items] * 3), f"{items} holds JSON Lines; gold, old and new stand in one such file"),
+        ([trees[0]], f"{trees[0]} holds CoNLL-U; give it with --gold, --old and --new"),
+        (options([trees[0], trees[1], *frame_update(tmp_path)[2:]]), "a row of TOP, but the gold file is CoNLL-U"),
+        ([items, "--max-nfr", "much"], "--max-nfr: 'much' is neither RATE nor LEVEL=RATE"),
+        ([items, "--max-nfr", "0.1", "--max-nfr", "0.2"], "'0.2' is the second limit for every level"),
+        ([items, "--max-nfi", "EM=2"], "max_nfi: 2.0 is no rate in [0, 1]"),
+        ([items, "--max-nfr", "nan"], "max_nfr: nan is no rate"),
+        ([items, "--max-nfr", "UAS=0.1"], "no level 'UAS' here; choose one of EM"),
+        ([items, "--preset", "dirty"], "unknown preset 'dirty'"),
+        ([tmp_path], f"{tmp_path}: Is a directory"),
+        ([tmp_path / "no"], f"{tmp_path}/no: No such file"),
+        ([items, "--html", tmp_path / "no" / "x.html"], "no such folder"),
+    ):
+        assert message in refused("compare", *arguments), arguments
+
+
+def test_a_huge_word_is_quoted_in_part(tmp_path):
+    paths = [tmp_path / name for name in ("gold", "old", "new")]
+    for path, letter in zip(paths, "aab"):
+        path.write_text(f"# sent_id = s\n1\t{letter * 10**6}\t_\tNOUN\t_\t_\t0\troot\t_\t_\n\n")
+    said = refused("compare", *options(paths))
+    assert said.startswith(f"error: {paths[2]}:2: sentence 's', word 1: 'bbb") and len(said) < 1200
+    assert bcr("compare", *options([paths[0]] * 3)).exit_code == PASSED
+
+
+def test_a_huge_number_is_refused(tmp_path):
+    path = tmp_path / "gold"
+    path.write_text(f"# go\n1\tgo\t_\tVERB\t_\t_\t{'9' * 5000}\troot\t_\t_\n\n")
+    assert f"{path}:2: a number of thousands of digits" in refused("compare", *options([path] * 3))
+
+
+def test_many_tags_and_long_ones_take_no_memory(tmp_path):
+    """As numpy's own texts a tag of 100,000 characters would make 3,000 tags a gigabyte."""
+    path = tmp_path / "gold"
+    rows = [f"1\tw\t_\tT{i}\t_\t_\t0\tr{i}\t_\t_\n" for i in range(3000)]
+    rows.append(f"1\tw\t_\t{'T' * 100_000}\t_\t_\t0\t{'r' * 100_000}\t_\t_\n")
+    path.write_text("\n".join(rows) + "\n")
+    code = (
+        "import resource; from bcrlib.cli import app; "
+        f"app(['compare', {', '.join(repr(str(option)) for option in options([path] * 3))}], standalone_mode=False); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(result.stdout.splitlines()[-1]) < 700_000  # kB
+
+
+def test_a_terminal_without_the_letters_gets_escapes(tmp_path):
+    items = write_items([{"id": "ü☃", "gold": 1, "old": 1, "new": 2}], tmp_path / "items.jsonl")
+    command = [sys.executable, "-c", "from bcrlib.cli import app; app()", "compare", str(items)]
+    result = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert result.returncode == PASSED and rb"\xfc\u2603: item broken (EM)" in result.stdout
+
+
+@pytest.mark.parametrize("kind", ["trees", "frames", "items"])
+def test_torch_is_not_imported(tmp_path, kind):
+    update = {"trees": tree_update, "frames": frame_update}
+    paths = options(update[kind](tmp_path)) if kind in update else [write_items(random_items(30), tmp_path / "i.jsonl")]
+    arguments = ["compare", *map(str, paths), "--html", str(tmp_path / "x.html"), "--junit", str(tmp_path / "x.xml")]
+    run_it = f"import sys; from bcrlib.cli import app; app({arguments}, standalone_mode=False)"
+    code = f"{run_it}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL).returncode == 0
+
+
+def seconds(command: list[object]) -> float:
+    """Processor time of a command that ends well, start included."""
+    before = os.times()
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+BCR = [sys.executable, "-c", "from bcrlib.cli import app; app()", "compare"]
+
+
+def test_a_hundred_thousand_items_take_seconds(tmp_path):
+    items = write_items(random_items(100_000), tmp_path / "items.jsonl")
+    assert seconds([*BCR, items, "--html", tmp_path / "x.html"]) < 20  # measured: 3
+
+
+def test_trees_take_little_longer_than_reading_them(tmp_path):
+    rng, sentences = np.random.default_rng(0), np.arange(20_000) % 500
+    gold = generate_treebank(500, 0)
+    banks = [
+        bank.select(sentences) for bank in (gold, random_mistakes(gold, rng, 0.2), random_mistakes(gold, rng, 0.2))
+    ]
+    orders = [None, None, rng.permutation(20_000)]
+    paths = [write_trees(bank, tmp_path / name, order) for bank, name, order in zip(banks, ("g", "o", "n"), orders)]
+    start = time.process_time()
+    for path in paths:
+        read_conllu(path)
+    reading = time.process_time() - start
+    assert seconds([*BCR, *options(paths)]) < 5 * reading + 6  # measured: 2 * reading + 2
+
+
+def test_the_example_of_a_workflow_does_what_it_says(tmp_path):
+    """Its command, run where the files have the names that it gives them, fails the job on a regression."""
+    workflow = yaml.safe_load((ROOT / ".github" / "examples" / "compare.yml").read_text())
+    steps = workflow["jobs"]["compare"]["steps"]
+    assert workflow[True] == "pull_request"  # YAML 1.1 reads the key "on" so
+    (command,) = [step["run"] for step in steps if "bcr compare" in step.get("run", "")]
+    (upload,) = [step for step in steps if "upload-artifact" in step.get("uses", "")]
+    assert upload["if"] == "always()"
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "bcr"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "from bcrlib.cli import app; app()" "$@"\n')
+    program.chmod(0o755)
+    tree_update(tmp_path, num_models=2)
+    (tmp_path / "must-not-break.txt").write_text("s1\n")
+    summary = tmp_path / "summary.md"
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "GITHUB_STEP_SUMMARY": str(summary)}
+    for new, code in (("new", GATE_FAILED), ("old", PASSED)):
+        text = command.replace("--new new.conllu", f"--new {new}.conllu")
+        result = subprocess.run(["bash", "-e", "-c", text], cwd=tmp_path, env=environment, capture_output=True)
+        assert result.returncode == code, result.stderr
+        assert all((tmp_path / file).is_file() for file in upload["with"]["path"].split())
+        assert summary.read_text().startswith("## Gate failed" if code else "## Gate passed")
+
+
+def test_the_readme_s_command_is_one(trees):
+    """What the README prints below it is made by the package (tests/test_environment.py)."""
+    (command,) = re.findall(r"^bcr compare (.*)$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE)
+    names = dict(zip(("gold.conllu", "old.conllu", "new.conllu", "old2.conllu"), trees))
+    arguments = [str(names.get(word, word)) for word in command.split() if word not in ("--html", "report.html")]
+    assert bcr("compare", *arguments).exit_code == GATE_FAILED
