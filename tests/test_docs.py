@@ -1,4 +1,4 @@
-"""The site's pages: their examples run, what they name exists, and they build without a warning where Sphinx is there."""
+"""The site's pages: their examples run, what they name exists, and they build without a warning."""
 
 import re
 import subprocess

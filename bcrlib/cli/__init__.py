@@ -7,6 +7,7 @@ import typer
 
 from bcrlib.cli.bench import bench
 from bcrlib.cli.candidates import candidates
+from bcrlib.cli.course import course
 from bcrlib.cli.errors import OneLineErrors
 from bcrlib.cli.evaluate import evaluate
 from bcrlib.cli.reproduce import reproduce
@@ -51,5 +52,5 @@ def bcr(
     """
 
 
-for command in (reproduce, train, candidates, rerank, evaluate, bench):
+for command in (reproduce, train, candidates, rerank, evaluate, bench, course):
     app.command()(command)
