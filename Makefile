@@ -7,7 +7,7 @@ PROFILE ?= demo
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: help setup reproduce test notebooks lab bench lint lock clean
+.PHONY: help setup reproduce test notebooks lab bench docs lint lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -17,7 +17,7 @@ setup: $(READY)  ## .venv with everything, at the pinned versions
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[lab,test]'
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[docs,lab,test]'
 	$(VENV)/bin/python -m bcrlib.precompile
 	touch $@
 
@@ -38,6 +38,9 @@ bench: setup  ## speed as fractions of the bare LSTM's and of peers', kept in da
 	$(VENV)/bin/bcr bench --accuracy --json > bench.new
 	mv bench.new data/bench.json
 	$(VENV)/bin/python -m bcrlib.report.readme
+
+docs: setup  ## the site into docs/_build: API reference, notebooks, how to add a parser, a sampler, a corpus
+	$(VENV)/bin/python -m sphinx -q -W --keep-going docs docs/_build
 
 lint: setup  ## ruff, notebooks included
 	$(VENV)/bin/ruff check .

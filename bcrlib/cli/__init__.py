@@ -8,6 +8,7 @@ import typer
 from bcrlib.cli.bench import bench
 from bcrlib.cli.candidates import candidates
 from bcrlib.cli.compare import compare
+from bcrlib.cli.course import course
 from bcrlib.cli.errors import OneLineErrors
 from bcrlib.cli.evaluate import evaluate
 from bcrlib.cli.reproduce import reproduce
@@ -53,5 +54,5 @@ def bcr(
     """
 
 
-for command in (reproduce, train, candidates, rerank, evaluate, compare, bench):
+for command in (reproduce, train, candidates, rerank, evaluate, compare, bench, course):
     app.command()(command)
