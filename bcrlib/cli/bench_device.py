@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.bench.throughput import Row
     from bcrlib.configuration import NetworkConfig, Seq2SeqConfig
 
-BATCH_SIZES = {"cpu": (8, 32), "cuda": (32, 128, 512, 1024)}
+BATCH_SIZES = {"cpu": (8, 32), "cuda": (32, 128, 512)}
 """Of each device that can be asked for."""
 NUMBER = {"cpu": 64, "cuda": 1000}
 """Of sentences, and of utterances."""
