@@ -113,7 +113,10 @@ class Generator:
         keys = torch.tensor([key(text) for text in rows], device=self.model.device)
         of_sample = torch.tensor([key(seed, "sample", i) for i in range(number)], device=self.model.device)
         keys = keys ^ of_sample[sample]
-        width = {"num_beams": strategy.width, "num_return_sequences": min(strategy.width, number)} if beam else {}
+        beams = {}
+        if beam:
+            beams = {"num_beams": strategy.width, "num_return_sequences": min(strategy.width, number)}
+            beams["length_penalty"] = 0.0  # they rank by sums
         chooser = [Chooser(strategy, keys)] if isinstance(strategy, TopK | Nucleus) else []
         ids, mask = self._read(rows)
         with thinned_calls(self.model, keys, strategy.p if isinstance(strategy, DropoutP) else None):
@@ -125,8 +128,7 @@ class Generator:
                 max_new_tokens=self.max_new_tokens,
                 pad_token_id=self.pad,
                 eos_token_id=self.end,
-                length_penalty=0.0,
-                **width,
+                **beams,
             )
         texts = self.tokenizer.batch_decode(written if self.is_seq2seq else written[:, ids.shape[1] :], True)
         found = list(_chunks([text.strip() for text in texts], len(texts) // len(inputs)))
