@@ -79,6 +79,22 @@ def test_every_notebook_has_a_copy_and_no_solution_is_left(tmp_path):
         assert not any("solution" in line and "#" in line for cell in copy.cells for line in cell.source.splitlines())
 
 
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_asks_and_has_something_to_write(path):
+    cells = nbformat.read(path, as_version=4).cells
+    tagged = {tag: [cell for cell in cells if tag in cell.metadata.get("tags", [])] for tag in ("answer", "solution")}
+    assert tagged["answer"] and all(cell.cell_type == "markdown" for cell in tagged["answer"])
+    assert tagged["solution"] and all("\nassert " in f"\n{dedented(cell.source)}" for cell in tagged["solution"])
+    for cell in students_copy(nbformat.read(path, as_version=4)).cells:
+        if cell.cell_type == "code":
+            compile("\n".join(line for line in cell.source.splitlines() if line[:1] != "%"), path.name, "exec")
+
+
+def dedented(source: str) -> str:
+    """Asserts in a loop are asserts as well."""
+    return "\n".join(line.strip() for line in source.splitlines())
+
+
 def test_what_students_wrote_is_not_overwritten(tmp_path):
     (tmp_path / "work.ipynb").write_text("mine")
     with pytest.raises(FileExistsError, match="not empty"):

@@ -1,9 +1,8 @@
 """What sliders show: the counts of the experiments, for every choice; and sliders only where somebody can move them."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from jupyter_client.manager import run_kernel
 from random_stores import random_store
 
 from bcrlib import experiments
@@ -57,14 +56,18 @@ def test_text_is_in_per_cent(store):
     assert f"{100 * rates.loc[('LCM', 'BCR'), 'NFR']:.2f}" in interactive.per_cent(rates)
 
 
-def running_cell(allow_stdin: bool) -> SimpleNamespace:
-    return SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: {"content": {"allow_stdin": allow_stdin}}))
+@pytest.mark.parametrize("front_end", [True, False])
+def test_a_person_is_where_input_may_be_asked_for(front_end):
+    told: list[str] = []
+    question = "from bcrlib.report.interactive import a_person_is_here; print(a_person_is_here())"
+    with run_kernel() as client:
+        hook = {"output_hook": lambda message: told.append(message["content"].get("text", ""))}
+        client.execute_interactive(question, allow_stdin=front_end, timeout=60, **hook)
+    assert "".join(told).strip() == str(front_end)
 
 
-@pytest.mark.parametrize("shell, expected", [(None, False), (running_cell(False), False), (running_cell(True), True)])
-def test_a_person_is_where_input_may_be_asked_for(monkeypatch, shell, expected):
-    monkeypatch.setattr(interactive, "get_ipython", lambda: shell)
-    assert interactive.a_person_is_here() is expected
+def test_outside_a_notebook_nobody_is_there():
+    assert not interactive.a_person_is_here()
 
 
 def test_without_a_person_there_is_one_look_and_no_widget(capsys):
