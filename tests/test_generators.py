@@ -202,3 +202,17 @@ def test_a_prompt_is_made_of_the_input():
     pool = pool_of(["ab", "c", "d"])
     expected = plain.log_probs([f"{text} d " for text in INPUTS], pool)
     np.testing.assert_allclose(asked.log_probs(INPUTS, pool), expected, atol=1e-5)
+
+
+def test_the_date_task_is_what_it_says():
+    from bcrlib import dates
+
+    months = {name: i for i, month in enumerate(dates.MONTHS, start=1) for name in (month, month[:3])}
+    for text, date in dates.examples(300, seed=4):
+        year, month, day = map(int, date.split("-"))
+        words = text.replace("/", " ").split()
+        numbers = [months.get(word) or int(word) for word in words]
+        assert sorted(numbers[:2]) == sorted((day, month)) and numbers[2] in (year, year % 100)
+    assert dates.examples(5, seed=1) == dates.examples(9, seed=1)[:5] != dates.examples(5, seed=2)
+    tokenizer = dates.date_tokenizer()
+    assert tokenizer.decode(tokenizer("2021-03-04")["input_ids"]) == "2021-03-04"
