@@ -19,6 +19,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import LocalProvisioner
 
 FORK_SERVER = Path(__file__).with_name("fork_server.py")
+_one_server = threading.Lock()  # two threads that start kernels at once would start a server each
 
 
 class ForkingProvisioner(LocalProvisioner):
@@ -124,7 +125,8 @@ def _fork_kernel(
     }
     shared = {name: value for name, value in environment.items() if name != "IPYTHONDIR"}  # a kernel's own
     try:
-        server = _server(tuple(command[:module]), tuple(sorted(shared.items())))
+        with _one_server:
+            server = _server(tuple(command[:module]), tuple(sorted(shared.items())))
         pid = server.ask(request)
     except ConnectionError:
         return None
