@@ -7,11 +7,11 @@ one column of arrays. Which levels there are is the task's affair (bcrlib.tasks)
     units    preset, level, num_sentences                          sentence_of_unit
     systems  method, model, seed, teacher, members, preset, level  right: units the 1-best gets right
     pools    proposer, strategy, preset, level, candidate          right: units the candidate gets right
-    scores   proposer, strategy, scorer, candidate                 log_prob of the candidate, by sentence
+    scores   proposer, strategy, scorer, candidate                 steps: its log-probability by sentence
     copies   proposer, strategy, candidate                         first_equal: first copy of the same tree
 
 While jobs run side by side, each `save_*` makes files of its own; `consolidate` merges such folders into one
-file a table.
+file a table, where pools and scores hold nothing of a candidate in sentences where it is a copy.
 """
 
 import hashlib
@@ -25,11 +25,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Shaped
 
+from bcrlib.correctness_copies import leave_out_copies, put_back_copies
 from bcrlib.correctness_tables import SCHEMAS, Rows, read_rows, write_rows, write_whole
 from bcrlib.metrics.units import Units
 
 MANIFEST = "manifest.json"
 SCORE_STEP = 1 / 512  # nats
+_IMPOSSIBLE = np.iinfo(np.int32).min  # steps of a log-probability of -inf
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,11 @@ class CorrectnessStore:
     def save_scores(self, pool: Pool, scorer: str, log_probs: Float32[np.ndarray, "candidate sentence"]) -> None:
         """Add the log-probabilities a model (`System.name`) gives to the candidates, in nats.
 
-        They are kept in multiples of SCORE_STEP, and nearer ones are equal from here on: a third of the bytes.
+        They are kept in steps of SCORE_STEP, and nearer ones are equal from here on: a third of the bytes.
         """
-        rounded = (np.round(log_probs / SCORE_STEP) * SCORE_STEP).astype(np.float32)
-        self._save_candidates("scores", (*astuple(pool), scorer), rounded)
+        possible = np.isfinite(log_probs)
+        steps = np.round(np.where(possible, log_probs, 0) / SCORE_STEP).astype(np.int32)
+        self._save_candidates("scores", (*astuple(pool), scorer), np.where(possible, steps, _IMPOSSIBLE))
 
     def save_first_equal(self, pool: Pool, first_equal: Int16[np.ndarray, "candidate sentence"]) -> None:
         """Add which candidates are copies of which (`CandidatePool.first_equal`)."""
@@ -129,18 +132,21 @@ class CorrectnessStore:
 
     def load_pool(self, pool: Pool, preset: str, level: str) -> Bool[np.ndarray, "candidate unit"]:
         """Which units every candidate gets right."""
-        return self._load_candidates("pools", (*astuple(pool), preset, level))
+        rows = self._load_candidates("pools", (*astuple(pool), preset, level))
+        if not self._knows_copies(pool):
+            return np.stack(rows)
+        of_unit = self.load_units(preset).sentence_of_unit[level]
+        return put_back_copies(rows, self.load_first_equal(pool)[:, of_unit])
 
     def load_scores(self, pool: Pool, scorer: str) -> Float32[np.ndarray, "candidate sentence"]:
         """The log-probabilities a model gives to the candidates, in nats."""
-        scores = self._load_candidates("scores", (*astuple(pool), scorer))
-        if (*astuple(pool), 0) not in self._table("copies"):
-            return scores
-        return np.take_along_axis(scores, self.load_first_equal(pool).astype(np.int64), axis=0)
+        rows = self._load_candidates("scores", (*astuple(pool), scorer))
+        steps = put_back_copies(rows, self.load_first_equal(pool)) if self._knows_copies(pool) else np.stack(rows)
+        return np.where(steps == _IMPOSSIBLE, -np.inf, steps * SCORE_STEP).astype(np.float32)
 
     def load_first_equal(self, pool: Pool) -> Int16[np.ndarray, "candidate sentence"]:
         """Index of the first candidate of the sentence that is the same tree."""
-        return self._load_candidates("copies", astuple(pool))
+        return np.stack(self._load_candidates("copies", astuple(pool)))
 
     def systems(self) -> list[System]:
         """All parsers, by method, model and seeds."""
@@ -173,12 +179,15 @@ class CorrectnessStore:
             raise KeyError(f"no {key} in the table {table!r} of {self.folder}")
         return rows[key]
 
-    def _load_candidates(self, table: str, key: tuple) -> Shaped[np.ndarray, "candidate _"]:
+    def _knows_copies(self, pool: Pool) -> bool:
+        return (*astuple(pool), 0) in self._table("copies")
+
+    def _load_candidates(self, table: str, key: tuple) -> list[Shaped[np.ndarray, "_"]]:
         rows = self._table(table)
         arrays = [self._load(table, (*key, 0))]
         while (*key, len(arrays)) in rows:
             arrays.append(rows[*key, len(arrays)])
-        return np.stack(arrays)
+        return arrays
 
 
 def consolidate(parts: Iterable[str | os.PathLike[str]], folder: str | os.PathLike[str]) -> None:
@@ -191,7 +200,7 @@ def consolidate(parts: Iterable[str | os.PathLike[str]], folder: str | os.PathLi
     folders, folder = [Path(part) for part in parts], Path(folder)
     tables = {table: read_rows(table, folders) for table in SCHEMAS}
     _check_lengths(tables)
-    tables["scores"] = _without_copies(tables["scores"], tables["copies"])
+    tables |= leave_out_copies(tables)
     for table, rows in tables.items():
         files = _files(table, rows)
         for name, some in files.items():
@@ -199,19 +208,6 @@ def consolidate(parts: Iterable[str | os.PathLike[str]], folder: str | os.PathLi
         for file in folder.glob(f"{table}*.parquet"):  # last: nothing is lost when killed in between
             if file.name not in files:
                 file.unlink()
-
-
-def _without_copies(scores: Rows, copies: Rows) -> Rows:
-    """The scores with 0 where a candidate is a copy of one before it."""
-    kept = {}
-    for (*pool_scorer, candidate), log_probs in scores.items():
-        first = copies.get((*pool_scorer[:2], candidate), np.full(len(log_probs), candidate))
-        for other in np.unique(first[first != candidate]):
-            of_other, of_copy = (array[first == other] for array in (scores[*pool_scorer, other], log_probs))
-            if not ((of_copy == of_other) | (of_copy == 0)).all():
-                raise ValueError(f"{pool_scorer} scores copies of candidate {other} differently")
-        kept[*pool_scorer, candidate] = np.where(first == candidate, log_probs, np.float32(0))
-    return kept
 
 
 def _files(table: str, rows: Rows) -> dict[str, Rows]:
@@ -228,11 +224,8 @@ def _check_lengths(tables: Mapping[str, Rows]) -> None:
     num_sentences = {key[2] for key in tables["units"]}
     for key, array in tables["systems"].items():
         _check(len(array) == num_units.get(key[-2:]), "systems", key)
-    for key, array in tables["pools"].items():
-        _check(len(array) == num_units.get(key[2:4]), "pools", key)
-    for table in ("scores", "copies"):
-        for key, array in tables[table].items():
-            _check({len(array)} == num_sentences, table, key)
+    for key, array in tables["copies"].items():
+        _check({len(array)} == num_sentences, "copies", key)
 
 
 def _check(fits: bool, table: str, key: tuple) -> None:

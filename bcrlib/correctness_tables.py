@@ -32,9 +32,7 @@ SCHEMAS = {
     "units": pa.schema([*_PRESET_LEVEL, *_SENTENCE_OF_UNIT]),
     "systems": pa.schema([*_SYSTEM, *_PRESET_LEVEL, _RIGHT]),
     "pools": pa.schema([*_POOL, *_PRESET_LEVEL, _CANDIDATE, _RIGHT]),
-    "scores": pa.schema(
-        [*_POOL, pa.field("scorer", pa.string()), _CANDIDATE, pa.field("log_prob", pa.list_(pa.float32()))]
-    ),
+    "scores": pa.schema([*_POOL, pa.field("scorer", pa.string()), _CANDIDATE, pa.field("steps", pa.list_(pa.int32()))]),
     "copies": pa.schema([*_POOL, _CANDIDATE, pa.field("first_equal", pa.list_(pa.int16()))]),
 }
 """Columns of each table; the last one is the array, all others are the key."""
@@ -54,7 +52,7 @@ def write_rows(file: Path, table: str, rows: Rows) -> None:
 def _write(content: pa.Table, file: Path) -> None:
     """Scores byte by byte, the first bytes of all together: those are alike."""
     field = content.schema.field(-1)
-    is_score = field.type.value_type == pa.float32()
+    is_score = field.name == "steps"
     encoding = {f"{field.name}.list.element": "BYTE_STREAM_SPLIT"} if is_score else None
     pq.write_table(
         content, file, compression="zstd", compression_level=15, use_dictionary=not is_score, column_encoding=encoding

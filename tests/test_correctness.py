@@ -12,6 +12,7 @@ from bcrlib.metrics.units import Units
 
 UNITS = Units({level: np.arange(7) // (2 if level in ("UAS", "LAS") else 1) for level in LEVELS}, 8)
 POOL = Pool("stackptr/1", "dropout-p(p=0.15)")
+KEY = (POOL.proposer, POOL.strategy)
 SYSTEMS = [
     System("old", "deepbiaf", 123),
     System("new", "stackptr", 1),
@@ -31,9 +32,16 @@ FIRST_EQUAL = (TREES[:, None] == TREES).argmax(axis=1).astype(np.int16)
 
 
 def scores_of(seed: int) -> np.ndarray:
-    """Multiples of SCORE_STEP, of copies the same."""
+    """Multiples of SCORE_STEP, of copies the same; some impossible."""
     steps = -np.random.default_rng(seed).integers(1, 20_000, size=(12, 8)).astype(np.float32)
+    steps[5] = -np.inf
     return np.take_along_axis(steps, FIRST_EQUAL.astype(np.int64), axis=0) * np.float32(SCORE_STEP)
+
+
+def right_of_pool() -> dict[str, np.ndarray]:
+    """Of copies the same."""
+    of_unit = {level: FIRST_EQUAL[:, units].astype(np.int64) for level, units in UNITS.sentence_of_unit.items()}
+    return {level: np.take_along_axis(right, of_unit[level], axis=0) for level, right in right_of(9, 12).items()}
 
 
 def save_everything(stores: list[CorrectnessStore]) -> None:
@@ -42,7 +50,7 @@ def save_everything(stores: list[CorrectnessStore]) -> None:
         store.save_units(UNITS, "clean")
     for i, system in enumerate(SYSTEMS):
         stores[i % len(stores)].save_system(system, right_of(i), "clean")
-    stores[0].save_pool(POOL, right_of(9, 12), "clean")
+    stores[0].save_pool(POOL, right_of_pool(), "clean")
     stores[-1].save_scores(POOL, "deepbiaf/123", scores_of(1))
     stores[0].save_scores(POOL, "stackptr/1", scores_of(2))
     stores[-1].save_first_equal(POOL, FIRST_EQUAL)
@@ -57,7 +65,7 @@ def check_everything(store: CorrectnessStore) -> None:
             right = store.load_system(system, "clean", level)
             np.testing.assert_array_equal(right, right_of(i)[level])
             assert right.dtype == bool
-        np.testing.assert_array_equal(store.load_pool(POOL, "clean", level), right_of(9, 12)[level])
+        np.testing.assert_array_equal(store.load_pool(POOL, "clean", level), right_of_pool()[level])
     assert set(store.systems()) == set(SYSTEMS) and len(store.systems()) == len(SYSTEMS)
     assert store.pools() == [POOL]
     assert store.scorers(POOL) == ["deepbiaf/123", "stackptr/1"]
@@ -118,25 +126,34 @@ def test_contradicting_parts_are_refused(tmp_path):
         consolidate([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
 
 
-def test_scores_of_copies_are_not_kept(tmp_path):
+def test_nothing_of_copies_is_kept(tmp_path):
     save_everything([CorrectnessStore(tmp_path / "a")])
+    own = np.arange(12)[:, None] == FIRST_EQUAL
     for parts, merged in (("a", "b"), ("b", "c")):  # merging what is merged changes nothing
         consolidate([tmp_path / parts], tmp_path / merged)
-        kept = read_rows("scores", [tmp_path / merged])
+        scores, pools = (read_rows(table, [tmp_path / merged]) for table in ("scores", "pools"))
         for candidate in range(12):
-            is_first = FIRST_EQUAL[candidate] == candidate
-            row = kept[POOL.proposer, POOL.strategy, "stackptr/1", candidate]
-            assert not row[~is_first].any() and np.array_equal(row[is_first], scores_of(2)[candidate, is_first])
+            row = scores[*KEY, "stackptr/1", candidate]
+            assert len(row) == own[candidate].sum()
+            for level, units in UNITS.sentence_of_unit.items():
+                right = right_of_pool()[level][candidate, own[candidate][units]]
+                assert np.array_equal(pools[*KEY, "clean", level, candidate], right)
         check_everything(CorrectnessStore(tmp_path / merged))
 
 
-def test_copies_with_different_scores_are_refused(tmp_path):
+@pytest.mark.parametrize("table", ["pools", "scores"])
+def test_copies_that_differ_are_refused(tmp_path, table):
     store = CorrectnessStore(tmp_path / "a")
     save_everything([store])
-    wrong = scores_of(2)
-    wrong[tuple(np.argwhere(np.arange(12)[:, None] != FIRST_EQUAL)[0])] -= 1
-    store.save_scores(POOL, "stackptr/1", wrong)
-    with pytest.raises(ValueError, match="scores copies of candidate"):
+    candidate, sentence = np.argwhere(np.arange(12)[:, None] != FIRST_EQUAL)[0]
+    scores, right = scores_of(2), right_of_pool()
+    if table == "scores":
+        scores[candidate, sentence] -= 1
+    else:
+        right["UCM"][candidate, sentence] ^= True
+    store.save_scores(POOL, "stackptr/1", scores)
+    store.save_pool(POOL, right, "clean")
+    with pytest.raises(ValueError, match="of which it is a copy"):
         consolidate([tmp_path / "a"], tmp_path / "b")
 
 

@@ -32,6 +32,11 @@ def test_the_committed_file_is_up_to_date(text):
     assert (ROOT / "REPRODUCIBILITY.md").read_text("utf-8") == text
 
 
+def test_a_clone_does_not_mind_the_committed_results():
+    folders = (ROOT / "figures" / PROFILE, ROOT / "data" / "correctness" / PROFILE)
+    assert sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file()) <= 20e6
+
+
 def test_the_paper_s_422_numbers_are_counted(text):
     assert "The paper has 422 numbers: the 402 below and 20 standard deviations" in text
     (total,) = [cells(line) for line in text.splitlines() if line.startswith("| all |")]

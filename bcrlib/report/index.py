@@ -1,9 +1,7 @@
 """One page that shows every table and figure of a profile beside the paper's numbers."""
 
-import base64
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import jinja2
 
@@ -20,8 +18,6 @@ PROFILE_NOTES = {
     "paper": "Real English (UD EWT 2.2, TOP 1.1) with the paper's network sizes and number of seeds.",
 }
 _SECTIONS = {"table": "Tables", "figure": "Figures", "drawing": "Sentences"}
-# As text an SVG is a quarter smaller than in base64; quotes and angle brackets are always escaped.
-_PLAIN_IN_URLS = " =/:;,.()-_~!*@$?+|"
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,9 @@ class _Entry:
 def write_index(figures_folder: Path, profile: str) -> Path:
     """Writes figures_folder/index.html from the records (*.json) in that folder and returns its path.
 
-    The page holds everything it shows (pictures as data), so it can be sent as one file; it links the
-    numbers, Markdown, LaTeX and pictures beside it. Equal folders give equal bytes. ValueError names a
-    JSON file that is no record, or a figure without a picture.
+    The page shows the pictures beside it and links the numbers, Markdown and LaTeX there; of other places it needs
+    nothing. Equal folders give equal bytes. ValueError names a JSON file that is no record, or a figure without a
+    picture.
     """
     folder = Path(figures_folder)
     entries = [_entry(read_record(path), folder) for path in sorted(folder.glob("*.json"))]
@@ -67,13 +63,8 @@ def _entry(record: Record, folder: Path) -> _Entry:
 
 
 def _picture(record: Record, folder: Path) -> str:
-    # As data in an <img>: ids inside two inlined SVGs would clash, and scripts in one cannot run.
-    svg, png = (folder / f"{record.name}{ending}" for ending in (".svg", ".png"))
-    if svg.is_file():
-        data = "image/svg+xml," + quote(" ".join(svg.read_text("utf-8").split()), safe=_PLAIN_IN_URLS)
-    elif png.is_file():
-        data = "image/png;base64," + base64.b64encode(png.read_bytes()).decode("ascii")
-    else:
-        raise ValueError(f"{folder / record.name}: neither .svg nor .png beside the record")
-    alt = jinja2.filters.escape(record.title)
-    return f'<img class="{record.kind}" src="data:{data}" alt="{alt}">'
+    for file in (f"{record.name}.svg", f"{record.name}.png"):
+        if (folder / file).is_file():
+            alt = jinja2.filters.escape(record.title)
+            return f'<img class="{record.kind}" src="{file}" alt="{alt}" loading="lazy">'
+    raise ValueError(f"{folder / record.name}: neither .svg nor .png beside the record")
