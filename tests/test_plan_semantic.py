@@ -95,8 +95,9 @@ def test_candidates_are_scored_by_whom_they_may_replace():
 def test_the_last_update_alone_is_swept_and_has_more_candidates_and_growing_ensembles():
     jobs = jobs_of(FRAMES)
     assert names(FRAMES, "sweep frames test ") == ["s2s-large 1", "s2s-large 2"]
-    sweep = jobs["sweep frames test s2s-large 1"].params["strategies"]
-    assert sweep == ["top-k(k=5)", "beam(b=4)", "dropout-p(p=0.1)", "dropout-p(p=0.3)"]
+    sweep = jobs["sweep frames test s2s-large 1"].params
+    assert sweep["strategies"] == ["top-k(k=5)", "beam(b=4)", "dropout-p(p=0.1)", "dropout-p(p=0.3)"]
+    assert sweep["old_models"] == ["s2s-base/11", "s2s-base/12"]
     more = {
         name: job.params.get("more_candidates") for name, job in jobs.items() if name.startswith("candidates frames")
     }

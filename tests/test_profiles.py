@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from bcrlib.configuration import NetworkConfig, TrainingConfig
+from bcrlib.pipeline.plan import plan
 from bcrlib.pipeline.profiles import PROFILE_FOLDER, load_profile
 
 PROFILES = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
 
 
 def test_the_profiles_are_there():
-    assert PROFILES == ["authors", "demo", "paper", "small"]
+    assert PROFILES == ["authors", "demo", "paper", "rehearsal", "small"]
 
 
 def test_the_authors_profile_is_the_paper_s_but_for_recipes_and_definitions():
@@ -22,6 +23,13 @@ def test_the_authors_profile_is_the_paper_s_but_for_recipes_and_definitions():
     )
     recipes = {"training": paper.training, "stackptr_training": paper.stackptr_training, "semantic": semantic}
     assert replace(authors, name="paper", preset="clean", **recipes) == paper
+
+
+def test_the_rehearsal_has_the_jobs_of_the_paper_profile():
+    paper, rehearsal = (
+        [(job.name, job.notebook, job.needs) for job in plan(load_profile(p))] for p in ("paper", "rehearsal")
+    )
+    assert rehearsal == paper
 
 
 def test_a_profile_lays_its_values_over_those_of_another(tmp_path):

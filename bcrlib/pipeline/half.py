@@ -130,12 +130,19 @@ class Half:
         params = {**self._task, **self._reading(split), "systems": systems}
         return Job(self.named(f"predict {split}"), "pipeline/predict.ipynb", params, tuple(needs), self._modules)
 
-    def candidates(self, stage: str, model: Model, strategies: Mapping[str, Any], peers: Iterable[Model] = ()) -> Job:
-        """One model's pools, scored by itself, by all models that it may replace, and by its peers.
+    def candidates(
+        self,
+        stage: str,
+        model: Model,
+        strategies: Mapping[str, Any],
+        peers: Iterable[Model] = (),
+        old: Iterable[Model] | None = None,
+    ) -> Job:
+        """One model's pools, scored by itself, by old models (all that it may replace), and by its peers.
 
         stage: "candidates dev", "sweep test".  strategies: the parameters that say which.
         """
-        old, peers = self.old(into=model.kind), list(peers)
+        old, peers = list(self.old(into=model.kind) if old is None else old), list(peers)
         params = {
             **self._task,
             **self._reading(stage.split()[-1]),

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bcrlib.decoding.strategies import DropoutP, parse_strategy
+from bcrlib.experiments import Update
 from bcrlib.pipeline.half import Half, Model, ensemble, plain
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profiles import Profile
@@ -30,7 +31,7 @@ def plan_semantic(profile: Profile) -> list[Job]:
     dev += [half.candidates("candidates dev", model, grid) for model in half.new()]
     test = [half.predict("test", [*half.singles(), *half.students(), *half.ensembles(), *_growing(asked)])]
     test += [_test_candidates(asked, half, model) for model in half.new()]
-    test += [_sweep(asked, half, model) for model in half.new() if model.kind == _looked_at(asked)]
+    test += [_sweep(asked, half, model) for model in half.new() if model.kind == _looked_at(asked).new]
     work = [*training, *students, *dev, half.choose_dropout(profile.preset, dev), *test]
     of_all = {"name": profile.name, "preset": profile.preset, "precision": profile.precision}
     return [*work, half.collect({**of_all, **plain(asdict(asked))}, work), _speed(profile, half)]
@@ -63,14 +64,14 @@ def _training(profile: Profile, half: Half, model: Model) -> dict[str, Any]:
     return {**common, "model": sizes, "training": training, "seed": model.seed, **seen}
 
 
-def _looked_at(asked: SemanticProfile) -> str:
-    """The new kind of the update of Tables 5 and 6 and of Figures 2 and 3."""
-    return asked.parsed_updates()[-1].new
+def _looked_at(asked: SemanticProfile) -> Update:
+    """The update of Tables 5 and 6 and of Figures 2 and 3."""
+    return asked.parsed_updates()[-1]
 
 
 def _growing_members(asked: SemanticProfile) -> list[Model]:
     most = max(asked.ensemble_sizes, default=0)
-    return [Model(_looked_at(asked), seed) for seed in asked.growing_seeds[:most]]
+    return [Model(_looked_at(asked).new, seed) for seed in asked.growing_seeds[:most]]
 
 
 def _growing(asked: SemanticProfile) -> list[dict[str, Any]]:
@@ -82,7 +83,7 @@ def _growing(asked: SemanticProfile) -> list[dict[str, Any]]:
 def _test_candidates(asked: SemanticProfile, half: Half, model: Model) -> Job:
     """What the paper compares, and more candidates where its curve goes on."""
     strategies: dict[str, Any] = {"strategies": [LISTED[model.kind]], "dropout": "chosen"}
-    if model.kind == _looked_at(asked) and asked.more_candidates:
+    if model.kind == _looked_at(asked).new and asked.more_candidates:
         strategies["more_candidates"] = asked.more_candidates
     return half.candidates("candidates test", model, strategies)
 
@@ -91,7 +92,8 @@ def _sweep(asked: SemanticProfile, half: Half, model: Model) -> Job:
     """All other strategies, for the comparison among them (Table 5)."""
     grid = [str(parse_strategy(text)) for text in asked.sampling_grid]
     names = [name for name in dict.fromkeys([*grid, *_dropout_grid(asked)]) if name != LISTED[model.kind]]
-    return half.candidates("sweep test", model, {"strategies": names, "dropout": "others"})
+    old = [Model(_looked_at(asked).old, seed) for seed in asked.old_seeds]
+    return half.candidates("sweep test", model, {"strategies": names, "dropout": "others"}, old=old)
 
 
 def _speed(profile: Profile, half: Half) -> Job:
