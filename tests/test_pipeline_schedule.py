@@ -50,9 +50,9 @@ def test_graph_runs_once_and_again_only_what_changed(run):
     assert set(states(lines).values()) == {"ran"}
     assert dict(os.environ) == before
 
-    start = time.monotonic()
+    start = time.process_time()  # not the clock: other work here must not decide
     assert run(ARITHMETIC)[0] == folders
-    assert time.monotonic() - start < 1
+    assert time.process_time() - start < 1
     assert states(run.lines) == dict.fromkeys(folders, "fresh")
 
     # One parameter changed, one file lost, one job renamed, and the same work asked for twice.
