@@ -263,6 +263,8 @@ def test_methods_have_different_colours_and_bcr_always_the_same():
     colours = method_colours(methods)
     assert len(set(colours.values())) == 5 and sorted(colours) == sorted(methods)
     assert colours["BCR (3 old)"] == method_colours(["BCR"])["BCR"]
+    beam = method_colours(["BCR (k-best)", "BCR (beam)"])["BCR (beam)"]
+    assert beam == method_colours(["Untreated", "BCR (dropout-p)", "BCR (beam)"])["BCR (beam)"]
 
 
 def test_report_needs_no_torch():

@@ -20,6 +20,8 @@ METHOD_COLOURS = {
     "Distillation": _PALETTE[1],
     "Ensemble": _PALETTE[2],
     "BCR": _PALETTE[0],
+    "BCR (beam)": _PALETTE[3],
+    "BCR (k-best)": _PALETTE[4],
 }
 # Without the palette's yellow and pink, too light for lines on white.
 _OTHER_COLOURS = [_PALETTE[i] for i in (0, 3, 2, 4, 1, 5)]
@@ -69,7 +71,8 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
     """A colour-blind safe colour a method; "BCR (3 old)" has BCR's colour if no other BCR row came before."""
     colours: dict[str, str] = {}
     for method in methods:
-        known = METHOD_COLOURS.get(method.split(",")[0].split(" (")[0])
+        name = method.split(",")[0]
+        known = METHOD_COLOURS.get(name, METHOD_COLOURS.get(name.split(" (")[0]))
         if known and known not in colours.values():
             colours[method] = known
     spare = [colour for colour in _OTHER_COLOURS if colour not in colours.values()]
