@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 PACKAGE = Path(__file__).resolve().parents[1] / "bcrlib"
 PAGES = Path(__file__).parent / "api"
 Definition = ast.FunctionDef | ast.ClassDef
+WIDTH = 100  # of a line of a page
 
 
 def write_pages(app: Sphinx) -> None:
@@ -57,12 +58,42 @@ def _definition(node: Definition) -> Iterator[str]:
 
 def _signature(node: Definition) -> str:
     """The definition without its body; of a class its fields too."""
-    if isinstance(node, ast.FunctionDef):
-        returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-        return f"def {node.name}({ast.unparse(node.args)}){returns}"
-    fields = [f"    {ast.unparse(inner)}" for inner in node.body if isinstance(inner, ast.AnnAssign)]
-    bases = ", ".join(map(ast.unparse, node.bases))
-    return "\n".join([f"class {node.name}" + (f"({bases})" if bases else ""), *fields])
+    if isinstance(node, ast.ClassDef):
+        fields = [f"    {ast.unparse(inner)}" for inner in node.body if isinstance(inner, ast.AnnAssign)]
+        bases = ", ".join(map(ast.unparse, node.bases))
+        return "\n".join([f"class {node.name}" + (f"({bases})" if bases else ""), *fields])
+    arguments, returns = (
+        _arguments(_Bare().visit(node.args)),
+        f" -> {ast.unparse(node.returns)}" if node.returns else "",
+    )
+    line = f"def {node.name}({', '.join(arguments)}){returns}"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"def {node.name}(", *(f"    {argument}," for argument in arguments), f"){returns}"])
+
+
+def _arguments(given: ast.arguments) -> list[str]:
+    """Each as it is written, with its type and default."""
+    by_place = [*given.posonlyargs, *given.args]
+    defaults = [None] * (len(by_place) - len(given.defaults)) + given.defaults
+    written = [_argument(*pair) for pair in zip(by_place, defaults)]
+    if given.vararg or given.kwonlyargs:
+        written.append("*" + (ast.unparse(given.vararg) if given.vararg else ""))
+    written += [_argument(*pair) for pair in zip(given.kwonlyargs, given.kw_defaults)]
+    return [*written, *(f"**{ast.unparse(given.kwarg)}" for _ in filter(None, [given.kwarg]))]
+
+
+def _argument(argument: ast.arg, default: ast.expr | None) -> str:
+    equals = " = " if argument.annotation else "="
+    return ast.unparse(argument) + (f"{equals}{ast.unparse(default)}" if default else "")
+
+
+class _Bare(ast.NodeTransformer):
+    """Types without what the command line says of them: Annotated[T, ...] is T."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        bare = isinstance(node.value, ast.Name) and node.value.id == "Annotated" and isinstance(node.slice, ast.Tuple)
+        return self.visit(node.slice.elts[0]) if bare else self.generic_visit(node)
 
 
 def _plain(docstring: str | None) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS, PACKAGE = ROOT / "docs", ROOT / "bcrlib"
 PAGES = sorted(DOCS.glob("*.md"))
 
 
@@ -56,4 +57,6 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert result.returncode == 0, result.stderr
     pages = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")}
     assert {"index.html", "add_a_parser.html", "api/models.html", "notebooks/05_reranking.html"} <= pages
-    assert "def bcr_scores" in re.sub("<[^>]+>", "", (tmp_path / "api" / "bcrlib.html").read_text())
+    api = {path.stem: re.sub("<[^>]+>", "", path.read_text()) for path in (tmp_path / "api").glob("*.html")}
+    assert "def bcr_scores" in api["bcrlib"] and "Annotated[" not in api["cli"]
+    assert {path.parent.name for path in PACKAGE.rglob("*.py")} <= api.keys()

@@ -15,7 +15,8 @@ def reproduce(
     profile: Annotated[
         str,
         typer.Option(
-            help="How large: [bold]demo[/bold] (minutes), [bold]small[/bold] (real treebank), or a YAML file."
+            help="How large: [bold]demo[/bold] (minutes), [bold]small[/bold] (the real corpora), [bold]paper[/bold]"
+            " (on a GPU), another of notebooks/profiles, or a YAML file."
         ),
     ] = "demo",
     overrides: Overrides = [],  # noqa: B006  typer copies it

@@ -1,1 +1,1 @@
-"""Treebanks: reading, writing, fetching, generating; word vectors.  Nothing here imports torch."""
+"""Treebanks and semantic frames: reading, writing, fetching, generating; word vectors.  Nothing here imports torch."""

@@ -1,1 +1,1 @@
-"""Parsers, deepbiaf and stackptr and the ensembles of each: from characters to trees."""
+"""Parsers: deepbiaf, stackptr, s2s and the ensembles of each; any generator of transformers as one of them."""
