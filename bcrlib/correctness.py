@@ -204,7 +204,7 @@ def consolidate(parts: Iterable[str | os.PathLike[str]], folder: str | os.PathLi
     for table, rows in tables.items():
         files = _files(table, rows)
         for name, some in files.items():
-            write_rows(folder / name, table, some)
+            write_rows(folder / name, table, some, dense=True)
         for file in folder.glob(f"{table}*.parquet"):  # last: nothing is lost when killed in between
             if file.name not in files:
                 file.unlink()

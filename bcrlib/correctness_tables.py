@@ -38,24 +38,32 @@ SCHEMAS = {
 """Columns of each table; the last one is the array, all others are the key."""
 
 
-def write_rows(file: Path, table: str, rows: Rows) -> None:
-    """Write one file of a table, at once or not at all; the same rows give the same bytes.  O(values)."""
+def write_rows(file: Path, table: str, rows: Rows, *, dense: bool = False) -> None:
+    """Write one file of a table, at once or not at all; the same rows give the same bytes.  O(values).
+
+    dense: in a sixth fewer bytes, and many times as slowly.
+    """
     schema, keys = SCHEMAS[table], sorted(rows, key=_sortable)
     columns = [pa.array([key[i] for key in keys], field.type) for i, field in enumerate([*schema][:-1])]
     ends = np.cumsum([0] + [len(rows[key]) for key in keys]).astype(np.int32)
     values = pa.array(np.concatenate([rows[key] for key in keys]), schema.field(-1).type.value_type)
     columns.append(pa.ListArray.from_arrays(ends, values))
     content = pa.Table.from_arrays(columns, schema=schema)
-    write_whole(file, lambda unfinished: _write(content, unfinished))
+    write_whole(file, lambda unfinished: _write(content, unfinished, *(("brotli", 11) if dense else ("zstd", 1))))
 
 
-def _write(content: pa.Table, file: Path) -> None:
+def _write(content: pa.Table, file: Path, compression: str, level: int) -> None:
     """Scores byte by byte, the first bytes of all together: those are alike."""
     field = content.schema.field(-1)
     is_score = field.name == "steps"
     encoding = {f"{field.name}.list.element": "BYTE_STREAM_SPLIT"} if is_score else None
     pq.write_table(
-        content, file, compression="zstd", compression_level=15, use_dictionary=not is_score, column_encoding=encoding
+        content,
+        file,
+        compression=compression,
+        compression_level=level,
+        use_dictionary=not is_score,
+        column_encoding=encoding,
     )
 
 

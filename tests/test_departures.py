@@ -110,7 +110,7 @@ def test_a_command_leaves_out_what_the_row_does_not_need():
     overrides = row_overrides(SMALL, row_of("Table 3", DD))
     jobs = {job.name for job in plan(load_profile("small", tuple(overrides)))}
     assert not any("stackptr" in job or "frames" in job for job in jobs if not job[0].isdigit())
-    assert row_overrides(SMALL, row_of("Table 4", "s2s-large-part=>s2s-large")) is None
+    assert row_overrides(load_profile("demo"), row_of("Table 4", "s2s-large-part=>s2s-large")) is None
 
 
 def test_the_notebook_of_both_tasks_gets_one_update_of_the_other():
