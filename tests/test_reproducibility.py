@@ -77,7 +77,7 @@ def test_a_row_outside_names_departures_that_are_in_the_list_and_its_command(tex
 
 
 def test_what_is_not_asked_for_says_so(text):
-    lines = [line for line in section(text, "Table 4").splitlines() if "s2s-large-part" in line]
+    lines = [line for line in section(reproducibility("demo"), "Table 4").splitlines() if "s2s-large-part" in line]
     assert lines and all("not among the updates" in line and "not run" in line for line in lines)
     assert "no update has deepbiaf-part" in section(text, "Table 7")
 
