@@ -14,6 +14,7 @@ from bcrlib.report.figures import (
     metric_by_ensemble_size,
     metric_by_num_candidates,
     metric_by_task,
+    name_rates,
     nfr_by_accuracy,
     nfr_by_dropout,
     nfr_nfi_by_method,
@@ -265,6 +266,12 @@ def test_methods_have_different_colours_and_bcr_always_the_same():
     assert colours["BCR (3 old)"] == method_colours(["BCR"])["BCR"]
     beam = method_colours(["BCR (k-best)", "BCR (beam)"])["BCR (beam)"]
     assert beam == method_colours(["Untreated", "BCR (dropout-p)", "BCR (beam)"])["BCR (beam)"]
+
+
+def test_a_rate_that_was_chosen_for_all_updates_is_named_once():
+    assert name_rates({"a": 0.05, "b": 0.05}) == "p = 0.05 for every update"
+    assert name_rates({"a": 0.05, "b": 0.1}) == "p = 0.05 (a), p = 0.1 (b)"
+    assert name_rates({"a": 0.05}) == "p = 0.05 (a)"
 
 
 def test_report_needs_no_torch():

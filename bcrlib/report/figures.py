@@ -32,6 +32,7 @@ __all__ = [
     "metric_by_ensemble_size",
     "metric_by_num_candidates",
     "metric_by_task",
+    "name_rates",
     "nfr_by_accuracy",
     "nfr_by_dropout",
     "nfr_nfi_by_method",
@@ -301,6 +302,13 @@ def _trade(axes: Axes, cells: pd.DataFrame, series: list[str]) -> None:
                 place = {"xytext": (5, 5), "textcoords": "offset points", "fontsize": 8.5, "color": colours[row]}
                 axes.annotate(f"{weight:g}", (accuracy, flip_rate), **place)
     axes.margins(0.1)
+
+
+def name_rates(chosen: Mapping[str, float]) -> str:
+    """For a title, which dropout rate was chosen for which update: "p = 0.05 for every update" if it is one."""
+    if len(chosen) > 1 and len(set(chosen.values())) == 1:
+        return f"p = {next(iter(chosen.values())):g} for every update"
+    return ", ".join(f"p = {rate:g} ({update})" for update, rate in chosen.items())
 
 
 def seed_pair_heat_map(rows: Rows, title: str, level: str = "UAS", metric: str = "NFR") -> Figure:
