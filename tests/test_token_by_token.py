@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from bcrlib.data.frame_grammar import demo_frames
 from bcrlib.decoding.strategies import Beam, OneBest
@@ -36,6 +37,17 @@ def test_training_changes_the_parser_and_none_does_not(parser):
     before, same, after = (next_log_probs(each, WORDS, []) for each in (untrained, again, parser))
     np.testing.assert_array_equal(before, same)
     assert np.abs(before - after).max() > 0.1
+
+
+def test_the_parser_is_the_same_whatever_the_number_of_threads(parser):
+    before = torch.get_num_threads()
+    torch.set_num_threads(before % 2 + 1)
+    try:
+        again = practice_parser(BANKS["train"], BANKS["dev"], num_epochs=1)
+        assert torch.get_num_threads() == before % 2 + 1
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(next_log_probs(again, WORDS, []), next_log_probs(parser, WORDS, []))
 
 
 def test_every_action_has_a_name_and_a_probability(parser):
