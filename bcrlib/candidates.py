@@ -50,28 +50,58 @@ class CandidatePool:
 
 
 def together(pools: Sequence[CandidatePool]) -> CandidatePool:
-    """The candidates of several pools of the same sentences as one pool, in this order.
+    """The candidates of several pools as one pool, in this order.
 
-    What scores it scores a tree that several strategies found once. ValueError for different relations.
+    What scores it scores a tree that several strategies found once. Pools may number their relations differently.
+    ValueError for pools of other sentences. O(candidates tokens).
     """
-    if len({pool.relation_names for pool in pools}) != 1:
-        raise ValueError("the pools must have the same relations")
-    return replace(
-        pools[0],
+    if not all(np.array_equal(pool.offsets, pools[0].offsets) for pool in pools):
+        raise ValueError("the pools must be of the same sentences")
+    names = tuple(dict.fromkeys(name for pool in pools for name in pool.relation_names))
+    number = {name: np.int16(i) for i, name in enumerate(names)}
+    renumbered = [np.array([number[name] for name in pool.relation_names])[pool.relations] for pool in pools]
+    return CandidatePool(
         heads=np.concatenate([pool.heads for pool in pools]),
-        relations=np.concatenate([pool.relations for pool in pools]),
+        relations=np.concatenate(renumbered),
+        relation_names=names,
         log_probs=np.concatenate([pool.log_probs for pool in pools]),
+        offsets=pools[0].offsets,
+    )
+
+
+def joined(pools: Sequence[CandidatePool]) -> CandidatePool:
+    """The candidates of several pools as one pool, equal trees of a sentence once, as far as its width allows.
+
+    As `together` otherwise; `distinct_first` says which are left. O(candidates^2 tokens).
+    """
+    pool = together(pools)
+    return arranged(pool, distinct_first(pool.first_equal()))
+
+
+def distinct_first(first_equal: Int16[np.ndarray, "candidate item"]) -> Int64[np.ndarray, "place item"]:
+    """Which candidate goes where in a pool without superfluous copies: the distinct ones in their order.
+
+    There are as many places as some item (sentence, utterance) has distinct candidates; with fewer, its first candidate
+    fills the places left, as with k-best, and no re-ranker prefers that copy to the first. O(candidates items).
+    """
+    candidate = np.arange(len(first_equal))[:, None]
+    is_copy = first_equal != candidate
+    num_distinct = (~is_copy).sum(axis=0)
+    order = is_copy.argsort(axis=0, kind="stable")
+    return np.where(candidate < num_distinct, order, 0)[: num_distinct.max(initial=1)]
+
+
+def arranged(pool: CandidatePool, order: Int64[np.ndarray, "place sentence"]) -> CandidatePool:
+    """The pool with candidate order[p, s] of sentence s in place p. O(places tokens)."""
+    of_token = np.repeat(order, np.diff(pool.offsets), axis=1)
+    return replace(
+        pool,
+        heads=np.take_along_axis(pool.heads, of_token, axis=0),
+        relations=np.take_along_axis(pool.relations, of_token, axis=0),
+        log_probs=np.take_along_axis(pool.log_probs, order, axis=0),
     )
 
 
 def single(pool: CandidatePool, choice: Int64[np.ndarray, "sentence"]) -> CandidatePool:
     """The pool of one candidate a sentence that a re-ranker chose: candidate choice[s] of sentence s."""
-    token_choice = np.repeat(choice, np.diff(pool.offsets))
-    tokens = np.arange(pool.heads.shape[1])
-    return CandidatePool(
-        heads=pool.heads[token_choice, tokens][None],
-        relations=pool.relations[token_choice, tokens][None],
-        relation_names=pool.relation_names,
-        log_probs=pool.log_probs[choice, np.arange(pool.num_sentences)][None],
-        offsets=pool.offsets,
-    )
+    return arranged(pool, choice[None])

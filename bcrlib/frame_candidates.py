@@ -1,12 +1,13 @@
 """Candidate pools of frames: what the new semantic parser proposes and the old one chooses from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, Int16, Int64
 
-from bcrlib.data.bracket_sequences import END
+from bcrlib.candidates import distinct_first
+from bcrlib.data.bracket_sequences import END, recoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,25 +47,41 @@ class FramePool:
 
 
 def together(pools: Sequence[FramePool]) -> FramePool:
-    """The candidates of several pools of the same utterances as one pool, in this order.
+    """The candidates of several pools as one pool, in this order.
 
-    What scores it scores a candidate that several strategies found once. ValueError for different labels.
+    What scores it scores a candidate that several strategies found once. Pools may number their labels differently.
+    ValueError for pools of other utterances. O(candidates codes).
     """
-    if len({pool.labels for pool in pools}) != 1:
-        raise ValueError("the pools must have the same labels")
+    if len({pool.num_utterances for pool in pools}) != 1:
+        raise ValueError("the pools must be of the same utterances")
+    labels = tuple(dict.fromkeys(label for pool in pools for label in pool.labels))
     steps = max(pool.sequences.shape[2] for pool in pools)
     padded = [
-        np.pad(pool.sequences, ((0, 0), (0, 0), (0, steps - pool.sequences.shape[2])), constant_values=END)
+        np.pad(
+            recoded(pool.sequences, pool.labels, labels),
+            ((0, 0), (0, 0), (0, steps - pool.sequences.shape[2])),
+            constant_values=END,
+        )
         for pool in pools
     ]
-    return FramePool(np.concatenate(padded), pools[0].labels, np.concatenate([pool.log_probs for pool in pools]))
+    return FramePool(np.concatenate(padded), labels, np.concatenate([pool.log_probs for pool in pools]))
+
+
+def joined(pools: Sequence[FramePool]) -> FramePool:
+    """The candidates of several pools as one pool, equal frames of an utterance once, as far as its width allows.
+
+    As `together` otherwise; `bcrlib.candidates.distinct_first` says which are left. O(candidates^2 codes).
+    """
+    pool = together(pools)
+    return arranged(pool, distinct_first(pool.first_equal()))
+
+
+def arranged(pool: FramePool, order: Int64[np.ndarray, "place utterance"]) -> FramePool:
+    """The pool with candidate order[p, u] of utterance u in place p. O(places codes)."""
+    sequences = pool.sequences[order, np.arange(pool.num_utterances)]
+    return replace(pool, sequences=sequences, log_probs=np.take_along_axis(pool.log_probs, order, axis=0))
 
 
 def single(pool: FramePool, choice: Int64[np.ndarray, "utterance"]) -> FramePool:
     """The pool of one candidate an utterance that a re-ranker chose: candidate choice[u] of utterance u."""
-    utterances = np.arange(pool.num_utterances)
-    return FramePool(
-        sequences=pool.sequences[choice, utterances][None],
-        labels=pool.labels,
-        log_probs=pool.log_probs[choice, utterances][None],
-    )
+    return arranged(pool, choice[None])

@@ -110,6 +110,10 @@ def test_the_1_best_parse_may_be_written_as_conllu(work, tmp_path):
         (["--strategy", "dropout-p(p=0.1)", "--p", 0.1], "already says what --p says"),
         (["--strategy", "dropout-p", "--p", 0.1, "--temperature", 2], "--temperature is no option of"),
         (["--p", 0.1], "--p is no option of --strategy k-best"),
+        (["--strategy", "k-best+beam"], "a deepbiaf has no strategy beam"),
+        (["--strategy", "k-best+"], "unknown strategy ''"),
+        (["--strategy", "k-best+dropout-p", "--p", 0.1], "joins several: say --p in the name"),
+        (["--strategy", "k-best+1-best", "-n", 1, "-o", "pool.conllu"], "a CoNLL-U file holds one parse a sentence"),
         (["-o", "pool.conllu"], "a CoNLL-U file holds one parse a sentence"),
         (["-o", "no such folder/pool"], "no such folder: no such folder"),
         (["-o", "/"], "is a folder"),
@@ -253,3 +257,51 @@ def test_rerank_wants_a_weight_for_each_old_model(work, tmp_path):
     arguments = [work / "test.conllu", work / "pool.jsonl", "-o", tmp_path / "out.conllu"]
     message = refused("rerank", "--old", work / "old", "--old-weight", 1, "--old-weight", 2, *arguments)
     assert "2 times --old-weight for 1 times --old" in message
+
+
+@pytest.fixture(scope="module")
+def dropout_pool(work) -> Path:
+    """A second candidate file of the new model."""
+    options = ["--strategy", "dropout-p", "--p", 0.4, "-n", 4, "-o", work / "sampled.jsonl"]
+    run("candidates", work / "new", work / "test.conllu", *options)
+    return work / "sampled.jsonl"
+
+
+@pytest.mark.parametrize("weight", [0, 0.7])
+def test_several_files_are_joined_as_the_joined_strategy_does(work, tmp_path, dropout_pool, weight):
+    options = ["--strategy", "k-best+dropout-p(p=0.4)", "-n", 4, "-o", tmp_path / "joined.jsonl", "--json"]
+    summary = json.loads(run("candidates", work / "new", work / "test.conllu", *options))
+    assert summary["strategy"] == "k-best+dropout-p(p=0.4)" and 4 < summary["num_candidates"] <= 8
+    chosen = []
+    for files in ([tmp_path / "joined.jsonl"], [work / "pool.jsonl", dropout_pool]):
+        arguments = ["--old", work / "old", "--new-weight", weight, work / "test.conllu", *files]
+        run("rerank", *arguments, "-o", tmp_path / "out.conllu")
+        chosen.append((tmp_path / "out.conllu").read_bytes())
+    assert chosen[0] == chosen[1]
+    treebank, scores, heads = read_conllu(work / "test.conllu"), [], []
+    for file in (work / "pool.jsonl", dropout_pool):  # the twin: both pools, one candidate after the other
+        pool = read_candidates(file, treebank)
+        old, new = (load_parser(work / name, Runtime()).log_probs(treebank, pool) for name in ("old", "new"))
+        scores += [*(old + weight * new)]
+        heads += [*pool.heads]
+    best = [max(range(8), key=lambda c: scores[c][s]) for s in range(12)]
+    by_hand = [heads[c][slice(*treebank.offsets[s : s + 2])] for s, c in enumerate(best)]
+    assert read_conllu(tmp_path / "out.conllu").heads.tolist() == np.concatenate(by_hand).tolist()
+    assert any(c >= 4 for c in best)
+
+
+def test_files_of_two_models_are_refused_where_their_log_probs_count(work, tmp_path):
+    (tmp_path / "other.jsonl").write_text(spoiled(work, lambda candidate: candidate.update(log_prob=-0.5)))
+    files = ["--old", work / "old", work / "test.conllu", work / "pool.jsonl", tmp_path / "other.jsonl"]
+    message = refused("rerank", *files, "--new-weight", 0.5, "-o", tmp_path / "out.conllu")
+    assert "other.jsonl:3: sentence 3: candidate 2 has log_prob -0.5, the same tree in " in message
+    assert "pool.jsonl, candidate 2, -" in message
+    assert "name the new model with --new" in message and not (tmp_path / "out.conllu").exists()
+    run("rerank", *files, "-o", tmp_path / "out.conllu")
+    run("rerank", *files, "--new-weight", 0.5, "--new", work / "new", "-o", tmp_path / "out.conllu")
+
+
+def test_a_faulty_file_among_several_is_named(work, tmp_path):
+    (tmp_path / "faulty.jsonl").write_text(spoiled(work, misspelt))
+    arguments = [work / "test.conllu", work / "pool.jsonl", tmp_path / "faulty.jsonl", "-o", tmp_path / "out.conllu"]
+    assert "faulty.jsonl:3: sentence 3: candidate 2, word 1" in refused("rerank", "--old", work / "old", *arguments)

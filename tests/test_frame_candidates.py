@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bcrlib.data.bracket_sequences import BROKEN, END
-from bcrlib.frame_candidates import FramePool, single, together
+from bcrlib.frame_candidates import FramePool, joined, single, together
 
 LABELS = ("IN:A", "SL:B")
 
@@ -43,8 +43,42 @@ def test_pools_of_other_lengths_come_together_in_their_order(pool):
     np.testing.assert_array_equal(both.sequences[1:], pool.sequences, strict=True)
     assert both.sequences[0].tolist() == [[1, 2, 5, 4, END], [1, 5, 6, 3, END]]
     assert both.log_probs[:, 0].tolist() == [-2.0, -1.0, -2.0, -1.0]
-    with pytest.raises(ValueError, match="same labels"):
-        together([pool, FramePool(pool.sequences, ("IN:A", "SL:C"), pool.log_probs)])
+    with pytest.raises(ValueError, match="same utterances"):
+        together([pool, FramePool(pool.sequences[:, :1], LABELS, pool.log_probs[:, :1])])
+
+
+def test_pools_that_number_labels_otherwise_come_together_by_name(pool):
+    other = FramePool(np.array([[[1, 3, 2, END, END], [BROKEN, 0, 0, 0, 0]]], dtype=np.int16), ("IN:A",), np.zeros((1, 2)))
+    both = together([FramePool(pool.sequences, ("SL:B", "IN:A"), pool.log_probs), other, pool])
+    assert both.labels == ("SL:B", "IN:A")
+    assert both.sequences[:3].tolist() == pool.sequences.tolist()
+    assert both.sequences[3].tolist() == [[2, 5, 4, END, END], [BROKEN, END, END, END, END]]  # IN:A around word 0
+    assert both.sequences[5].tolist() == [[2, 1, 5, 3, 4], [2, 5, 6, 4, END]]
+    assert both.first_equal()[:, 1].tolist() == [0, 1, 0, 0, 0, 5, 0]
+
+
+def test_joined_pools_have_equal_frames_once_and_are_filled_up_with_the_first():
+    rng = np.random.default_rng(4)
+    pools = [
+        FramePool(
+            rng.integers(1, 3, (number, 5, steps)).astype(np.int16),
+            LABELS,
+            rng.normal(size=(number, 5)).astype(np.float32),
+        )
+        for number, steps in ((1, 3), (8, 2), (6, 3))
+    ]
+    both, widths = joined(pools), []
+    for u in range(5):
+        distinct: dict[tuple, float] = {}
+        for pool in pools:
+            for sequence, log_prob in zip(pool.sequences[:, u].tolist(), pool.log_probs[:, u].tolist()):
+                distinct.setdefault(tuple(code for code in sequence if code != END), log_prob)
+        kept = [tuple(code for code in sequence if code != END) for sequence in both.sequences[:, u].tolist()]
+        widths.append(len(distinct))
+        assert kept[: widths[-1]] == list(distinct)
+        assert both.log_probs[: widths[-1], u].tolist() == list(distinct.values())
+        assert set(kept[widths[-1] :]) <= {kept[0]}
+    assert both.num_candidates == max(widths) < 15 and min(widths) < max(widths)
 
 
 def random_pool(rng: np.random.Generator, candidates: int, utterances: int, steps: int) -> FramePool:

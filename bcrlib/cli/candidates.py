@@ -38,7 +38,8 @@ StrategyName = Annotated[
         help="[bold]k-best[/bold]: the k most probable trees (deepbiaf). [bold]beam[/bold]: the best that a beam "
         "search ends with (stackptr, s2s). [bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
         "(stackptr, s2s). [bold]dropout-p[/bold]: best parses of randomly thinned networks, the paper's choice. "
-        "[bold]1-best[/bold]: plain parsing.",
+        "[bold]1-best[/bold]: plain parsing. A + joins pools, equal parses once: 'k-best+dropout-p(p=0.05)', "
+        "'1-best+beam(b=10)+dropout-p(p=0.1)'.",
         show_default="k-best for deepbiaf, else beam",
     ),
 ]
@@ -76,7 +77,7 @@ def candidates(
     p: Probability = None,
     temperature: Temperature = None,
     constrained: Constrained = False,
-    num_candidates: Annotated[int, typer.Option("--num-candidates", "-n", min=1, help="Of each sentence.")] = 10,
+    num_candidates: Annotated[int, typer.Option("--num-candidates", "-n", min=1, help="Of each sentence, by each joined strategy.")] = 10,
     seed: Annotated[int, typer.Option(help="Of the samples that dropout-p, top-k and nucleus draw.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -119,7 +120,8 @@ def candidates(
 
 
 def _check_one_best(output: Path, strategy: str | None, num_candidates: int) -> None:
-    if output.suffix in ONE_BEST and strategy != "1-best" and num_candidates != 1:
+    several = num_candidates != 1 or "+" in (strategy or "")
+    if output.suffix in ONE_BEST and strategy != "1-best" and several:
         raise ValueError(f"{output}: {ONE_BEST[output.suffix]}; use --strategy 1-best, or name a .jsonl")
 
 

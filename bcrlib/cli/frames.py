@@ -16,13 +16,13 @@ from bcrlib.frame_candidate_files import check_labels, frames_over_words
 from bcrlib.frame_candidate_files import read_frame_candidates as read_pool
 from bcrlib.frame_candidate_files import write_frame_candidates as write_pool
 from bcrlib.frame_candidates import FramePool
-from bcrlib.tasks.semantic import SUFFIX, single
+from bcrlib.tasks.semantic import SUFFIX, joined, single, together
 from bcrlib.tasks.semantic import write as write_best
 
 if TYPE_CHECKING:  # at run time this would bring torch
     from bcrlib.models.s2s_parser import Seq2SeqParser
 
-__all__ = ["SUFFIX", "read_pool", "single", "write_best", "write_pool"]
+__all__ = ["SUFFIX", "joined", "read_pool", "single", "together", "write_best", "write_pool"]
 ITEM, STRUCTURE = FRAMES.item, "frame"
 DISTINCT = "distinct_an_utterance"
 SCORES = {"sum": False, "mean": True}

@@ -1,6 +1,6 @@
 """`bcr rerank`: the old model picks among the new model's candidates."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # at run time these would bring torch
     Text = Treebank | FrameBank
     Pool = CandidatePool | FramePool
 
+ROUNDING = 0.05
+"""How far two log-probabilities of one model may lie apart, in nats and as a share: bfloat16 is that coarse."""
+
 Score = Annotated[
     str | None,
     typer.Option(
@@ -34,8 +37,12 @@ def rerank(
     text: Annotated[
         Path, typer.Argument(metavar="INPUT", help="File that the candidates are parses of: CoNLL-U, or TOP for s2s.")
     ],
-    pool_file: Annotated[
-        Path, typer.Argument(metavar="CANDIDATES", help="Candidate file, from bcr candidates or from your own tool.")
+    pool_files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CANDIDATES...",
+            help="Candidate files, from bcr candidates or from your own tool; of several, all candidates are joined.",
+        ),
     ],
     old: Annotated[list[Path], typer.Option(metavar="MODEL", help="Folder of an old model. Repeatable.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: CoNLL-U, or TOP.")],
@@ -61,13 +68,17 @@ def rerank(
     proposed, an s2s any other s2s's frames, and each what your own parser did.
     A malformed candidate file is refused and nothing is written: heads or
     brackets that make no tree, a relation or label that none of the models
-    knows, several roots where a model's trees have one, other words.
+    knows, several roots where a model's trees have one, other words. Several
+    files must be the new model's: where their log_prob counts, equal parses with
+    different ones are refused.
 
     Examples:
 
     [green]bcr rerank --old old test.conllu pool.jsonl -o reranked.conllu[/green]
 
     [green]bcr rerank --old old test.tsv pool.jsonl -o reranked.tsv[/green]
+
+    [green]bcr rerank --old old --new-weight 0.25 test.tsv beam.jsonl sampled.jsonl -o reranked.tsv[/green]
     """
     if old_weight and len(old_weight) != len(old):
         raise ValueError(f"{len(old_weight)} times --old-weight for {len(old)} times --old: give one each, or none")
@@ -78,11 +89,16 @@ def rerank(
     kind = common_kind(folders)
     task = task_of(kind)
     words = task.read_text(text, kind)
-    pool = task.read_pool(pool_file, words)
+    pools = {str(file): task.read_pool(file, words) for file in pool_files}
     if from_file:
-        _check_known(pool, str(pool_file), task.ITEM)
+        for name, pool in pools.items():
+            _check_known(pool, name, task.ITEM)
+        if len(pools) > 1:
+            _check_one_model(pools, task)
     models = task.scorers([load_model(folder) for folder in folders], score, from_file)
-    task.check(pool, models, str(pool_file))
+    for name, pool in pools.items():
+        task.check(pool, models, name)
+    pool = task.joined([*pools.values()]) if len(pools) > 1 else pools[str(pool_files[0])]
     new_model = None if new is None else models[-1]
     choice = _pick(words, pool, models[: len(old)], old_weight or [1.0] * len(old), new_model, new_weight)
     chosen = task.single(pool, choice)
@@ -97,6 +113,26 @@ def _check_known(pool: "Pool", name: str, item: str) -> None:
     if unknown.any():
         fault = "a candidate without log_prob, which --new-weight needs; name the new model with --new"
         raise CandidateFileError(name, int(unknown.argmax()) + 1, fault, item)
+
+
+def _check_one_model(pools: Mapping[str, "Pool"], task: ModuleType) -> None:
+    """CandidateFileError where files give equal parses other log-probabilities: they are not one model's."""
+    from bcrlib.candidate_lines import CandidateFileError
+
+    together = task.together([*pools.values()])
+    first = together.first_equal().astype(np.int64)
+    of_first = np.take_along_axis(together.log_probs, first, axis=0)
+    differ = ~np.isclose(together.log_probs, of_first, ROUNDING, ROUNDING)
+    if differ.any():
+        item = int(differ.any(axis=0).argmax())
+        candidate = int(differ[:, item].argmax())
+        places = [(name, place) for name, pool in pools.items() for place in range(1, pool.num_candidates + 1)]
+        (name, place), (other, first_place) = places[candidate], places[first[candidate, item]]
+        fault = (
+            f"candidate {place} has log_prob {together.log_probs[candidate, item]:g}, the same {task.STRUCTURE} in "
+            f"{other}, candidate {first_place}, {of_first[candidate, item]:g}: name the new model with --new"
+        )
+        raise CandidateFileError(name, item + 1, fault, task.ITEM)
 
 
 def _pick(

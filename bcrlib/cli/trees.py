@@ -14,7 +14,7 @@ from bcrlib.data.conllu import parse_conllu
 from bcrlib.data.formats import TOP, read_input
 from bcrlib.data.treebank import Treebank
 from bcrlib.decoding.strategies import DropoutP, Strategy
-from bcrlib.tasks.dependency import SUFFIX, single
+from bcrlib.tasks.dependency import SUFFIX, joined, single, together
 from bcrlib.tasks.dependency import write as write_best
 
 if TYPE_CHECKING:  # at run time these would bring torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # at run time these would bring torch
 
     Model = DeepBiafParser | StackPtrParser
 
-__all__ = ["SUFFIX", "read_pool", "single", "write_best", "write_pool"]
+__all__ = ["SUFFIX", "joined", "read_pool", "single", "together", "write_best", "write_pool"]
 ITEM, STRUCTURE = TREES.item, "tree"
 DISTINCT = "distinct_a_sentence"
 

@@ -59,6 +59,20 @@ def frame_of(sequence: Sequence[int], labels: Sequence[str], words: Sequence[str
     return builder.finish()
 
 
+def recoded(
+    sequences: Int16[np.ndarray, "*batch step"], labels: Sequence[str], into: Sequence[str]
+) -> Int16[np.ndarray, "*batch step"]:
+    """Sequences over some labels as sequences over the labels `into`, which those must be among (else ValueError).
+
+    O(codes).
+    """
+    place, num_labels, num_into = [into.index(label) for label in labels], len(labels), len(into)
+    codes = [END, *(1 + i for i in place), *(1 + num_into + i for i in place), BROKEN]  # the last one also by -1
+    brackets = np.array(codes, dtype=np.int16)
+    is_word = sequences >= word_code(0, num_labels)
+    return np.where(is_word, sequences + np.int16(2 * (num_into - num_labels)), brackets[np.where(is_word, 0, sequences)])
+
+
 def sequences_of(bank: FrameBank, labels: Sequence[str]) -> Int16[np.ndarray, "utterance step"]:
     """The codes of all frames of a bank, filled up with END to the longest.
 

@@ -96,8 +96,36 @@ class DropoutP:
         return f"dropout-p(p={self.p:g})"
 
 
-Strategy = OneBest | KBest | Beam | TopK | Nucleus | DropoutP
+Single = OneBest | KBest | Beam | TopK | Nucleus | DropoutP
 SAMPLING = (TopK, Nucleus, DropoutP)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The candidates of several strategies as one pool, equal structures once; the parts say all that is in it.
+
+    Where a list does not begin with the parser's best structure (a beam of an s2s, whose 1-best is greedy), a part
+    `OneBest()` keeps it among the candidates.
+    """
+
+    parts: tuple[Single, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(map(str, self.parts))) != len(self.parts) or len(self.parts) < 2:
+            raise ValueError(f"a joined pool has two or more different parts, not {str(self) or 'none'}")
+
+    @property
+    def num_candidates(self) -> int:
+        """At most, where all parts' candidates differ."""
+        return sum(part.num_candidates for part in self.parts)
+
+    def __str__(self) -> str:
+        return JOINT.join(map(str, self.parts))
+
+
+Strategy = Single | Joined
+JOINT = "+"
+"""Between the parts of a joined strategy's name."""
 
 _NUMBER = r"([0-9.]+)"
 _TEMPERATURE = rf"(?:,t={_NUMBER})?"
@@ -106,8 +134,15 @@ _TEMPERATURE = rf"(?:,t={_NUMBER})?"
 def parse_strategy(text: str, num_candidates: int = 10) -> Strategy:
     """The strategy that prints as `text`, e.g. "k-best", "beam(b=10)", "top-k(k=5)", "nucleus(p=0.9,t=0.7)".
 
+    Joined ones have a "+" between their parts, "k-best+dropout-p(p=0.05)"; `num_candidates` is that of each part.
     ValueError names the choices.
     """
+    if JOINT in text:
+        return Joined(tuple(_parse_single(part, num_candidates) for part in text.split(JOINT)))
+    return _parse_single(text, num_candidates)
+
+
+def _parse_single(text: str, num_candidates: int) -> Single:
     if text == "1-best":
         return OneBest()
     if text == "k-best":
@@ -122,7 +157,8 @@ def parse_strategy(text: str, num_candidates: int = 10) -> Strategy:
         return DropoutP(float(match[1]), num_candidates)
     raise ValueError(
         f"unknown strategy {text!r}; choose 1-best, k-best, beam(b=WIDTH), top-k(k=K), nucleus(p=P) or"
-        " dropout-p(p=RATE); top-k and nucleus also with a temperature, top-k(k=5,t=0.7)"
+        " dropout-p(p=RATE), or join some, k-best+dropout-p(p=0.1); top-k and nucleus also with a temperature,"
+        " top-k(k=5,t=0.7)"
     )
 
 

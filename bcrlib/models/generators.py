@@ -13,8 +13,9 @@ from jaxtyping import Float32, Int16
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
 
+from bcrlib.candidates import distinct_first
 from bcrlib.decoding.sampling import draw, kept_probs
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, Strategy, TopK
+from bcrlib.decoding.strategies import Beam, DropoutP, Joined, KBest, Nucleus, OneBest, Strategy, TopK
 from bcrlib.models.dropout_calls import thinned_calls
 from bcrlib.models.noise import uniform
 from bcrlib.randomness import key
@@ -78,6 +79,8 @@ class Generator:
         log-probabilities. ValueError: the strategy k-best; an input that is empty or too long; dropout-p of a model
         that has no dropout.
         """
+        if isinstance(strategy, Joined):
+            return _joined([self.candidates(inputs, part, seed) for part in strategy.parts])
         if isinstance(strategy, KBest):
             raise ValueError("k-best is for graph-based parsers; a generator has beam(b=WIDTH)")
         number = strategy.num_candidates
@@ -202,6 +205,15 @@ class Chooser(LogitsProcessor):
         token = draw(probs, uniform(self.keys, self.step))
         self.step += 1
         return torch.full_like(scores, float("-inf")).scatter(1, token[:, None], 0.0)
+
+
+def _joined(pools: Sequence[TextPool]) -> TextPool:
+    """Their texts as one pool, equal ones of an input once."""
+    texts = tuple(column for pool in pools for column in pool.texts)
+    together = TextPool(texts, np.concatenate([pool.log_probs for pool in pools]))
+    order = distinct_first(together.first_equal())
+    arranged = tuple(tuple(together.chosen(choice)) for choice in order)
+    return TextPool(arranged, np.take_along_axis(together.log_probs, order, axis=0))
 
 
 def _chunks(items: list, size: int) -> Iterator[list]:

@@ -1,15 +1,15 @@
 """What backward-congruent re-ranking needs to know about a model: it proposes structures and scores them."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
 
-from bcrlib.candidates import CandidatePool
+from bcrlib.candidates import CandidatePool, joined
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
-from bcrlib.decoding.strategies import OneBest, Strategy
+from bcrlib.decoding.strategies import Joined, OneBest, Strategy
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.vocabulary import Vocabulary
 
@@ -36,6 +36,16 @@ class Parser(ABC):
     @abstractmethod
     def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
         """log p(tree | sentence) of every candidate, whoever proposed it; -inf for a relation this parser lacks."""
+
+
+def joined_candidates(parser: Parser, treebank: Treebank, strategy: Joined, seed: int) -> CandidatePool:
+    """The candidates of every part, equal trees once, with the parser's own log-probabilities.
+
+    A part's own could not be compared: a sample of dropout-p has that of a thinned network. Costs what the parts cost,
+    and scoring them.
+    """
+    pool = joined([parser.candidates(treebank, part, seed) for part in strategy.parts])
+    return replace(pool, log_probs=parser.log_probs(treebank, pool))
 
 
 @dataclass(frozen=True)

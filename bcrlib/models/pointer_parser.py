@@ -13,7 +13,7 @@ from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
 from bcrlib.decoding.sequential import Choose, StepScorer, best_actions, sampled_actions, search
 from bcrlib.decoding.stack_transitions import Hypotheses, Rules
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, Strategy, TopK
+from bcrlib.decoding.strategies import Beam, DropoutP, Joined, KBest, Nucleus, Strategy, TopK
 from bcrlib.models.candidate_batches import (
     check_same_sentences,
     copied_batch,
@@ -26,7 +26,7 @@ from bcrlib.models.candidate_batches import (
 from bcrlib.models.derivation_scoring import check_trees, tree_log_probs
 from bcrlib.models.encoding import Batch, EncodedTreebank, decoding_batches, encode, make_batch
 from bcrlib.models.noise import Noise, uniform
-from bcrlib.models.parser import Parser
+from bcrlib.models.parser import Parser, joined_candidates
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.stackptr import Memory, StackPtr, States
 from bcrlib.models.vocabulary import Vocabulary
@@ -48,6 +48,8 @@ class PointerParser(Parser):
 
     @torch.inference_mode()
     def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
+        if isinstance(strategy, Joined):
+            return joined_candidates(self, treebank, strategy, seed)
         if isinstance(strategy, KBest):
             raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
         encoded = encode(treebank, self.vocabulary, self.vectors)

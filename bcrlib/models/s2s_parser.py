@@ -14,9 +14,9 @@ from bcrlib.data.bracket_sequences import END
 from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.bracket_rules import BracketRules
 from bcrlib.decoding.sequential import Choose, best_actions, sampled_actions
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, Strategy, TopK
+from bcrlib.decoding.strategies import Beam, DropoutP, Joined, KBest, Nucleus, OneBest, Strategy, TopK
 from bcrlib.decoding.token_search import Hypotheses, Rules, search
-from bcrlib.frame_candidates import FramePool
+from bcrlib.frame_candidates import FramePool, joined
 from bcrlib.models.batching import batches
 from bcrlib.models.noise import uniform
 from bcrlib.models.pieces import Pieces, Targets, cut_into_pieces, sequences_of_targets, targets_of
@@ -62,9 +62,13 @@ class Seq2SeqParser:
     def candidates(self, bank: FrameBank, strategy: Strategy, seed: int = 0) -> FramePool:
         """Candidate frames of every utterance; only its words are looked at.
 
-        A sample of a sampling strategy depends on the seed, its number and the words of its utterance alone.
-        ValueError for the strategy k-best, or no utterance.
+        A sample of a sampling strategy depends on the seed, its number and the words of its utterance alone. Joined
+        pools come with this parser's own `log_probs`: those of their parts could not be compared. ValueError for the
+        strategy k-best, or no utterance.
         """
+        if isinstance(strategy, Joined):
+            pool = joined([self.candidates(bank, part, seed) for part in strategy.parts])
+            return replace(pool, log_probs=self.log_probs(bank, pool))
         if isinstance(strategy, KBest):
             raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
         if not bank.num_utterances:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool
 
-from bcrlib.candidates import CandidatePool, single, together
+from bcrlib.candidates import CandidatePool, joined, single, together
 from bcrlib.data.conllu import write_conllu
 from bcrlib.data.corpora import load_treebank as load
 from bcrlib.data.corpora import part_of
@@ -27,6 +27,7 @@ KINDS, LISTED, SUFFIX = NAMES.kinds, NAMES.listed, NAMES.suffix
 
 __all__ = [
     "correctness",
+    "joined",
     "load",
     "load_parsers",
     "num_invalid",

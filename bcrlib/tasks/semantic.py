@@ -11,7 +11,7 @@ from bcrlib.data.frame_corpora import load_frames as load
 from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank, frame_text
 from bcrlib.data.top import write_top
-from bcrlib.frame_candidates import FramePool, single, together
+from bcrlib.frame_candidates import FramePool, joined, single, together
 from bcrlib.metrics.exact_match import correctness, num_invalid, scored_units
 from bcrlib.predicted_frames import predicted_frames
 from bcrlib.tasks.names import TASKS
@@ -26,6 +26,7 @@ KINDS, LISTED, SUFFIX = NAMES.kinds, NAMES.listed, NAMES.suffix
 
 __all__ = [
     "correctness",
+    "joined",
     "load",
     "load_parsers",
     "num_invalid",
