@@ -48,7 +48,8 @@ def test_pools_of_other_lengths_come_together_in_their_order(pool):
 
 
 def test_pools_that_number_labels_otherwise_come_together_by_name(pool):
-    other = FramePool(np.array([[[1, 3, 2, END, END], [BROKEN, 0, 0, 0, 0]]], dtype=np.int16), ("IN:A",), np.zeros((1, 2)))
+    sequences = np.array([[[1, 3, 2, END, END], [BROKEN, 0, 0, 0, 0]]], dtype=np.int16)
+    other = FramePool(sequences, ("IN:A",), np.zeros((1, 2), dtype=np.float32))
     both = together([FramePool(pool.sequences, ("SL:B", "IN:A"), pool.log_probs), other, pool])
     assert both.labels == ("SL:B", "IN:A")
     assert both.sequences[:3].tolist() == pool.sequences.tolist()

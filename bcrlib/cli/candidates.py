@@ -63,6 +63,9 @@ Temperature = Annotated[
 Constrained = Annotated[
     bool, typer.Option("--constrained", help="Of s2s: propose well-formed frames over all words, and nothing else.")
 ]
+NumCandidates = Annotated[
+    int, typer.Option("--num-candidates", "-n", min=1, help="Of each sentence; by each of joined strategies.")
+]
 ONE_BEST = {".conllu": "a CoNLL-U file holds one parse a sentence", ".tsv": "a TOP file holds one parse an utterance"}
 
 
@@ -77,7 +80,7 @@ def candidates(
     p: Probability = None,
     temperature: Temperature = None,
     constrained: Constrained = False,
-    num_candidates: Annotated[int, typer.Option("--num-candidates", "-n", min=1, help="Of each sentence, by each joined strategy.")] = 10,
+    num_candidates: NumCandidates = 10,
     seed: Annotated[int, typer.Option(help="Of the samples that dropout-p, top-k and nucleus draw.")] = 1,
     as_json: Json = False,
 ) -> None:

@@ -41,14 +41,15 @@ def chosen_strategy(name: str | None, kind: str, num_candidates: int, options: S
     """The strategy of this name for a parser of this kind; without a name the kind's own.
 
     A name is short, e.g. "beam", its numbers then come from the options; or it is a strategy as tables print it, e.g.
-    "beam(b=10)", which leaves no choice but `keep_duplicates`. Joined ones, "k-best+dropout-p(p=0.1)", say their numbers
-    themselves. ValueError: an unknown name, a strategy that this kind of parser does not have, an option that the
+    "beam(b=10)", which leaves no choice but `keep_duplicates`. Joined ones, "k-best+dropout-p(p=0.1)", say their
+    numbers themselves. ValueError: an unknown name, a strategy that this kind of parser does not have, an option that the
     strategy does not have or that is missing, a number out of range.
     """
     name = DEFAULTS[kind] if name is None else name
     if JOINT in name:
         if options.given():
-            raise ValueError(f"--strategy {name!r} joins several: say {_flags(options.given())} in the name, p as (p=0.1)")
+            told = _flags(options.given())
+            raise ValueError(f"--strategy {name!r} joins several: say {told} in the name, a rate as (p=0.1)")
         parts = (chosen_strategy(part, kind, num_candidates, options) for part in name.split(JOINT))
         return Joined(tuple(parts))
     short, parenthesis, _ = name.partition("(")

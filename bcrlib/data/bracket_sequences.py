@@ -70,7 +70,8 @@ def recoded(
     codes = [END, *(1 + i for i in place), *(1 + num_into + i for i in place), BROKEN]  # the last one also by -1
     brackets = np.array(codes, dtype=np.int16)
     is_word = sequences >= word_code(0, num_labels)
-    return np.where(is_word, sequences + np.int16(2 * (num_into - num_labels)), brackets[np.where(is_word, 0, sequences)])
+    shifted = sequences + np.int16(2 * (num_into - num_labels))
+    return np.where(is_word, shifted, brackets[np.where(is_word, END, sequences)])
 
 
 def sequences_of(bank: FrameBank, labels: Sequence[str]) -> Int16[np.ndarray, "utterance step"]:
