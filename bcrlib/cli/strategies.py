@@ -42,8 +42,8 @@ def chosen_strategy(name: str | None, kind: str, num_candidates: int, options: S
 
     A name is short, e.g. "beam", its numbers then come from the options; or it is a strategy as tables print it, e.g.
     "beam(b=10)", which leaves no choice but `keep_duplicates`. Joined ones, "k-best+dropout-p(p=0.1)", say their
-    numbers themselves. ValueError: an unknown name, a strategy that this kind of parser does not have, an option that the
-    strategy does not have or that is missing, a number out of range.
+    numbers themselves. ValueError: an unknown name, a strategy that this kind of parser does not have, an option that
+    the strategy does not have or that is missing, a number out of range.
     """
     name = DEFAULTS[kind] if name is None else name
     if JOINT in name:
