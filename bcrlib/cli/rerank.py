@@ -23,6 +23,16 @@ if TYPE_CHECKING:  # at run time these would bring torch
 ROUNDING = 0.05
 """How far two log-probabilities of one model may lie apart, in nats and as a share: bfloat16 is that coarse."""
 
+PoolFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CANDIDATES...",
+        help="Candidate files, from bcr candidates or from your own tool; the candidates of several are joined.",
+    ),
+]
+New = Annotated[
+    Path | None, typer.Option(metavar="MODEL", help="Folder of the new model.", show_default="the file's log_prob")
+]
 Score = Annotated[
     str | None,
     typer.Option(
@@ -37,22 +47,13 @@ def rerank(
     text: Annotated[
         Path, typer.Argument(metavar="INPUT", help="File that the candidates are parses of: CoNLL-U, or TOP for s2s.")
     ],
-    pool_files: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="CANDIDATES...",
-            help="Candidate files, from bcr candidates or from your own tool; of several, all candidates are joined.",
-        ),
-    ],
+    pool_files: PoolFiles,
     old: Annotated[list[Path], typer.Option(metavar="MODEL", help="Folder of an old model. Repeatable.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: CoNLL-U, or TOP.")],
     old_weight: Annotated[
         list[float], typer.Option(metavar="W", help="Weight of each --old, in the same order.", show_default="1 each")
     ] = [],  # noqa: B006  typer copies it
-    new: Annotated[
-        Path | None,
-        typer.Option(metavar="MODEL", help="Folder of the new model.", show_default="the file's log_prob"),
-    ] = None,
+    new: New = None,
     new_weight: Annotated[
         float, typer.Option(metavar="W", help="Weight of the new model's own opinion; 0 is the paper's method.")
     ] = 0.0,
@@ -91,10 +92,7 @@ def rerank(
     words = task.read_text(text, kind)
     pools = {str(file): task.read_pool(file, words) for file in pool_files}
     if from_file:
-        for name, pool in pools.items():
-            _check_known(pool, name, task.ITEM)
-        if len(pools) > 1:
-            _check_one_model(pools, task)
+        _check_log_probs(pools, task)
     models = task.scorers([load_model(folder) for folder in folders], score, from_file)
     for name, pool in pools.items():
         task.check(pool, models, name)
@@ -104,6 +102,13 @@ def rerank(
     chosen = task.single(pool, choice)
     task.write_best(words, chosen, output)
     _tell(pool, choice, task, task.failures(words, chosen), output, as_json)
+
+
+def _check_log_probs(pools: Mapping[str, "Pool"], task: ModuleType) -> None:
+    for name, pool in pools.items():
+        _check_known(pool, name, task.ITEM)
+    if len(pools) > 1:
+        _check_one_model(pools, task)
 
 
 def _check_known(pool: "Pool", name: str, item: str) -> None:
