@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from bcrlib.correctness import CorrectnessStore, Pool, System
+from bcrlib.decoding.strategies import JOINT, OneBest
 from bcrlib.metrics.flips import flips_by_sentence
 from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, take
@@ -21,6 +22,7 @@ Right = Bool[np.ndarray, "unit"]
 
 KINDS = tuple(kind for names in TASKS.values() for kind in names.kinds)
 """Of parsers of both tasks."""
+ONE_BEST = str(OneBest())
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,11 @@ def new_models(store: CorrectnessStore, kind: str) -> list[str]:
 
 
 def strategies(store: CorrectnessStore, kind: str) -> list[str]:
-    """The strategies by which the new models of this kind proposed candidates, in alphabetical order."""
-    new = new_models(store, kind)
-    return sorted({pool.strategy for pool in store.pools() if pool.proposer in new})
+    """The strategies by which the new models of this kind proposed candidates, in alphabetical order.
+
+    Without the 1-best, which leaves nothing to choose: it is stored for joined pools.
+    """
+    return sorted(_stored_strategies(store, kind) - {ONE_BEST})
 
 
 def listed_strategy(update: Update) -> str:
@@ -92,6 +96,21 @@ def dropout_strategy(store: CorrectnessStore, update: Update) -> str:
     if str(update) not in choices:
         raise KeyError(f"no dropout rate was chosen for {update} in {store.folder}")
     return choices[str(update)]["strategy"]
+
+
+def joined_strategy(store: CorrectnessStore, update: Update, dropout: str) -> str:
+    """The strategy that joins the new parser's list and its samples by `dropout`, "k-best+dropout-p(p=0.05)".
+
+    And its 1-best, where that is stored: a beam need not have it.
+    """
+    first = [ONE_BEST] if ONE_BEST in _stored_strategies(store, update.new) else []
+    return JOINT.join([*first, listed_strategy(update), dropout])
+
+
+def joined_choice(store: CorrectnessStore, update: Update) -> tuple[str, float] | None:
+    """The joined strategy and the new model's weight chosen on dev for this update; None in runs from before."""
+    joined = store.load_manifest().get("dropout_choice", {}).get(str(update), {}).get("joined")
+    return joined and (joined["strategy"], joined["new_weight"])
 
 
 def retrained(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
@@ -143,7 +162,11 @@ def bcr(
     num_candidates: int | None = None,
     new_weight: float = 0.0,
 ) -> PairCounts:
-    """Backward-congruent re-ranking of the first `num_candidates` of each pool (all by default)."""
+    """Backward-congruent re-ranking of the first `num_candidates` of each pool (all by default).
+
+    A joined strategy has the pools of its parts, one after the other: exactly a pool without copies, for equal
+    structures have equal scores, and of equal scores the first counts.
+    """
 
     def scores(pool: Pool, old: str) -> np.ndarray:
         return bcr_scores(store.load_scores(pool, pool.proposer), [store.load_scores(pool, old)], new_weight)
@@ -203,17 +226,25 @@ def _reranked(
     num_candidates: int | None,
     scores: Callable[[Pool, str], np.ndarray],
 ) -> PairCounts:
-    """Every old model replaced by every new one, the candidates chosen by their scores [candidate, sentence]."""
+    """Every old model replaced by every new one, the candidates chosen by their scores [candidate, sentence].
+
+    The scores of all parts of a joined strategy must be comparable.
+    """
     of_unit = store.load_units(preset).sentence_of_unit[level]
     old = _right_of_single(store, preset, level, old_models(store, update.old))
     pairs = {}
     for name in new_models(store, update.new):
-        pool = Pool(name, strategy)
-        right = store.load_pool(pool, preset, level)
+        pools = [Pool(name, part) for part in strategy.split(JOINT)]
+        right = np.concatenate([store.load_pool(pool, preset, level)[:num_candidates] for pool in pools])
         for o in old:
-            choice = choose(scores(pool, o)[:num_candidates])
+            choice = choose(np.concatenate([scores(pool, o)[:num_candidates] for pool in pools]))
             pairs[o, name] = (old[o], take(right, choice, of_unit))
     return _count(store, preset, level, pairs)
+
+
+def _stored_strategies(store: CorrectnessStore, kind: str) -> set[str]:
+    new = new_models(store, kind)
+    return {pool.strategy for pool in store.pools() if pool.proposer in new}
 
 
 def _replaced_by(

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from random_stores import random_store
 
 from bcrlib import experiments
 from bcrlib.correctness import CorrectnessStore, Pool, System
@@ -223,3 +224,53 @@ def test_the_oracle_decides_by_words_for_whole_trees(store, units, update):
     pair = list(zip(result.old_of_pair, result.new_of_pair)).index((old, proposer))
     old_right = right_of(store, "UCM", "old", update.old, OLD[0])
     assert tuple(result.counts[pair].sum(axis=0)) == counted([(old_right, expected)])
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.4])
+@pytest.mark.parametrize("level", ["UAS", "UCM"])
+def test_a_joined_strategy_is_a_choice_among_different_structures(tmp_path, units, level, weight):
+    """The twin has each structure once, with one score; the store has pools with copies, within and across."""
+    rng, store = np.random.default_rng(5), CorrectnessStore(tmp_path)
+    old, new = "deepbiaf/11", "deepbiaf/1"
+    store.save_units(units, "clean")
+    for name in (old, new):
+        kind, seed = name.split("/")
+        store.save_system(System("old" if name == old else "new", kind, int(seed)), random_right(rng), "clean")
+    structures = random_right(rng, 4)  # four of each sentence
+    log_probs = {name: rng.integers(-3, 0, (4, 5)).astype(np.float32) for name in (old, new)}  # and some ties
+    pools = {"1-best": [0], "k-best": [0, 1, 2], STRATEGY: [2, 3, 1, 3]}
+    found = {strategy: np.stack([rng.permutation(4)[ids] for _ in range(5)], axis=1) for strategy, ids in pools.items()}
+    for strategy, ids in found.items():
+        pool, of_unit = Pool(new, strategy), units.sentence_of_unit
+        right = {
+            of_level: np.take_along_axis(structures[of_level], ids[:, of_unit[of_level]], axis=0) for of_level in LEVELS
+        }
+        store.save_pool(pool, right, "clean")
+        store.save_first_equal(pool, (ids[:, None] == ids).argmax(axis=1).astype(np.int16))
+        for name in (old, new):
+            store.save_scores(pool, name, np.take_along_axis(log_probs[name], ids, axis=0))
+    chosen = []
+    for s in range(5):
+        once = list(dict.fromkeys(int(i) for ids in found.values() for i in ids[:, s]))
+        chosen.append(max(once, key=lambda i: (log_probs[old][i, s] + weight * log_probs[new][i, s], -once.index(i))))
+    expected = [structures[level][chosen[s]][unit] for unit, s in enumerate(units.sentence_of_unit[level])]
+    old_right = right_of(store, level, "old", "deepbiaf", 11)
+    result = experiments.bcr(store, "clean", level, HOMOGENEOUS, f"1-best+k-best+{STRATEGY}", new_weight=weight)
+    assert totals(result) == counted([(old_right, expected)])
+    assert experiments.strategies(store, "deepbiaf") == [STRATEGY, "k-best"]
+    assert experiments.joined_strategy(store, HOMOGENEOUS, STRATEGY) == f"1-best+k-best+{STRATEGY}"
+
+
+def test_so_many_candidates_of_a_joined_strategy_are_those_of_each_part(tmp_path):
+    strategies = ["beam(b=10)", STRATEGY]
+    store = random_store(tmp_path, np.random.default_rng(2), ["stackptr/11"], ["stackptr/1"], strategies)
+    update, joined = Update("stackptr", "stackptr"), "+".join(strategies)
+    assert experiments.joined_strategy(store, update, STRATEGY) == joined  # no 1-best is stored
+    right, scores = [], []
+    for strategy in strategies:
+        pool = Pool("stackptr/1", strategy)
+        right += [*store.load_pool(pool, "clean", "UCM")[:2]]
+        scores += [*store.load_scores(pool, "stackptr/11")[:2]]
+    expected = np.array(right)[np.argmax(scores, axis=0), np.arange(5)]
+    old_right = right_of(store, "UCM", "old", "stackptr", 11)
+    assert totals(experiments.bcr(store, "clean", "UCM", update, joined, 2)) == counted([(old_right, expected)])

@@ -116,9 +116,9 @@ def test_the_rate_of_dropout_is_chosen_before_test():
         assert all("choose dropout" in jobs[f"{stage} {name}"].needs for name in names(TINY, f"{stage} "))
 
 
-def test_dev_pools_hold_the_whole_grid_and_are_scored_by_every_model_that_may_be_replaced():
+def test_dev_pools_hold_the_list_and_the_grid_and_are_scored_by_every_model_that_may_be_replaced():
     job = jobs_of(TINY)["candidates dev stackptr 2"]
-    assert job.params["strategies"] == ["dropout-p(p=0.1)", "dropout-p(p=0.2)"]
+    assert job.params["strategies"] == ["beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2)"]
     assert job.params["old_models"] == ["deepbiaf/11", "deepbiaf/12", "stackptr/11", "stackptr/12"]
     assert (job.params["peers"], job.params["split"]) == ([], "dev")
     assert jobs_of(TINY)["candidates dev deepbiaf 2"].params["old_models"] == ["deepbiaf/11", "deepbiaf/12"]
@@ -131,6 +131,13 @@ def test_the_main_candidates_on_test_are_scored_by_peers_too():
     scorers = [job.params["new_model"], *job.params["old_models"], *job.params["peers"]]
     assert job.needs == (*(f"train {name.replace('/', ' ')}" for name in scorers), "choose dropout")
     assert jobs_of(TINY)["candidates test deepbiaf 1"].params["strategies"] == ["k-best"]
+
+
+def test_the_1_best_is_kept_where_the_list_does_not_begin_with_it():
+    jobs = jobs_of(replace(TINY, model=replace(TINY.model, beam_width=4)))
+    for split in ("dev", "test"):
+        assert jobs[f"candidates {split} stackptr 1"].params["strategies"][:2] == ["1-best", "beam(b=10)"]
+        assert jobs[f"candidates {split} deepbiaf 1"].params["strategies"][0] == "k-best"
 
 
 def test_the_sweep_takes_what_the_main_candidates_leave():

@@ -86,10 +86,11 @@ def test_candidates_are_scored_by_whom_they_may_replace():
     base, large = (jobs[f"candidates frames test {kind} 1"] for kind in ("s2s-base", "s2s-large"))
     assert base.params["old_models"] == ["s2s-base-part/11", "s2s-base-part/12"]
     assert set(large.params["old_models"]) == {f"{k}/{s}" for k in ("s2s-base", "s2s-large-part") for s in (11, 12)}
-    assert (base.params["strategies"], base.params["dropout"]) == (["beam(b=10)"], "chosen")
+    assert (base.params["strategies"], base.params["dropout"]) == (["1-best", "beam(b=10)"], "chosen")
     assert base.needs[-1] == "choose frames dropout"
     assert (base.params["task"], base.modules) == ("semantic", ("bcrlib.tasks.semantic",))
-    assert jobs["candidates frames dev s2s-base 2"].params["strategies"] == ["dropout-p(p=0.1)", "dropout-p(p=0.3)"]
+    on_dev = ["1-best", "beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.3)"]
+    assert jobs["candidates frames dev s2s-base 2"].params["strategies"] == on_dev
 
 
 def test_the_last_update_alone_is_swept_and_has_more_candidates_and_growing_ensembles():

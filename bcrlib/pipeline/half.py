@@ -159,7 +159,7 @@ class Half:
         return Job(name, "pipeline/candidates.ipynb", params, needs, self._modules)
 
     def choose_dropout(self, preset: str, dev: Iterable[Job]) -> Job:
-        """Chooses the rate for every update by what happens on dev."""
+        """Chooses for every update, by what happens on dev, the rate and the new model's weight in a joined pool."""
         params, needs = {**self._task, "preset": preset}, tuple(job.name for job in dev)
         return Job(self.named("choose dropout"), "pipeline/choose_dropout.ipynb", params, needs)
 

@@ -2,7 +2,7 @@
 
 train ──> predict (1-best of every system) ───────────────────────────────┬──> breakdowns ──┐
   ├────> distil (students of the old models) ──> predict                  │                 ├──> collect ──> speed
-  └────> candidates on dev ──> choose dropout rate ──> candidates, sweep ─┴─────────────────┘
+  └────> candidates on dev ──> choose rate, weight ──> candidates, sweep ─┴─────────────────┘
 
 New models propose candidates; the old ones that they replace, and the other new ones of their kind, score them.
 """
@@ -10,7 +10,8 @@ New models propose candidates; the old ones that they replace, and the other new
 from dataclasses import asdict
 from typing import Any
 
-from bcrlib.decoding.strategies import DropoutP, parse_strategy
+from bcrlib.decoding.strategies import Beam, DropoutP, parse_strategy
+from bcrlib.experiments import ONE_BEST
 from bcrlib.pipeline.half import Half, Model, plain
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profiles import Profile
@@ -26,11 +27,10 @@ def plan_dependency(profile: Profile) -> list[Job]:
     half = half_of(profile)
     training = [half.train(model, _training(profile, half, model)) for model in half.trained()]
     students = [half.distil(lesson, _training(profile, half, lesson.student)) for lesson in half.lessons()]
-    grid = {"strategies": _dropout_grid(profile)}  # among these rates one is chosen
     dev = [half.predict("dev", half.singles())]
-    dev += [half.candidates("candidates dev", model, grid) for model in half.new()]
+    dev += [_dev_candidates(profile, half, model) for model in half.new()]
     test = [half.predict("test", [*half.singles(), *half.students(), *half.ensembles()])]
-    test += [_test_candidates(half, model) for model in half.new()]
+    test += [_test_candidates(profile, half, model) for model in half.new()]
     test += [_sweep(profile, half, model) for model in half.new() if model.kind == "stackptr"]
     choice = half.choose_dropout(profile.preset, dev)
     work = [*training, *students, *dev, choice, *test, _breakdowns(profile, half)]
@@ -63,10 +63,22 @@ def _training(profile: Profile, half: Half, model: Model) -> dict[str, Any]:
     return {**common, "model": sizes, "training": training, "seed": model.seed}
 
 
-def _test_candidates(half: Half, model: Model) -> Job:
+def _dev_candidates(profile: Profile, half: Half, model: Model) -> Job:
+    """Samples by the rates among which one is chosen, and what is joined with them."""
+    return half.candidates("candidates dev", model, {"strategies": [*_listed(profile, model), *_dropout_grid(profile)]})
+
+
+def _listed(profile: Profile, model: Model) -> list[str]:
+    """The list of best trees, behind the 1-best where it does not begin with it."""
+    listed = LISTED[model.kind]
+    begins = model.kind != "stackptr" or parse_strategy(listed) == Beam(profile.model.beam_width)
+    return [listed] if begins else [ONE_BEST, listed]
+
+
+def _test_candidates(profile: Profile, half: Half, model: Model) -> Job:
     """What the paper compares, scored also by the other new models: one may come to replace the other."""
     peers = [new for new in half.new() if new.kind == model.kind and new != model]
-    strategies = {"strategies": [LISTED[model.kind]], "dropout": "chosen"}
+    strategies = {"strategies": _listed(profile, model), "dropout": "chosen"}
     return half.candidates("candidates test", model, strategies, peers)
 
 

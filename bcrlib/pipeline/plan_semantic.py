@@ -2,7 +2,7 @@
 
 train ──> predict frames (1-best of every system) ───────────────────────────────┐
   ├────> distil (students of the old models) ──> predict frames                  ├──> collect frames ──> speed frames
-  └────> candidates on dev ──> choose dropout rate ──> candidates, sweep ────────┘
+  └────> candidates on dev ──> choose rate, weight ──> candidates, sweep ────────┘
 
 Part models are old models alone: trained on a part of the data, they are replaced by models of all of it.
 """
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bcrlib.decoding.strategies import DropoutP, parse_strategy
-from bcrlib.experiments import Update
+from bcrlib.experiments import ONE_BEST, Update
 from bcrlib.pipeline.half import Half, Model, ensemble, plain
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profiles import Profile
@@ -26,9 +26,8 @@ def plan_semantic(profile: Profile) -> list[Job]:
     asked, half = profile.semantic, half_of(profile)
     training = [half.train(model, _training(profile, half, model)) for model in half.trained(_growing_members(asked))]
     students = [half.distil(lesson, _training(profile, half, lesson.student)) for lesson in half.lessons()]
-    grid = {"strategies": _dropout_grid(asked)}  # among these rates one is chosen
     dev = [half.predict("dev", half.singles())]
-    dev += [half.candidates("candidates dev", model, grid) for model in half.new()]
+    dev += [_dev_candidates(asked, half, model) for model in half.new()]
     test = [half.predict("test", [*half.singles(), *half.students(), *half.ensembles(), *_growing(asked)])]
     test += [_test_candidates(asked, half, model) for model in half.new()]
     test += [_sweep(asked, half, model) for model in half.new() if model.kind == _looked_at(asked).new]
@@ -80,9 +79,19 @@ def _growing(asked: SemanticProfile) -> list[dict[str, Any]]:
     return [ensemble("growing ensemble", size, members[:size]) for size in sizes]
 
 
+def _dev_candidates(asked: SemanticProfile, half: Half, model: Model) -> Job:
+    """Samples by the rates among which one is chosen, and what is joined with them."""
+    return half.candidates("candidates dev", model, {"strategies": [*_listed(model), *_dropout_grid(asked)]})
+
+
+def _listed(model: Model) -> list[str]:
+    """The list of best frames, behind the 1-best: the greedy frame need not be in a beam's list."""
+    return [ONE_BEST, LISTED[model.kind]]
+
+
 def _test_candidates(asked: SemanticProfile, half: Half, model: Model) -> Job:
     """What the paper compares, and more candidates where its curve goes on."""
-    strategies: dict[str, Any] = {"strategies": [LISTED[model.kind]], "dropout": "chosen"}
+    strategies: dict[str, Any] = {"strategies": _listed(model), "dropout": "chosen"}
     if model.kind == _looked_at(asked).new and asked.more_candidates:
         strategies["more_candidates"] = asked.more_candidates
     return half.candidates("candidates test", model, strategies)

@@ -14,7 +14,7 @@ import yaml
 
 from bcrlib.bench.grid import SpeedGrid
 from bcrlib.configuration import NetworkConfig, Seq2SeqConfig, TrainingConfig
-from bcrlib.decoding.strategies import KBest, OneBest, parse_strategy
+from bcrlib.decoding.strategies import Joined, KBest, OneBest, parse_strategy
 from bcrlib.experiments import Update, parse_update
 from bcrlib.pipeline.semantic_profile import SemanticProfile
 from bcrlib.tasks.names import TASKS
@@ -161,7 +161,7 @@ def _check(profile: Profile) -> None:
         raise ValueError("updates or semantic.updates must name at least one update")
     _check_kinds(profile.parsed_updates(), "dependency", "updates")
     for text in profile.sampling_grid:
-        if isinstance(parse_strategy(text), OneBest | KBest):
+        if isinstance(parse_strategy(text), OneBest | KBest | Joined):
             raise ValueError(f"sampling_grid holds strategies of stackptr, and {text} is none")
     unset = NetworkConfig()
     if (profile.model.kind, profile.model.preset) != (unset.kind, unset.preset):
@@ -178,7 +178,7 @@ def _check_semantic(half: SemanticProfile) -> None:
         if not getattr(half, name):
             raise ValueError(f"semantic.{name} is empty, and semantic.updates need it")
     for text in half.sampling_grid:
-        if isinstance(parse_strategy(text), OneBest | KBest):
+        if isinstance(parse_strategy(text), OneBest | KBest | Joined):
             raise ValueError(f"semantic.sampling_grid holds strategies of s2s parsers, and {text} is none")
     if {half.base.preset, half.large.preset} != {Seq2SeqConfig().preset}:
         raise ValueError("the preset of both sizes follows from the profile's `preset`: set that")
