@@ -22,6 +22,8 @@ METHOD_COLOURS = {
     "BCR": _PALETTE[0],
     "BCR (beam)": _PALETTE[3],
     "BCR (k-best)": _PALETTE[4],
+    "BCR (listed)": _PALETTE[3],
+    "BCR (joined)": _PALETTE[9],
 }
 # Without the palette's yellow and pink, too light for lines on white.
 _OTHER_COLOURS = [_PALETTE[i] for i in (0, 3, 2, 4, 1, 5)]

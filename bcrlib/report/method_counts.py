@@ -10,6 +10,7 @@ from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.report.source_rows import strategy_rows
 
 SAMPLED = "BCR (dropout-p)"
+JOINED = "BCR (joined)"
 IN_PAPER = {SAMPLED: ("BCR", {})} | {f"oracle {by}": ("oracle-re-ranker", {"reranker": by}) for by in ("NFR", "ACC")}
 """What the paper calls a row, for `tables.beside_paper`."""
 
@@ -23,14 +24,20 @@ def listed_row(update: Update) -> str:
 
 
 def rerankers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
-    """BCR over both main pools: sampled with the dropout rate chosen on dev for this update, and listed."""
+    """BCR over both main pools: sampled with the dropout rate chosen on dev for this update, and listed.
+
+    And over both together, the new model having the say that was chosen on dev; runs from before have no such row.
+    """
     strategies = {SAMPLED: experiments.dropout_strategy(store, update)}
     strategies[listed_row(update)] = experiments.listed_strategy(update)
-    return {row: partial(experiments.bcr, strategy=strategy) for row, strategy in strategies.items()}
+    rows: dict[str, Method] = {row: partial(experiments.bcr, strategy=name) for row, name in strategies.items()}
+    if choice := experiments.joined_choice(store, update):
+        rows[JOINED] = partial(experiments.bcr, strategy=choice[0], new_weight=choice[1])
+    return rows
 
 
 def methods(store: CorrectnessStore, update: Update) -> dict[str, Method]:
-    """The methods of the paper's Tables 3, 4 and 8, and BCR over listed structures."""
+    """The methods of the paper's Tables 3, 4 and 8, and BCR over listed structures and joined pools."""
     plain = {name: getattr(experiments, name.lower()) for name in ("Untreated", "Distillation", "Ensemble")}
     return plain | rerankers(store, update)
 

@@ -123,10 +123,16 @@ def _facts_of(half: Half) -> Iterator[tuple[str, str]]:
     yield "training on, in", f"{shown(half.of_trainings('device'))}, {shown(half.of_trainings('precision'))}"
     yield "seeds", _seeds(manifest, asked)
     chosen = manifest["dropout_choice"].items()
-    yield "chosen on dev", ", ".join(f"{arrow(update)} {choice['strategy']}" for update, choice in chosen)
+    yield "chosen on dev", ", ".join(f"{arrow(update)} {_chosen(choice)}" for update, choice in chosen)
     yield "versions", ", ".join([f"Python {machine['python']}", *(f"{k} {v}" for k, v in machine["versions"].items())])
     yield "commit", manifest.get("commit", UNKNOWN) or "no checkout"
     yield "data, sha256", _hashes(manifest)
+
+
+def _chosen(choice: Mapping[str, Any]) -> str:
+    """A dropout rate, and the new model's weight in a joined pool."""
+    weight = f" (joined: new model's weight {choice['joined']['new_weight']:g})" if "joined" in choice else ""
+    return f"{choice['strategy']}{weight}"
 
 
 def _seeds(manifest: Mapping[str, Any], asked: Asked) -> str:

@@ -26,7 +26,9 @@ def candidate_signature(manifest: Mapping[str, Any]) -> dict[str, object]:
     ensembles = [group.replace(" ", "") for group in groups]
     sampling = [f"{update} {choice['strategy']}" for update, choice in manifest["dropout_choice"].items()]
     pools = {"num_candidates": profile["num_candidates"], "sampling": sampling}
-    return {**signature(manifest), "ensembles": ensembles, **pools}
+    weights = {update: choice["joined"] for update, choice in manifest["dropout_choice"].items() if "joined" in choice}
+    joined = [f"{update} {choice['strategy']} weight {choice['new_weight']:g}" for update, choice in weights.items()]
+    return {**signature(manifest), "ensembles": ensembles, **pools, **({"joined": joined} if joined else {})}
 
 
 def dropout_rows(choices: Mapping[str, Mapping[str, Any]], levels: Sequence[str]) -> pd.DataFrame:
