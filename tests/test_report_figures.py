@@ -15,7 +15,6 @@ from bcrlib.report.figures import (
     metric_by_num_candidates,
     metric_by_task,
     name_rates,
-    nfr_by_accuracy,
     nfr_by_dropout,
     nfr_nfi_by_method,
     save_figure,
@@ -45,13 +44,6 @@ CURVE = [
     for m in ("ER", "NFR", "NFI")
 ] + [{"row": "Untreated", "level": "UAS", "metric": "NFR", "value": 0.03, "num_candidates": np.nan}]
 PAIRS = [{"old_seed": o, "new_seed": n, "value": 0.02 + o / 1000} for o in (1, 2) for n in (3, 4)]
-
-TRADE = [
-    {"row": "BCR", "level": "UAS", "metric": metric, "value": value, "new_weight": weight}
-    for weight, accuracy, flips in ((2, 0.91, 0.012), (0, 0.9, 0.008))
-    for metric, value in (("ACC", accuracy), ("NFR", flips))
-]
-TRADE += [{"row": "Untreated", "level": "UAS", "metric": m, "value": v} for m, v in (("ACC", 0.89), ("NFR", 0.02))]
 
 
 TASKS = {
@@ -89,7 +81,6 @@ def figures():
         "curve": metric_by_num_candidates(CURVE, "More candidates, fewer flips"),
         "dropout": nfr_by_dropout(dropout, "More dropout", chosen={"BCR": 0.2}, metrics=("NFR",)),
         "pairs": seed_pair_heat_map(PAIRS, "Any two seeds disagree"),
-        "trade": nfr_by_accuracy(TRADE, "What accuracy costs"),
     }
 
 
@@ -168,15 +159,7 @@ def test_the_papers_points_have_the_colour_of_their_line():
     assert len({point.get_markeredgecolor() for point in points}) == 2
 
 
-def test_trade_off_runs_from_the_smallest_weight_and_untreated_is_a_point():
-    axes = nfr_by_accuracy(TRADE, "What accuracy costs").axes[0]
-    lines = {line.get_label(): line for line in axes.get_lines()}
-    np.testing.assert_allclose(lines["BCR"].get_xydata(), [[90, 0.8], [91, 1.2]])
-    np.testing.assert_allclose(lines["Untreated"].get_xydata(), [[89, 2]])
-    assert [text.get_text() for text in axes.texts] == ["0", "2"]
-
-
-@pytest.mark.parametrize("name", ["bars", "curve", "dropout", "pairs", "trade"])
+@pytest.mark.parametrize("name", ["bars", "curve", "dropout", "pairs"])
 def test_every_figure_states_its_claim_and_units(name):
     figure = figures()[name]
     assert figure.get_suptitle()
@@ -207,7 +190,7 @@ def test_files_are_the_same_in_another_process(tmp_path):
         subprocess.run([sys.executable, "-c", script, str(folder)], check=True, env=env)
         files = sorted(folder.iterdir())
         digests.append([(f.name, hashlib.sha256(f.read_bytes()).hexdigest()) for f in files])
-    assert len(digests[0]) == 15 and digests[0] == digests[1]
+    assert len(digests[0]) == 12 and digests[0] == digests[1]
 
 
 def test_a_figure_that_cannot_be_read_alone_is_refused(tmp_path):

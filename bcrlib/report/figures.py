@@ -33,7 +33,6 @@ __all__ = [
     "metric_by_num_candidates",
     "metric_by_task",
     "name_rates",
-    "nfr_by_accuracy",
     "nfr_by_dropout",
     "nfr_nfi_by_method",
     "save_figure",
@@ -269,39 +268,6 @@ def _lines(axes: Axes, cells: pd.DataFrame, x: str, series: list[str]) -> None:
         )
         mark = PAPER_MARK | {"markeredgecolor": colours[row], "markeredgewidth": 1.8}  # whose number it is
         axes.plot(curve[x], 100 * curve["paper"], linestyle="none", **mark)
-
-
-def nfr_by_accuracy(rows: Rows, title: str) -> Figure:
-    """NFR against accuracy, a line a row and a panel a level: what one is worth in the other.
-
-    `rows`: tidy rows of ACC and NFR plus the column new_weight, written at its points; a row with NaN there (Untreated)
-    is a single square. Best is the lower right corner.
-    """
-    frame = tidy(rows, extra=("new_weight",))
-    _one_group(frame)
-    levels, series = _unique(frame["level"]), _unique(frame["row"])
-    figure = new_figure(1.0 + 4.9 * len(levels), 4.4, title)
-    panels = figure.subplots(1, len(levels), squeeze=False)[0]
-    for axes, level in zip(panels, levels):
-        _trade(axes, frame[frame["level"] == level], series)
-        axes.set(xlabel=axis_label("ACC", level), ylabel=axis_label("NFR", level))
-        axes.set_title(LEVEL_NAMES.get(level, level), loc="left")
-    figure.legend(handles=panels[0].get_lines(), loc="outside lower left", ncols=min(6, len(series)), frameon=False)
-    return figure
-
-
-def _trade(axes: Axes, cells: pd.DataFrame, series: list[str]) -> None:
-    colours = method_colours(series)
-    points = 100 * cells.pivot(index=["row", "new_weight"], columns="metric", values="value").sort_index()
-    for row in series:
-        line = points.loc[row]
-        style = {"marker": "s", "linestyle": "none"} if line.index.isna().all() else {"marker": "o", "markersize": 5}
-        axes.plot(line["ACC"], line["NFR"], color=colours[row], label=row, **style)
-        for weight, accuracy, flip_rate in line[["ACC", "NFR"]].dropna().itertuples():
-            if weight == weight:
-                place = {"xytext": (5, 5), "textcoords": "offset points", "fontsize": 8.5, "color": colours[row]}
-                axes.annotate(f"{weight:g}", (accuracy, flip_rate), **place)
-    axes.margins(0.1)
 
 
 def name_rates(chosen: Mapping[str, float]) -> str:

@@ -82,7 +82,8 @@ def _points(axes: Axes, method: str, of_method: pd.DataFrame, colour: str) -> No
 
 def _name(axes: Axes, name: str, place: tuple[float, float], side: str) -> None:
     *offset, alignment = _OFFSETS[side]
-    look = {"textcoords": "offset points", "va": "center", "ha": alignment, "color": _TEXT}
+    look = {"textcoords": "offset points", "va": "center", "ha": alignment, "color": _TEXT, "zorder": 2.5}
+    look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}  # over lines of the grid
     axes.annotate(name, place, offset, size=9.5, **look)
 
 

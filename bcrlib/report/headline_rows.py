@@ -132,6 +132,7 @@ def _mean_changes(cells: Sequence[tuple[Flips, Flips]]) -> dict[str, np.ndarray]
     Where an update breaks nothing there is nothing to cut, and the cell does not count for the cut.
     """
     before, after = (np.array([flips.nfi for flips in side], dtype=float) for side in zip(*cells))
-    cut = 1 - np.divide(after, before, out=np.full_like(before, np.nan), where=before > 0)
+    known = before > 0
+    cut = np.where(known, 1 - after / np.where(known, before, 1), 0).sum(axis=0)
     change = np.array([treated.acc_new - untreated.acc_new for untreated, treated in cells])
-    return {CUT: np.nanmean(cut, axis=0), CHANGE: change.mean(axis=0)}
+    return {CUT: cut / np.where(known.any(axis=0), known.sum(axis=0), np.nan), CHANGE: change.mean(axis=0)}

@@ -51,6 +51,8 @@ def write_index(figures_folder: Path, profile: str) -> Path:
 
 
 def _paper_order(name: str) -> tuple[float, str]:
+    if name.startswith("headline"):
+        return (0, name)
     digits = "".join(c for c in name.split("_")[0] if c.isdigit())
     return (float(digits) if digits else float("inf"), name)
 

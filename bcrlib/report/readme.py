@@ -16,17 +16,43 @@ from bcrlib.data.corpora import load_treebank
 from bcrlib.data.formats import InputFile, read_input
 from bcrlib.presets import preset
 from bcrlib.report.comparison_text import to_text
-from bcrlib.report.records import read_record
-from bcrlib.report.table_text import compact_grid
+from bcrlib.report.headline_rows import CHANGE, CUT
+from bcrlib.report.records import Record, read_record
+from bcrlib.report.table_text import MISSING, compact_grid
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def filled(readme: str, root: Path = ROOT) -> str:
     """The README with the blocks between its markers made anew from the files that the markers name."""
+    readme = _replace(readme, "headline", lambda file: headline_table(read_record(root / file)))
     readme = _replace(readme, "results", lambda file: compact_grid(read_record(root / file)))
     readme = _replace(readme, "compare", lambda folder: comparison_excerpt(root / folder))
     return _replace(readme, "speed", lambda file: speed_table(json.loads((root / file).read_text("utf-8"))))
+
+
+def headline_table(record: Record) -> str:
+    """The cut of NFI of every method as a Markdown table, the paper's before ours with its interval; ΔACC behind it.
+
+    `record`: of `bcrlib.report.headline_rows.headline_rows`, of one task or both.
+    """
+    cells = {(cell["row"], cell["level"], cell["metric"]): cell for cell in record.rows}
+    levels, methods = (list(dict.fromkeys(cell[key] for cell in record.rows)) for key in ("level", "row"))
+    heads = [f"{level}: {column}" for level in levels for column in ("the paper", "ours [95 %]", "ΔACC")]
+    lines = [["taken away from NFI, %", *heads], [":--"] + ["--:"] * len(heads)]
+    for method in methods:
+        of_levels = [(cells.get((method, level, CUT)), cells.get((method, level, CHANGE))) for level in levels]
+        lines.append([method, *(text for cut, change in of_levels for text in _headline_cells(cut, change))])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _headline_cells(cut: dict | None, change: dict | None) -> tuple[str, str, str]:
+    """The paper's cut, ours, and the change of accuracy."""
+    if cut is None or change is None:
+        return (MISSING,) * 3
+    of_paper = MISSING if cut["paper"] is None else f"{100 * cut['paper']:.1f}"
+    interval = f"[{100 * cut['low']:.1f}, {100 * cut['high']:.1f}]"
+    return of_paper, f"**{100 * cut['value']:.1f}** {interval}", f"{100 * change['value']:+.2f}"
 
 
 def comparison_excerpt(folder: Path) -> str:

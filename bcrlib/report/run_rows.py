@@ -31,6 +31,17 @@ def candidate_signature(manifest: Mapping[str, Any]) -> dict[str, object]:
     return {**signature(manifest), "ensembles": ensembles, **pools, **({"joined": joined} if joined else {})}
 
 
+def joint_signature(manifests: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """`candidate_signature` of several tasks: what they have in common once, all else one after the other."""
+    of_each = [candidate_signature(manifest) for manifest in manifests]
+    joint: dict[str, object] = {}
+    for key in dict.fromkeys(key for settings in of_each for key in settings):
+        values = [settings[key] for settings in of_each if key in settings]
+        several = [part for value in values for part in (value if isinstance(value, list) else [value])]
+        joint[key] = values[0] if all(value == values[0] for value in values) else several
+    return joint
+
+
 def dropout_rows(choices: Mapping[str, Mapping[str, Any]], levels: Sequence[str]) -> pd.DataFrame:
     """The dropout rates tried on dev, with the column p: NFR, NFI and ACC after re-ranking, a row an update.
 
