@@ -148,7 +148,7 @@ def test_the_frontier_is_drawn_in_the_methods_colours_with_the_paper_s_points(ru
     curve = rows[(rows["row"] == JOINED) & rows["new_weight"].notna()]
     wide = 100 * curve.pivot(index="new_weight", columns="metric", values="value")
     assert (METHOD_COLOURS[JOINED], wide[[CHANGE, CUT]].round(5).to_numpy().tolist()) in lines
-    assert {"Untreated", SAMPLED, "BCR (listed)", "0", "0.25", "1"} == {text.get_text() for text in axes.texts}
+    assert {"Untreated", SAMPLED, "BCR (listed)", JOINED, "0", "0.25", "1"} == {text.get_text() for text in axes.texts}
     diamonds = [line for line in axes.get_lines() if line.get_marker() == "D"]
     theirs = paper_headline("semantic", SAMPLED)
     assert [line.get_xydata().tolist() for line in diamonds] == [

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from bcrlib.breakdown_tables import BREAKDOWNS_FILE, read_breakdowns
+from bcrlib.choices import NEW_WEIGHTS
 from bcrlib.correctness import CorrectnessStore, Pool
 from bcrlib.data.conllu import read_conllu
 from bcrlib.data.top import read_top
-from bcrlib.experiments import bcr, dropout_strategy, listed_strategy, old_models, strategies, updates
+from bcrlib.experiments import bcr, dropout_strategy, joined_choice, listed_strategy, old_models, strategies, updates
 from bcrlib.pipeline.reproduce import reproduce
 
 VERY_SMALL = (
@@ -61,6 +62,15 @@ def test_tables_come_in_every_form_beside_the_paper(output):
         assert expected <= beside
 
 
+def test_joined_pools_have_their_row_and_the_headline_its_table(output):
+    figures = output / "figures" / "demo"
+    for name in ("table3", "table4", "table8", "headline"):
+        rows = json.loads((figures / f"{name}.json").read_text())["rows"]
+        assert all(row["value"] is not None for row in rows if row["row"] == "BCR (joined)")
+        assert "BCR (joined)" in {row["row"] for row in rows}
+    assert (figures / "frontier.svg").is_file() and (figures / "frontier_frames.svg").is_file()
+
+
 def test_the_index_shows_all_of_them(output):
     page = (output / "figures" / "demo" / "index.html").read_text()
     for name in ("Table 1", "Table 3", "Table 7", "Table 8", "Table 9", "Figure 1"):
@@ -83,6 +93,8 @@ def test_every_update_has_its_pools_scored_by_old_models_and_peers(output):
         for strategy in (listed_strategy(update), dropout_strategy(store, update)):
             scorers = store.scorers(Pool(f"{update.new}/1", strategy))
             assert {*old_models(store, update.old), f"{update.new}/1", f"{update.new}/2"} <= set(scorers)
+        joined, weight = joined_choice(store, update)
+        assert joined == f"{listed_strategy(update)}+{dropout_strategy(store, update)}" and weight in NEW_WEIGHTS
     sampled = {"beam(b=10)", "dropout-p(p=0.05)", "dropout-p(p=0.1)", "top-k(k=2)"}
     assert set(strategies(store, "stackptr")) == sampled
 
@@ -103,13 +115,16 @@ def test_frames_are_trained_re_ranked_and_kept_beside_the_trees(output):
     (update,) = updates(store)
     assert str(update) == "s2s-base-part=>s2s-base"
     assert sorted({s.method for s in store.systems()}) == ["distillation", "ensemble", "growing ensemble", "new", "old"]
-    sampling = dropout_strategy(store, update)
+    (new,) = (system for system in store.systems() if system.method == "new")
+    right, sampling = store.load_system(new, "clean", "EM"), dropout_strategy(store, update)
     sizes = [len(each.load_scores(Pool("s2s-base/1", sampling), "s2s-base-part/123")) for each in (store, more)]
     assert sizes == [3, 4]
     np.testing.assert_array_equal(
         bcr(more, "clean", "spanEM", update, sampling, 3).counts, bcr(store, "clean", "spanEM", update, sampling).counts
     )
     assert set(strategies(store, "s2s-base")) == {"beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.3)", "top-k(k=2)"}
+    assert joined_choice(store, update)[0] == f"1-best+beam(b=10)+{sampling}"
+    assert store.load_pool(Pool("s2s-base/1", "1-best"), "clean", "EM").tolist() == [right.tolist()]
     assert kinds_measured(kept) == {"s2s-base"}
     manifest = store.load_manifest()
     assert (manifest["task"], set(manifest["invalid"].values())) == ("semantic", {0})

@@ -14,8 +14,6 @@ from bcrlib.report.tables import tidy
 
 _WRITTEN = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Weights that stand beside their points; all of them would cover the curve."""
-_NAMED_AT = 0.1
-"""The weight above whose point the curve is named."""
 _SIDES = {UNTREATED: "below", "Distillation": "right", "Ensemble": "below", SAMPLED: "below", LISTED: "left"}
 """Where names stand: off the curve, which falls from the upper left to the right."""
 _OFFSETS = {"below": (0, -14, "center"), "right": (9, 0, "left"), "left": (-9, 0, "right"), "above": (14, 18, "left")}
@@ -57,12 +55,11 @@ def _curve(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
     if curve.empty:
         return
     axes.plot(curve[CHANGE], curve[CUT], color=colour, marker="o", markersize=4.5, linewidth=2, zorder=2)
-    for weight, point in curve.iterrows():
-        place = (point[CHANGE], point[CUT])
+    places = [(point[CHANGE], point[CUT]) for _, point in curve.iterrows()]
+    for weight, place in zip(curve.index, places):
         if weight in _WRITTEN:
             axes.annotate(f"{weight:g}", place, (6, 5), textcoords="offset points", size=8.5, color=_TEXT)
-        if weight == _NAMED_AT:
-            _name(axes, JOINED, place, "above")
+    _name(axes, JOINED, places[len(places) // 5], "above")  # where it is still high
 
 
 def _points(axes: Axes, method: str, of_method: pd.DataFrame, colour: str) -> None:
