@@ -156,12 +156,12 @@ def _loss(arc, rank, ranking):
         return np.inf
     while ranking.num_ranked[arc] <= rank:
         left = ranking.left[arc]
-        best = 0
+        top, best = left[0], 0
         for label in range(1, len(left)):
-            if left[label] > left[best]:
-                best = label
+            if left[label] > top:
+                top, best = left[label], label
         number = ranking.num_ranked[arc]
-        ranking.label[arc, number], ranking.score[arc, number] = best, left[best]
+        ranking.label[arc, number], ranking.score[arc, number] = best, top
         ranking.num_ranked[arc] += 1
         left[best] = -np.inf
     return ranking.score[arc, 0] - ranking.score[arc, rank]
