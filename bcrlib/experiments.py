@@ -5,7 +5,7 @@ gives the flips of one method at one level as PairCounts; rates, intervals and t
 No torch, no corpus.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.metrics.flips import flips_by_sentence
 from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, take
-from bcrlib.tasks.names import TASKS, Names, names_of
+from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, Names, names_of
 
 Right = Bool[np.ndarray, "unit"]
 
@@ -81,9 +81,16 @@ def strategies(store: CorrectnessStore, kind: str) -> list[str]:
     return sorted({pool.strategy for pool in store.pools() if pool.proposer in new})
 
 
-def listed_strategy(update: Update) -> str:
-    """The strategy that lists the new parser's best structures, without chance."""
-    return update.task.listed[update.new]
+def listed_strategy(store: CorrectnessStore, update: Update) -> str:
+    """The strategy that lists the new parser's best structures, without chance: the best that the store has."""
+    return best_list(strategies(store, update.new), update)
+
+
+def best_list(names: Collection[str], update: Update) -> str:
+    """That of the new parser's kind; the authors' one where `names`, of strategies, have only that."""
+    listed = update.task.listed[update.new]
+    instead = AUTHORS_LISTS.get(listed, listed)
+    return instead if instead in names and listed not in names else listed
 
 
 def dropout_strategy(store: CorrectnessStore, update: Update) -> str:

@@ -130,7 +130,7 @@ def test_the_main_candidates_on_test_are_scored_by_peers_too():
     assert job.params["peers"] == ["stackptr/1"]
     scorers = [job.params["new_model"], *job.params["old_models"], *job.params["peers"]]
     assert job.needs == (*(f"train {name.replace('/', ' ')}" for name in scorers), "choose dropout")
-    assert jobs_of(TINY)["candidates test deepbiaf 1"].params["strategies"] == ["k-best"]
+    assert jobs_of(TINY)["candidates test deepbiaf 1"].params["strategies"] == ["k-best(labelled)", "k-best"]
 
 
 def test_the_sweep_takes_what_the_main_candidates_leave():

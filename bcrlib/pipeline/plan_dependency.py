@@ -14,7 +14,7 @@ from bcrlib.decoding.strategies import DropoutP, parse_strategy
 from bcrlib.pipeline.half import Half, Model, plain
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profiles import Profile
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks.names import AUTHORS_LISTS, TASKS
 
 LISTED = TASKS["dependency"].listed
 # Not among the parameters of a deepbiaf's training: changing them must not train it anew.
@@ -64,9 +64,14 @@ def _training(profile: Profile, half: Half, model: Model) -> dict[str, Any]:
 
 
 def _test_candidates(half: Half, model: Model) -> Job:
-    """What the paper compares, scored also by the other new models: one may come to replace the other."""
+    """What the paper compares, scored also by the other new models: one may come to replace the other.
+
+    Beside a list that the authors do not have the one that they have: tables of sources show both.
+    """
     peers = [new for new in half.new() if new.kind == model.kind and new != model]
-    strategies = {"strategies": [LISTED[model.kind]], "dropout": "chosen"}
+    listed = LISTED[model.kind]
+    lists = [listed, AUTHORS_LISTS[listed]] if listed in AUTHORS_LISTS else [listed]
+    strategies = {"strategies": lists, "dropout": "chosen"}
     return half.candidates("candidates test", model, strategies, peers)
 
 

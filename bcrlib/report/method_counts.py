@@ -19,13 +19,13 @@ Method = Callable[[CorrectnessStore, str, str, Update], PairCounts]
 
 def listed_row(update: Update) -> str:
     """The name of re-ranking over the new parser's list of best structures: "BCR (k-best)" or "BCR (beam)"."""
-    return f"BCR ({experiments.listed_strategy(update).partition('(')[0]})"
+    return f"BCR ({update.task.listed[update.new].partition('(')[0]})"
 
 
 def rerankers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
     """BCR over both main pools: sampled with the dropout rate chosen on dev for this update, and listed."""
     strategies = {SAMPLED: experiments.dropout_strategy(store, update)}
-    strategies[listed_row(update)] = experiments.listed_strategy(update)
+    strategies[listed_row(update)] = experiments.listed_strategy(store, update)
     return {row: partial(experiments.bcr, strategy=strategy) for row, strategy in strategies.items()}
 
 
