@@ -7,8 +7,9 @@ from test_encoding import TRAIN, treebank_of
 from tiny_encoders import real_minilm
 from transformers import AutoModel
 
+from bcrlib.data.vectors import CONTEXTUAL, Contextual
 from bcrlib.models import contextual
-from bcrlib.models.contextual import SOURCES, ContextualVectors
+from bcrlib.models.contextual import ContextualVectors
 from bcrlib.models.encoding import encode, make_batch
 from bcrlib.models.pretrained_encoder import MINILM
 from bcrlib.models.vocabulary import build_vocabulary
@@ -32,7 +33,7 @@ def plain_vectors(vectors: ContextualVectors, words: tuple[str, ...]) -> np.ndar
     encoding = tokenizer.encode(list(words), is_pretokenized=True)
     with torch.no_grad():
         states = network(torch.tensor([encoding.ids]), output_hidden_states=True).hidden_states
-    mean = sum(states[layer][0] for layer in SOURCES["minilm-context"].layers) / 3
+    mean = sum(states[layer][0] for layer in CONTEXTUAL["minilm-context"].layers) / 3
     of_word = [[i for i, word in enumerate(encoding.word_ids) if word == number] for number in range(len(words))]
     return np.stack([mean[rows].mean(dim=0).numpy() for rows in of_word])
 
@@ -76,7 +77,7 @@ def test_the_vectors_of_a_corpus_are_kept(minilm, tmp_path, monkeypatch):
         minilm.of_tokens([*FORMS[:-1], "other"], OFFSETS)
     with pytest.raises(TypeError):  # the same words cut into other sentences
         minilm.of_tokens(FORMS, np.array([0, 3, 5, 10]))
-    monkeypatch.setitem(SOURCES, "minilm-context", contextual.Source("minilm", 384, (1, 2)))
+    monkeypatch.setitem(CONTEXTUAL, "minilm-context", Contextual("minilm", 384, (1, 2)))
     with pytest.raises(TypeError):  # other layers
         ContextualVectors("minilm-context").of_tokens(FORMS, OFFSETS)
     assert [*(tmp_path / "contextual").iterdir()] == [kept]

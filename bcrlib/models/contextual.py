@@ -7,8 +7,8 @@ not trained, so its states are computed once a text and kept.
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from bcrlib.configuration import Seq2SeqConfig
 from bcrlib.data.download import cache_folder, sha256_of_encoder
+from bcrlib.data.vectors import CONTEXTUAL
 from bcrlib.models.batching import batches
 from bcrlib.models.pieces import Pieces, cut_into_pieces
 from bcrlib.models.pretrained_encoder import PretrainedEncoder, new_encoder
@@ -31,29 +32,12 @@ KEPT_FROM = 1000
 """Sentences of a text from which on its vectors are kept: a corpus is parsed again and again, a user's file is not."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """Which states of which encoder."""
-
-    encoder: str
-    dim: int
-    layers: tuple[int, ...]
-    """Their mean is taken; layer 1 is the first above the table of pieces."""
-
-
-SOURCES = {
-    "minilm-context": Source("minilm", 384, (2, 3, 4)),
-    "mpnet-context": Source("mpnet", 768, (5, 6, 7)),
-}
-"""Middle layers know most of syntax; which ones was chosen on EWT dev."""
-
-
 class ContextualVectors:
-    """Vectors by token, of one of SOURCES; the encoder is loaded when the first text is read."""
+    """Vectors by token, of one of CONTEXTUAL; the encoder is loaded when the first text is read."""
 
     def __init__(self, name: str, device: torch.device | str = "cpu") -> None:
-        """KeyError for a name that is not among SOURCES."""
-        self.name, self.source, self.device = name, SOURCES[name], device
+        """KeyError for a name that is not among CONTEXTUAL."""
+        self.name, self.source, self.device = name, CONTEXTUAL[name], device
         self.dim = self.source.dim
 
     def of_tokens(
@@ -65,7 +49,7 @@ class ContextualVectors:
         last shorter text are kept in memory, for what an old and a new parser read one after the other. Raises
         DataError where the encoder's weights cannot be had. O(pieces layers dim^2), once a text.
         """
-        sentences = [tuple(forms[a:b]) for a, b in zip(offsets, offsets[1:])]
+        sentences = [tuple(forms[a:b]) for a, b in pairwise(offsets)]
         digest = self._digest(sentences)
         if len(sentences) < KEPT_FROM:
             if digest not in _LAST:
@@ -86,7 +70,8 @@ class ContextualVectors:
 
     def _digest(self, sentences: Sequence[tuple[str, ...]]) -> str:
         """Of all that the vectors follow from: weights, layers, words."""
-        digest = hashlib.sha256(repr((self.source, sha256_of_encoder(self.source.encoder), WINDOW)).encode())
+        weights = sha256_of_encoder(self.source.encoder)
+        digest = hashlib.sha256(repr((weights, self.source.layers, WINDOW)).encode())
         for words in sentences:
             digest.update("\t".join(words).encode() + b"\n")
         return digest.hexdigest()[:32]
@@ -120,7 +105,7 @@ def _windows(
 ) -> tuple[Int64[np.ndarray, "window"], Int64[np.ndarray, "window"]]:
     """First word of every window, and the first behind it: a sentence, or what of it has WINDOW pieces at most."""
     starts, stops = [], []
-    for first, last in zip(word_offsets, word_offsets[1:]):
+    for first, last in pairwise(word_offsets):
         ends = np.cumsum(count[first:last])
         begin = 0
         while begin < len(ends):
