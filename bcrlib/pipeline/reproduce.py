@@ -57,7 +57,9 @@ def _fetch(profile: Profile) -> None:
     """Have what must be downloaded before jobs start, which would fetch it side by side or fail one by one."""
     planned, wanted = tasks(profile), set()
     if "dependency" in planned:
-        vectors = {profile.network(kind).vectors for update in profile.parsed_updates() for kind in update}
+        vectors = {
+            profile.network(kind).vectors for update in profile.parsed_updates() for kind in (update.old, update.new)
+        }
         wanted |= {CONTEXTUAL[name].encoder if name in CONTEXTUAL else name for name in vectors}
         for split in SPLITS if profile.corpus == "ewt" else ():
             ewt_path(split)
