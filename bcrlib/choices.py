@@ -55,12 +55,12 @@ def choose_on_dev(
     }
     return {
         "strategy": dropout,
-        "grid": [row for strategy, of_level in sampled.items() for row in _rows(of_level, strategy=strategy)],
-        "untreated": _rows(plain),
+        "grid": [row for strategy, of_level in sampled.items() for row in _rows(of_level, {"strategy": strategy})],
+        "untreated": _rows(plain, {}),
         "joined": {
             "strategy": joined,
             "new_weight": chosen_weight(weighted, plain, sampled[dropout]),
-            "grid": [row for weight, of_level in weighted.items() for row in _rows(of_level, new_weight=weight)],
+            "grid": [row for weight, of_level in weighted.items() for row in _rows(of_level, {"new_weight": weight})],
         },
     }
 
@@ -99,7 +99,7 @@ def _dropout_strategies(store: CorrectnessStore, update: Update) -> list[str]:
     return [name for name in strategies(store, update.new) if isinstance(parse_strategy(name), DropoutP)]
 
 
-def _rows(of_level: OfLevel, **of_all: object) -> list[dict[str, Any]]:
+def _rows(of_level: OfLevel, of_all: Mapping[str, object]) -> list[dict[str, Any]]:
     return [
         {**of_all, "level": level, "nfr": flips.nfr, "nfi": flips.nfi, "acc_new": flips.acc_new}
         for level, flips in of_level.items()

@@ -22,7 +22,8 @@ class NetworkConfig:
     arc_size: int = 512
     label_size: int = 128
     vectors: str = "none"
-    """Pretrained word vectors: "none", "minilm", or the path of a text file."""
+    """Pretrained word vectors: "none"; static ones, "minilm" or the path of a text file; or contextual ones,
+    "minilm-context" or "mpnet-context", hidden states of a frozen encoder."""
     decoder_input_size: int = 256
     """Of stackptr's decoder, and so are the two below."""
     decoder_size: int = 512

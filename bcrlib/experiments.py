@@ -5,7 +5,7 @@ gives the flips of one method at one level as PairCounts; rates, intervals and t
 No torch, no corpus.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from bcrlib.decoding.strategies import JOINT, OneBest
 from bcrlib.metrics.flips import flips_by_sentence
 from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, take
-from bcrlib.tasks.names import TASKS, Names, names_of
+from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, Names, names_of
 
 Right = Bool[np.ndarray, "unit"]
 
@@ -85,9 +85,16 @@ def strategies(store: CorrectnessStore, kind: str) -> list[str]:
     return sorted(_stored_strategies(store, kind) - {ONE_BEST})
 
 
-def listed_strategy(update: Update) -> str:
-    """The strategy that lists the new parser's best structures, without chance."""
-    return update.task.listed[update.new]
+def listed_strategy(store: CorrectnessStore, update: Update) -> str:
+    """The strategy that lists the new parser's best structures, without chance: the best that the store has."""
+    return best_list(strategies(store, update.new), update)
+
+
+def best_list(names: Collection[str], update: Update) -> str:
+    """That of the new parser's kind; the authors' one where `names`, of strategies, have only that."""
+    listed = update.task.listed[update.new]
+    instead = AUTHORS_LISTS.get(listed, listed)
+    return instead if instead in names and listed not in names else listed
 
 
 def dropout_strategy(store: CorrectnessStore, update: Update) -> str:
@@ -104,7 +111,7 @@ def joined_strategy(store: CorrectnessStore, update: Update, dropout: str) -> st
     And its 1-best, where that is stored: a beam need not have it.
     """
     first = [ONE_BEST] if ONE_BEST in _stored_strategies(store, update.new) else []
-    return JOINT.join([*first, listed_strategy(update), dropout])
+    return JOINT.join([*first, listed_strategy(store, update), dropout])
 
 
 def joined_choice(store: CorrectnessStore, update: Update) -> tuple[str, float] | None:

@@ -23,7 +23,7 @@ SMALL_SEQ2SEQ = Seq2SeqConfig(encoder="tiny", tiny_size=16, encoder_layers=1, de
 def compile_trees() -> None:
     """Both dependency parsers train, propose and score once."""
     treebank = generate_treebank(30, seed=1)
-    for kind, listed in {"deepbiaf": KBest(4), "stackptr": Beam(4, 4)}.items():
+    for kind, listed in {"deepbiaf": KBest(4, labelled=True), "stackptr": Beam(4, 4)}.items():
         parser = new_parser(replace(SMALL, kind=kind), build_vocabulary(treebank), 0, Runtime())
         encoded = encode(treebank, parser.vocabulary, parser.vectors)
         training.train(parser, encoded, treebank, TrainingConfig(num_epochs=1), seed=0)

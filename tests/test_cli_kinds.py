@@ -53,6 +53,7 @@ def test_every_strategy_of_a_stackptr_lists_trees_under_its_own_probability(work
         (["--strategy", "nucleus", "--p", 0.9, "--temperature", 0], "a temperature is positive"),
         (["--strategy", "top-k", "--k", 2, "--keep-duplicates"], "--keep-duplicates is no option of --strategy top-k"),
         (["--k", 2], "--k is no option of --strategy beam"),
+        (["--labelled"], "--labelled is no option of --strategy beam"),
         (["--strategy", "beam(b=0)"], "a beam has at least one hypothesis"),
     ],
 )
@@ -68,7 +69,10 @@ def test_a_strategy_in_words_and_as_tables_print_it():
     assert chosen_strategy("beam", "stackptr", 7, StrategyOptions(beam_width=4)) == Beam(4, 7)
     assert chosen_strategy("nucleus", "stackptr", 7, StrategyOptions(p=0.5, temperature=2.0)) == Nucleus(0.5, 7, 2.0)
     assert chosen_strategy("top-k(k=2)", "stackptr", 7, StrategyOptions()) == TopK(2, 7)
-    assert chosen_strategy(None, "deepbiaf", 7, StrategyOptions()) == KBest(7)
+    for options in (StrategyOptions(), StrategyOptions(labelled=True)):
+        assert chosen_strategy(None, "deepbiaf", 7, options) == KBest(7, labelled=True)
+        assert chosen_strategy("k-best", "deepbiaf", 7, options) == KBest(7, options.labelled)
+        assert chosen_strategy("k-best(labelled)", "deepbiaf", 7, options) == KBest(7, labelled=True)
     assert chosen_strategy("1-best", "deepbiaf", 7, StrategyOptions()) == OneBest()
 
 
@@ -83,7 +87,7 @@ def test_no_parser_refuses_what_the_command_line_offers_for_its_kind(work):
                 possible.append(str(strategy).partition("(")[0])
             except ValueError:
                 pass
-        assert tuple(possible) == STRATEGIES[kind] and DEFAULTS[kind] in possible
+        assert tuple(possible) == STRATEGIES[kind] and DEFAULTS[kind].partition("(")[0] in possible
 
 
 @pytest.mark.parametrize(("old", "new"), [("old", "stackptr"), ("stackptr", "new"), ("stackptr", "stackptr")])

@@ -269,9 +269,9 @@ def dropout_pool(work) -> Path:
 
 @pytest.mark.parametrize("weight", [0, 0.7])
 def test_several_files_are_joined_as_the_joined_strategy_does(work, tmp_path, dropout_pool, weight):
-    options = ["--strategy", "k-best+dropout-p(p=0.4)", "-n", 4, "-o", tmp_path / "joined.jsonl", "--json"]
+    options = ["--strategy", "k-best(labelled)+dropout-p(p=0.4)", "-n", 4, "-o", tmp_path / "joined.jsonl", "--json"]
     summary = json.loads(run("candidates", work / "new", work / "test.conllu", *options))
-    assert summary["strategy"] == "k-best+dropout-p(p=0.4)" and 4 < summary["num_candidates"] <= 8
+    assert summary["strategy"] == "k-best(labelled)+dropout-p(p=0.4)" and 4 < summary["num_candidates"] <= 8
     chosen = []
     for files in ([tmp_path / "joined.jsonl"], [work / "pool.jsonl", dropout_pool]):
         arguments = ["--old", work / "old", "--new-weight", weight, work / "test.conllu", *files]

@@ -26,7 +26,7 @@ from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s_checkpoint import new_parser
 from bcrlib.models.s2s_parser import ensemble
 
-LISTS = {"deepbiaf": [KBest(3)], "stackptr": [Beam(3, 3), TopK(3, 2), Nucleus(0.9, 2)]}
+LISTS = {"deepbiaf": [KBest(3), KBest(3, labelled=True)], "stackptr": [Beam(3, 3), TopK(3, 2), Nucleus(0.9, 2)]}
 MAKE = {"deepbiaf": tiny_parser, "stackptr": tiny_pointer_parser}
 ENSEMBLES = {"deepbiaf": GraphEnsemble, "stackptr": PointerEnsemble}
 

@@ -140,10 +140,10 @@ def test_characters(vocabulary):
 
 def test_vectors_by_type(train, vocabulary):
     encoded = encode(train, vocabulary, InitialVectors())
-    vectors = encoded.forms.vectors[encoded.form]
-    assert vectors.dtype == np.float32
-    assert vectors[:4].tolist() == [[0, 0], [ord("T"), 3], [ord("c"), 3], [ord("s"), 6]]
-    assert encode(train, vocabulary, None).forms.vectors is None
+    assert encoded.vectors.dtype == np.float32
+    assert encoded.vector[0] == -1, "the root has none"
+    assert encoded.vectors[encoded.vector[1:4]].tolist() == [[ord("T"), 3], [ord("c"), 3], [ord("s"), 6]]
+    assert encode(train, vocabulary, None).vectors is None
 
 
 @pytest.mark.parametrize("sentences", [[0, 1, 2], [2], [1, 2, 2, 0]])
@@ -161,7 +161,8 @@ def test_a_batch_holds_its_sentences(train, vocabulary, sentences):
             assert getattr(batch, name)[row] == getattr(encoded, name)[at]
         assert batch.words[forms[row]] == encoded.forms.words[form]
         assert batch.is_singleton[forms[row]] == encoded.forms.is_singleton[form]
-        assert batch.vectors[forms[row]].tolist() == encoded.forms.vectors[form].tolist()
+        vector = encoded.vectors[encoded.vector[at]].tolist() if batch.packing.step[row] else [0, 0]
+        assert batch.vectors[batch.vector[row]].tolist() == vector
         chars = batch.chars[forms[row]].tolist()
         expected = encoded.forms.chars[form].tolist()
         assert chars == expected[: len(chars)] and set(expected[len(chars) :]) <= {-1}

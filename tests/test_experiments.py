@@ -98,7 +98,16 @@ def test_a_store_tells_its_updates_models_and_strategies(store):
     assert experiments.new_models(store, "stackptr") == ["stackptr/1", "stackptr/2"]
     assert experiments.strategies(store, "stackptr") == [STRATEGY]
     assert experiments.dropout_strategy(store, CROSS) == STRATEGY
-    assert [experiments.listed_strategy(update) for update in UPDATES] == ["k-best", "beam(b=10)", "beam(b=10)"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "listed"),
+    [(["k-best"], "k-best"), (["k-best", "k-best(labelled)"], "k-best(labelled)"), ([STRATEGY], "k-best(labelled)")],
+)
+def test_the_list_is_the_best_that_the_store_has(tmp_path, stored, listed):
+    store = random_store(tmp_path, np.random.default_rng(0), ["deepbiaf/11"], ["deepbiaf/1"], stored)
+    assert experiments.listed_strategy(store, HOMOGENEOUS) == listed
+    assert experiments.listed_strategy(store, CROSS) == "beam(b=10)"
 
 
 def test_scores_of_peers_alone_make_no_update(tmp_path, units):

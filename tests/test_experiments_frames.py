@@ -60,7 +60,7 @@ def test_part_models_are_replaced_first_then_the_smaller_by_the_larger(tmp_path)
 
 def test_levels_kinds_and_list_come_from_the_task(store):
     assert PART.task.levels == ("spanEM", "EM")
-    assert experiments.listed_strategy(PART) == "beam(b=10)"
+    assert experiments.listed_strategy(store, PART) == "beam(b=10)"
     assert listed_row(PART) == "BCR (beam)"
     counts = count(store, "clean", PART, methods(store, PART))
     assert list(counts) == ["spanEM", "EM"]

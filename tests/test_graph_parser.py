@@ -10,7 +10,7 @@ from tiny_parsers import assert_same_trees, tiny_parser, whole_batch
 
 from bcrlib.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.brute_force import all_scored_trees, all_trees, is_tree
+from bcrlib.decoding.brute_force import all_scored_labelled_trees, all_scored_trees, all_trees, is_tree
 from bcrlib.decoding.strategies import DropoutP, KBest, OneBest
 from bcrlib.models.graph_parser import DeepBiafParser
 from bcrlib.models.noise import Noise
@@ -18,7 +18,9 @@ from bcrlib.models.runtime import Runtime
 from bcrlib.randomness import key
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
-STRATEGIES = pytest.mark.parametrize("strategy", [OneBest(), KBest(4), DropoutP(0.2, 4)], ids=str)
+STRATEGIES = pytest.mark.parametrize(
+    "strategy", [OneBest(), KBest(4), KBest(4, labelled=True), DropoutP(0.2, 4)], ids=str
+)
 
 
 @pytest.fixture
@@ -118,6 +120,25 @@ def test_k_best_are_the_best_of_all_trees_in_order(treebank, preset):
         assert sentence(pool, s, 0) == sentence(best, s)
 
 
+@PRESETS
+def test_labelled_k_best_are_the_best_of_all_labelled_trees(treebank, preset):
+    parser = tiny_parser(treebank, preset=preset)
+    short = treebank.select(np.flatnonzero(treebank.lengths <= 3))
+    pool, plain = parser.candidates(short, KBest(20, labelled=True)), parser.candidates(short, KBest(20))
+    assert plain.num_distinct().tolist() != pool.num_distinct().tolist(), "relations would not matter"
+    for s in range(short.num_sentences):
+        with torch.no_grad():
+            tables = parser.tables(whole_batch(parser, short.select(np.array([s]))), None)
+        every = all_scored_labelled_trees(tables.arcs[0].numpy(), tables.labels[0].numpy(), preset == "clean")
+        scores = [score for score, *_ in every[:20]] + [every[0][0]] * max(0, 20 - len(every))
+        np.testing.assert_allclose(pool.log_probs[:, s], scores, atol=1e-4)
+        found = [sentence(pool, s, candidate) for candidate in range(20)]
+        score_of = {(heads, relations): score for score, heads, relations in every}
+        np.testing.assert_allclose([score_of[tree] for tree in found], scores, atol=1e-4)
+        assert len(set(found)) == min(20, len(every))
+        assert found[0] == sentence(plain, s)
+
+
 @STRATEGIES
 def test_every_candidate_is_a_tree(long_treebank, long_parser, strategy):
     pool = long_parser.candidates(long_treebank, strategy)
@@ -130,7 +151,7 @@ def test_every_candidate_is_a_tree(long_treebank, long_parser, strategy):
 
 
 @PRESETS
-@pytest.mark.parametrize("strategy", [OneBest(), KBest(5)], ids=str)
+@pytest.mark.parametrize("strategy", [OneBest(), KBest(5), KBest(5, labelled=True)], ids=str)
 def test_candidates_carry_their_log_probs(long_treebank, preset, strategy):
     parser = tiny_parser(long_treebank, preset=preset)
     pool = parser.candidates(long_treebank, strategy)

@@ -16,7 +16,9 @@ from bcrlib.models.graph_parser import DeepBiafParser, GraphEnsemble
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.vocabulary import build_vocabulary
 
-STRATEGIES = pytest.mark.parametrize("strategy", [OneBest(), KBest(4), DropoutP(0.2, 4)], ids=str)
+STRATEGIES = pytest.mark.parametrize(
+    "strategy", [OneBest(), KBest(4), KBest(4, labelled=True), DropoutP(0.2, 4)], ids=str
+)
 
 
 @pytest.fixture

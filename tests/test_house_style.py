@@ -14,6 +14,7 @@ TORCH_FREE = (
     "decoding/strategies",
     "decoding/spanning_trees",
     "decoding/k_best_trees",
+    "decoding/k_best_labellings",
     "decoding/swap_search",
     "decoding/split_trees",
     "decoding/brute_force",

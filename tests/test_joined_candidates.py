@@ -36,12 +36,13 @@ def texts(pool) -> list[set]:
     ("model", "inputs", "strategy", "structures"),
     [
         (tiny_parser(TREEBANK), TREEBANK, "k-best+dropout-p(p=0.4)", trees),
+        (tiny_parser(TREEBANK), TREEBANK, "k-best+k-best(labelled)", trees),
         (tiny_pointer_parser(TREEBANK), TREEBANK, "beam(b=3)+dropout-p(p=0.4)", trees),
         (tiny_seq2seq(), frame_bank(), "1-best+beam(b=4)+dropout-p(p=0.4)", frames),
         (tiny_seq2seq(preset="official"), frame_bank(), "1-best+top-k(k=3)", frames),
         (tiny_generator("t5"), INPUTS, "1-best+beam(b=3)+dropout-p(p=0.4)", texts),
     ],
-    ids=["deepbiaf", "stackptr", "s2s", "official s2s", "generator"],
+    ids=["deepbiaf", "labelled", "stackptr", "s2s", "official s2s", "generator"],
 )
 def test_a_joined_pool_has_what_its_parts_have_once(model, inputs, strategy, structures):
     pool = model.candidates(inputs, parse_strategy(strategy, 4), seed=3)

@@ -130,14 +130,14 @@ def test_the_main_candidates_on_test_are_scored_by_peers_too():
     assert job.params["peers"] == ["stackptr/1"]
     scorers = [job.params["new_model"], *job.params["old_models"], *job.params["peers"]]
     assert job.needs == (*(f"train {name.replace('/', ' ')}" for name in scorers), "choose dropout")
-    assert jobs_of(TINY)["candidates test deepbiaf 1"].params["strategies"] == ["k-best"]
+    assert jobs_of(TINY)["candidates test deepbiaf 1"].params["strategies"] == ["k-best(labelled)", "k-best"]
 
 
 def test_the_1_best_is_kept_where_the_list_does_not_begin_with_it():
     jobs = jobs_of(replace(TINY, model=replace(TINY.model, beam_width=4)))
     for split in ("dev", "test"):
         assert jobs[f"candidates {split} stackptr 1"].params["strategies"][:2] == ["1-best", "beam(b=10)"]
-        assert jobs[f"candidates {split} deepbiaf 1"].params["strategies"][0] == "k-best"
+        assert jobs[f"candidates {split} deepbiaf 1"].params["strategies"][0] == "k-best(labelled)"
 
 
 def test_the_sweep_takes_what_the_main_candidates_leave():

@@ -90,7 +90,7 @@ def test_every_update_has_its_pools_scored_by_old_models_and_peers(output):
     store = CorrectnessStore(output / "data" / "correctness" / "demo" / "dependency")
     assert list(map(str, updates(store))) == list(UPDATES)
     for update in updates(store):
-        for strategy in (listed_strategy(update), dropout_strategy(store, update)):
+        for strategy in (listed_strategy(store, update), dropout_strategy(store, update)):
             scorers = store.scorers(Pool(f"{update.new}/1", strategy))
             assert {*old_models(store, update.old), f"{update.new}/1", f"{update.new}/2"} <= set(scorers)
         joined, weight = joined_choice(store, update)

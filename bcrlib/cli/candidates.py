@@ -35,17 +35,22 @@ Output = Annotated[
 StrategyName = Annotated[
     str | None,
     typer.Option(
-        help="[bold]k-best[/bold]: the k most probable trees (deepbiaf). [bold]beam[/bold]: the best that a beam "
-        "search ends with (stackptr, s2s). [bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
+        help="[bold]k-best[/bold]: the k most probable trees (deepbiaf), each with its best relations; with "
+        "--labelled the k most probable labelled trees. [bold]beam[/bold]: the best that a beam search ends with "
+        "(stackptr, s2s). [bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
         "(stackptr, s2s). [bold]dropout-p[/bold]: best parses of randomly thinned networks, the paper's choice. "
-        "[bold]1-best[/bold]: plain parsing. A + joins pools, equal parses once: 'k-best+dropout-p(p=0.05)', "
+        "[bold]1-best[/bold]: plain parsing. A + joins pools, equal parses once: 'k-best(labelled)+dropout-p(p=0.05)', "
         "'1-best+beam(b=10)+dropout-p(p=0.1)'.",
-        show_default="k-best for deepbiaf, else beam",
+        show_default="k-best --labelled for deepbiaf, else beam",
     ),
 ]
 BeamWidth = Annotated[int | None, typer.Option(min=1, metavar="B", help="Hypotheses of beam.", show_default="10")]
 KeepDuplicates = Annotated[
     bool, typer.Option("--keep-duplicates", help="With beam of stackptr: list a tree as often as the beam holds it.")
+]
+Labelled = Annotated[
+    bool,
+    typer.Option("--labelled", help="With k-best: vary heads and relations together, not heads alone as in the paper."),
 ]
 TopActions = Annotated[int | None, typer.Option(min=1, metavar="K", help="Of top-k: choose among K actions.")]
 Probability = Annotated[
@@ -76,6 +81,7 @@ def candidates(
     strategy: StrategyName = None,
     beam_width: BeamWidth = None,
     keep_duplicates: KeepDuplicates = False,
+    labelled: Labelled = False,
     k: TopActions = None,
     p: Probability = None,
     temperature: Temperature = None,
@@ -110,7 +116,7 @@ def candidates(
     from bcrlib.cli.strategies import StrategyOptions, chosen_strategy
 
     kind = kind_of(model)
-    task, options = task_of(kind), StrategyOptions(beam_width, k, p, temperature, keep_duplicates)
+    task, options = task_of(kind), StrategyOptions(beam_width, k, p, temperature, keep_duplicates, labelled)
     _check_suffix(output, task, kind)
     chosen = chosen_strategy(strategy, kind, num_candidates, options)
     words, parser = task.read_text(text, kind), load_model(model)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from bcrlib.decoding.strategies import JOINT, Beam, DropoutP, Joined, Nucleus, Strategy, TopK, parse_strategy
+from bcrlib.decoding.strategies import JOINT, Beam, DropoutP, Joined, KBest, Nucleus, Strategy, TopK, parse_strategy
 
 STRATEGIES = {
     "deepbiaf": ("1-best", "k-best", "dropout-p"),
@@ -10,7 +10,7 @@ STRATEGIES = {
     "s2s": ("1-best", "beam", "top-k", "nucleus", "dropout-p"),
 }
 """What each kind of parser can do, by the first part of a strategy's name."""
-DEFAULTS = {"deepbiaf": "k-best", "stackptr": "beam", "s2s": "beam"}
+DEFAULTS = {"deepbiaf": "k-best(labelled)", "stackptr": "beam", "s2s": "beam"}
 _IN_WORDS = {"deepbiaf": "a deepbiaf", "stackptr": "a stackptr", "s2s": "an s2s"}
 
 
@@ -23,6 +23,7 @@ class StrategyOptions:
     p: float | None = None
     temperature: float | None = None
     keep_duplicates: bool = False
+    labelled: bool = False
 
     def given(self) -> set[str]:
         """Names of the options that were said."""
@@ -30,6 +31,7 @@ class StrategyOptions:
 
 
 _OPTIONS = {
+    "k-best": {"labelled"},
     "beam": {"beam_width", "keep_duplicates"},
     "top-k": {"k", "temperature"},
     "nucleus": {"p", "temperature"},
@@ -41,9 +43,10 @@ def chosen_strategy(name: str | None, kind: str, num_candidates: int, options: S
     """The strategy of this name for a parser of this kind; without a name the kind's own.
 
     A name is short, e.g. "beam", its numbers then come from the options; or it is a strategy as tables print it, e.g.
-    "beam(b=10)", which leaves no choice but `keep_duplicates`. Joined ones, "k-best+dropout-p(p=0.1)", say their
-    numbers themselves. ValueError: an unknown name, a strategy that this kind of parser does not have, an option that
-    the strategy does not have or that is missing, a number out of range.
+    "beam(b=10)", which leaves no choice but `keep_duplicates`. "k-best" is both: without `labelled` the authors' list.
+    Joined ones, "k-best(labelled)+dropout-p(p=0.1)", say their numbers themselves. ValueError: an unknown name, a
+    strategy that this kind of parser does not have, an option that the strategy does not have or that is missing, a
+    number out of range.
     """
     name = DEFAULTS[kind] if name is None else name
     if JOINT in name:
@@ -69,7 +72,7 @@ def chosen_strategy(name: str | None, kind: str, num_candidates: int, options: S
 
 
 def _spelt_out(name: str, num_candidates: int, options: StrategyOptions) -> Strategy:
-    twice = options.given() - {"keep_duplicates"}
+    twice = options.given() - {"keep_duplicates", "labelled"}
     if twice:
         raise ValueError(f"--strategy {name!r} already says what {_flags(twice)} says; give one of them")
     strategy = parse_strategy(name, num_candidates)
@@ -80,6 +83,8 @@ def _spelt_out(name: str, num_candidates: int, options: StrategyOptions) -> Stra
 
 def _from_options(short: str, num_candidates: int, options: StrategyOptions) -> Strategy:
     temperature = 1.0 if options.temperature is None else options.temperature
+    if short == "k-best":
+        return KBest(num_candidates, options.labelled)
     if short == "beam":
         width = 10 if options.beam_width is None else options.beam_width
         return Beam(width, num_candidates, options.keep_duplicates)

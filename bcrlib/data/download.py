@@ -107,6 +107,12 @@ def mpnet_folder() -> Path:
     return _model_folder(MPNET)
 
 
+def sha256_of_encoder(name: str) -> str:
+    """Of the weights of "minilm" or "mpnet" that their folders hold."""
+    folder = {"minilm": MINILM, "mpnet": MPNET}[name].folder
+    return _checksums()[f"{folder}/model.safetensors"]
+
+
 @cache
 def _checksums() -> dict[str, str]:
     return json.loads((RECORDS / "checksums.json").read_text())

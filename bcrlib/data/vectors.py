@@ -1,4 +1,8 @@
-"""Pretrained word vectors: text files (sskip, GloVe, word2vec) and MiniLM's table of word pieces."""
+"""Pretrained word vectors: text files (sskip, GloVe, word2vec), MiniLM's table of pieces, names of contextual ones.
+
+A static vector is the same wherever the word stands. Those that depend on the sentence are the business of
+`bcrlib.models.contextual`.
+"""
 
 import gzip
 import re
@@ -20,8 +24,25 @@ DIGIT = re.compile(r"\d")
 HEADER = re.compile(r"\d+ \d+\s*")
 
 
+@dataclass(frozen=True)
+class Contextual:
+    """Vectors that are hidden states of an encoder."""
+
+    encoder: str
+    dim: int
+    layers: tuple[int, ...]
+    """Their mean is taken; layer 1 is the first above the table of pieces."""
+
+
+CONTEXTUAL = {
+    "minilm-context": Contextual("minilm", 384, (2, 3, 4)),
+    "mpnet-context": Contextual("mpnet", 768, (5, 6, 7)),
+}
+"""Middle layers know most of syntax (Tenney et al. 2019); MiniLM's were compared on a part of EWT."""
+
+
 class WordVectors(Protocol):
-    """Vectors by form; a form without one has the zero vector."""
+    """Static vectors by form; a form without one has the zero vector."""
 
     @property
     def name(self) -> str:

@@ -19,9 +19,11 @@ class KBest:
     """The exact k best structures; of a graph-based parser only."""
 
     num_candidates: int = 10
+    labelled: bool = False
+    """Whether heads and relations vary together; by default heads alone, each tree with its best relations (paper)."""
 
     def __str__(self) -> str:
-        return "k-best"
+        return "k-best(labelled)" if self.labelled else "k-best"
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,8 @@ def parse_strategy(text: str, num_candidates: int = 10) -> Strategy:
 def _parse_single(text: str, num_candidates: int) -> Single:
     if text == "1-best":
         return OneBest()
-    if text == "k-best":
-        return KBest(num_candidates)
+    if text in ("k-best", "k-best(labelled)"):
+        return KBest(num_candidates, labelled=text != "k-best")
     if match := re.fullmatch(r"beam\(b=([0-9]+)\)", text):
         return Beam(int(match[1]), num_candidates)
     if match := re.fullmatch(rf"top-k\(k=([0-9]+){_TEMPERATURE}\)", text):
@@ -156,9 +158,9 @@ def _parse_single(text: str, num_candidates: int) -> Single:
     if match := re.fullmatch(rf"dropout-p\(p={_NUMBER}\)", text):
         return DropoutP(float(match[1]), num_candidates)
     raise ValueError(
-        f"unknown strategy {text!r}; choose 1-best, k-best, beam(b=WIDTH), top-k(k=K), nucleus(p=P) or"
-        " dropout-p(p=RATE), or join some, k-best+dropout-p(p=0.1); top-k and nucleus also with a temperature,"
-        " top-k(k=5,t=0.7)"
+        f"unknown strategy {text!r}; choose 1-best, k-best, k-best(labelled), beam(b=WIDTH), top-k(k=K),"
+        " nucleus(p=P) or dropout-p(p=RATE), or join some, k-best+dropout-p(p=0.1); top-k and nucleus also with a"
+        " temperature, top-k(k=5,t=0.7)"
     )
 
 

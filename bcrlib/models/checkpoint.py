@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bcrlib.configuration import KINDS, NetworkConfig
-from bcrlib.data.vectors import load_vectors
+from bcrlib.data.vectors import CONTEXTUAL, load_vectors
+from bcrlib.models.contextual import ContextualVectors
 from bcrlib.models.deepbiaf import DeepBiaf
 from bcrlib.models.graph_parser import DeepBiafParser, GraphEnsemble
 from bcrlib.models.parser import Parser
@@ -23,7 +24,8 @@ def new_parser(
     config: NetworkConfig, vocabulary: Vocabulary, seed: int, runtime: Runtime
 ) -> DeepBiafParser | StackPtrParser:
     """An untrained parser; its initial weights depend on the seed alone. ValueError for an unknown kind."""
-    vectors = load_vectors(config.vectors)
+    contextual = config.vectors in CONTEXTUAL
+    vectors = ContextualVectors(config.vectors, runtime.device) if contextual else load_vectors(config.vectors)
     vector_size = None if vectors is None else vectors.dim
     torch.manual_seed(key(seed, "weights"))
     if config.kind == "deepbiaf":

@@ -1,7 +1,8 @@
 """A treebank in the numbers of one parser, and batches of it.
 
-Work that depends on the word type alone (characters, pretrained vectors) is kept once a type: `Forms` is the table of
-types, a token is a row number in it. A batch gathers its own types, so that the character network sees each once.
+Work that depends on the word type alone (its characters) is kept once a type: `Forms` is the table of types, a token is
+a row number in it. A batch gathers its own types, so that the character network sees each once. Pretrained vectors are
+another table, with a row a type where they are static and a row a token where they are contextual.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from torch import Tensor
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
 from bcrlib.models.batching import batches_of_size
+from bcrlib.models.contextual import ContextualVectors
 from bcrlib.models.packing import Packing, pack
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.vocabulary import MAX_CHARS, ROOT, UNKNOWN, Vocabulary, normalise
@@ -30,8 +32,6 @@ class Forms:
     """int64 [form, character], -1 behind the end."""
     is_singleton: np.ndarray
     """bool [form]: seen exactly once in training."""
-    vectors: np.ndarray | None
-    """float32 [form, dim]: pretrained vectors, zeros where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,10 @@ class EncodedTreebank:
     """int64 [sentence + 1]."""
     keys: np.ndarray
     """int64 [sentence]: a name for its words, from which its dropout masks come."""
+    vectors: np.ndarray | None
+    """float32 or float16 [vector, dim]: pretrained vectors, None without any."""
+    vector: np.ndarray
+    """int64 [position]: row in `vectors`, -1 for the root, which has none."""
 
     @property
     def lengths(self) -> np.ndarray:
@@ -75,41 +79,53 @@ class Batch:
     """int64 [form, character]."""
     is_singleton: Tensor
     vectors: Tensor | None
+    """float32 [vector, dim]: pretrained vectors of this batch; the first is the root's, zeros."""
+    vector: Tensor
+    """int64 [row]: row in `vectors`."""
 
 
-def encode(treebank: Treebank, vocabulary: Vocabulary, vectors: WordVectors | None) -> EncodedTreebank:
-    """The treebank in a parser's numbers. O(tokens), and the vectors' cost a word type. ValueError: no sentence."""
+def encode(
+    treebank: Treebank, vocabulary: Vocabulary, vectors: WordVectors | ContextualVectors | None
+) -> EncodedTreebank:
+    """The treebank in a parser's numbers. ValueError: no sentence.
+
+    O(tokens), and the vectors' cost a word type (static) or a token (contextual).
+    """
     if treebank.num_sentences == 0:
         raise ValueError("there is no sentence to parse")
     types = list(dict.fromkeys(treebank.forms))
     row = {form: i for i, form in enumerate(types, start=1)}
     offsets = treebank.offsets + np.arange(len(treebank.offsets))
+    form = _with_root([row[form] for form in treebank.forms], treebank.offsets, 0)
+    if isinstance(vectors, ContextualVectors):
+        table = vectors.of_tokens(treebank.forms, treebank.offsets)
+        vector = _with_root(np.arange(treebank.num_tokens), treebank.offsets, -1)
+    else:
+        table, vector = vectors and vectors.lookup(types), form - 1
     return EncodedTreebank(
-        forms=_encode_forms(types, vocabulary, vectors),
-        form=_with_root([row[form] for form in treebank.forms], treebank.offsets, 0),
+        forms=_encode_forms(types, vocabulary),
+        form=form,
         upos=_with_root([vocabulary.upos_ids.get(tag, UNKNOWN) for tag in treebank.upos], treebank.offsets, ROOT),
         heads=_with_root(treebank.heads, treebank.offsets, 0),
         relations=_with_root([vocabulary.relation_ids.get(r, -1) for r in treebank.relations], treebank.offsets, -1),
         offsets=offsets,
         keys=np.array([key(*treebank.forms[a:b]) for a, b in zip(treebank.offsets, treebank.offsets[1:])]),
+        vectors=table,
+        vector=vector,
     )
 
 
-def _encode_forms(types: list[str], vocabulary: Vocabulary, vectors: WordVectors | None) -> Forms:
+def _encode_forms(types: list[str], vocabulary: Vocabulary) -> Forms:
     singletons = set(vocabulary.singletons)
     chars = np.full((len(types) + 1, min(max(map(len, types)), MAX_CHARS)), -1, dtype=np.int64)
     chars[0, 0] = ROOT
     for i, form in enumerate(types, start=1):
         ids = [vocabulary.char_ids.get(char, UNKNOWN) for char in form[:MAX_CHARS]]
         chars[i, : len(ids)] = ids
-    table = None
-    if vectors is not None:
-        table = np.concatenate([np.zeros((1, vectors.dim), np.float32), vectors.lookup(types)])
     return Forms(
         words=np.array([ROOT] + [vocabulary.word_ids.get(normalise(form), UNKNOWN) for form in types]),
         chars=chars,
         is_singleton=np.array([False] + [normalise(form) in singletons for form in types]),
-        vectors=table,
     )
 
 
@@ -124,6 +140,11 @@ def make_batch(encoded: EncodedTreebank, sentences: np.ndarray, device: torch.de
     positions = encoded.offsets[sentences][packing.sentence.cpu().numpy()] + packing.step.cpu().numpy()
     used, form = np.unique(encoded.form[positions], return_inverse=True)
     width = int((encoded.forms.chars[used] >= 0).sum(axis=1).max())
+    rows, vector = np.unique(encoded.vector[positions], return_inverse=True)  # the first is the roots', -1
+    vectors = None
+    if encoded.vectors is not None:
+        vectors = np.zeros((len(rows), encoded.vectors.shape[1]), np.float32)
+        vectors[1:] = encoded.vectors[rows[1:]]
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(device, non_blocking=True)
@@ -138,7 +159,8 @@ def make_batch(encoded: EncodedTreebank, sentences: np.ndarray, device: torch.de
         words=tensor(encoded.forms.words[used]),
         chars=tensor(encoded.forms.chars[used, :width]),
         is_singleton=tensor(encoded.forms.is_singleton[used]),
-        vectors=None if encoded.forms.vectors is None else tensor(encoded.forms.vectors[used]),
+        vectors=None if vectors is None else tensor(vectors),
+        vector=tensor(vector),
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from bcrlib.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
-from bcrlib.decoding.k_best_trees import k_best_spanning_trees
+from bcrlib.decoding.k_best_trees import k_best_labelled_trees, k_best_spanning_trees
 from bcrlib.decoding.spanning_trees import maximum_spanning_trees
 from bcrlib.decoding.strategies import DropoutP, Joined, KBest, OneBest, Strategy
 from bcrlib.models.candidate_batches import (
@@ -56,9 +56,11 @@ class GraphParser(Parser):
 
     def _trees(self, tables: ScoreTables, batch: Batch, strategy: Strategy) -> tuple[np.ndarray, ...]:
         """Heads, relations [sentence, tree, position] and log-probabilities [sentence, tree] of the best trees."""
+        lengths = batch.packing.lengths.cpu().numpy() - 1
+        if isinstance(strategy, KBest) and strategy.labelled:
+            return self._labelled_trees(tables, lengths, strategy.num_candidates)
         best_labels, labels = tables.labels.max(dim=2)  # (sentence, dep, head)
         scores, labels = (tables.arcs + best_labels).cpu().numpy(), labels.cpu().numpy()
-        lengths = batch.packing.lengths.cpu().numpy() - 1
         if isinstance(strategy, KBest):
             heads = k_best_spanning_trees(scores, lengths, strategy.num_candidates, self.single_root)[0]
         else:
@@ -68,6 +70,17 @@ class GraphParser(Parser):
         is_word[:, 0] = False
         log_probs = np.where(is_word[:, None], scores[place], 0).sum(axis=2, dtype=np.float64)
         return heads, labels[place], log_probs
+
+    def _labelled_trees(self, tables: ScoreTables, lengths: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
+        """As `_trees`, of the k best labelled trees; only the relations of their arcs leave the device."""
+
+        def labels_of_arcs(*arcs: np.ndarray) -> np.ndarray:
+            sentence, dep, head = (torch.from_numpy(index).to(tables.labels.device) for index in arcs)
+            return tables.labels[sentence, dep, :, head].cpu().numpy()
+
+        scores = (tables.arcs + tables.labels.amax(dim=2)).cpu().numpy()
+        heads, labels, log_probs = k_best_labelled_trees(scores, lengths, k, labels_of_arcs, self.single_root)
+        return heads, labels, np.where(log_probs > -np.inf, log_probs, log_probs[:, :1])
 
     @torch.inference_mode()
     def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:

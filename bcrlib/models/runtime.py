@@ -34,8 +34,11 @@ def best_device() -> str:
 
 
 def fast_precision(device: str) -> Precision:
-    """bfloat16 where the hardware multiplies it natively (CUDA, CPUs with AMX): there it pays, elsewhere it costs."""
-    native = device == "cuda" or torch.cpu._is_amx_tile_supported()
+    """bfloat16 where the hardware multiplies it natively: there it pays, elsewhere it costs.
+
+    That is CUDA, and processors with AMX (Intel) or AVX-512's BF16 (AMD from Zen 4 on).
+    """
+    native = device == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if native else "float32"
 
 

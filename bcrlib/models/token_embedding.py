@@ -54,7 +54,7 @@ class TokenEmbedding(nn.Module):
             ids = ids.masked_fill(singleton & noise.tokens_hit("unk", 0.5), UNKNOWN)
         vectors = self.words(ids)
         if self.pretrained is not None:
-            pretrained = self.pretrained(batch.vectors)[batch.form]
+            pretrained = self.pretrained(batch.vectors)[batch.vector]
             # The authors' unknown word has no pretrained vector either.
             vectors = vectors + (pretrained.masked_fill(singleton[:, None], 0) if never_seen else pretrained)
         return vectors

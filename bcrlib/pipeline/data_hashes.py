@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bcrlib.data.download import EWT_SPLITS, TOP_FILES, ewt_path, minilm_folder, mpnet_folder, top_path
+from bcrlib.data.vectors import CONTEXTUAL
 
 
 def data_hashes(task: str, profile: Mapping[str, Any]) -> dict[str, str | None]:
@@ -48,6 +49,7 @@ def _pretrained_files(name: str) -> Iterable[Path] | None:
     """Of vectors or of an encoder; None where they come from elsewhere."""
     if name in ("none", "tiny"):
         return []
+    name = CONTEXTUAL[name].encoder if name in CONTEXTUAL else name
     if name in ("minilm", "mpnet"):
         name = str({"minilm": minilm_folder, "mpnet": mpnet_folder}[name]())
     path = Path(name)

@@ -15,7 +15,7 @@ from bcrlib.experiments import ONE_BEST
 from bcrlib.pipeline.half import Half, Model, plain
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profiles import Profile
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks.names import AUTHORS_LISTS, TASKS
 
 LISTED = TASKS["dependency"].listed
 # Not among the parameters of a deepbiaf's training: changing them must not train it anew.
@@ -76,9 +76,14 @@ def _listed(profile: Profile, model: Model) -> list[str]:
 
 
 def _test_candidates(profile: Profile, half: Half, model: Model) -> Job:
-    """What the paper compares, scored also by the other new models: one may come to replace the other."""
+    """What the paper compares, scored also by the other new models: one may come to replace the other.
+
+    Beside a list that the authors do not have the one that they have: tables of sources show both.
+    """
     peers = [new for new in half.new() if new.kind == model.kind and new != model]
-    strategies = {"strategies": _listed(profile, model), "dropout": "chosen"}
+    lists = _listed(profile, model)
+    theirs = [AUTHORS_LISTS[name] for name in lists if name in AUTHORS_LISTS]
+    strategies = {"strategies": [*lists, *theirs], "dropout": "chosen"}
     return half.candidates("candidates test", model, strategies, peers)
 
 

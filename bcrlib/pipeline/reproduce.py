@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bcrlib.data.corpora import SPLITS
 from bcrlib.data.download import ewt_path, minilm_folder, mpnet_folder, top_path
+from bcrlib.data.vectors import CONTEXTUAL
 from bcrlib.pipeline.plan import COLLECTED, STORY, plan, tasks
 from bcrlib.pipeline.profiles import Profile, load_profile
 from bcrlib.pipeline.schedule import print_line, run_graph
@@ -56,7 +57,10 @@ def _fetch(profile: Profile) -> None:
     """Have what must be downloaded before jobs start, which would fetch it side by side or fail one by one."""
     planned, wanted = tasks(profile), set()
     if "dependency" in planned:
-        wanted.add(profile.model.vectors)
+        vectors = {
+            profile.network(kind).vectors for update in profile.parsed_updates() for kind in (update.old, update.new)
+        }
+        wanted |= {CONTEXTUAL[name].encoder if name in CONTEXTUAL else name for name in vectors}
         for split in SPLITS if profile.corpus == "ewt" else ():
             ewt_path(split)
     if "semantic" in planned:

@@ -20,7 +20,7 @@ Method = Callable[[CorrectnessStore, str, str, Update], PairCounts]
 
 def listed_row(update: Update) -> str:
     """The name of re-ranking over the new parser's list of best structures: "BCR (k-best)" or "BCR (beam)"."""
-    return f"BCR ({experiments.listed_strategy(update).partition('(')[0]})"
+    return f"BCR ({update.task.listed[update.new].partition('(')[0]})"
 
 
 def rerankers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
@@ -29,7 +29,7 @@ def rerankers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
     And over both together, the new model having the say that was chosen on dev; runs from before have no such row.
     """
     strategies = {SAMPLED: experiments.dropout_strategy(store, update)}
-    strategies[listed_row(update)] = experiments.listed_strategy(update)
+    strategies[listed_row(update)] = experiments.listed_strategy(store, update)
     rows: dict[str, Method] = {row: partial(experiments.bcr, strategy=name) for row, name in strategies.items()}
     if choice := experiments.joined_choice(store, update):
         rows[JOINED] = partial(experiments.bcr, strategy=choice[0], new_weight=choice[1])

@@ -36,7 +36,7 @@ TASKS = {
         levels=("UAS", "UCM", "LAS", "LCM"),
         atom_of={"UCM": "UAS", "LCM": "LAS"},
         choice_level="LAS",
-        listed={"deepbiaf": "k-best", "stackptr": "beam(b=10)"},
+        listed={"deepbiaf": "k-best(labelled)", "stackptr": "beam(b=10)"},
         suffix=".conllu",
     ),
     "semantic": Names(
@@ -49,6 +49,9 @@ TASKS = {
     ),
 }
 """By the name of the module `bcrlib.tasks.NAME`."""
+
+AUTHORS_LISTS = {"k-best(labelled)": "k-best"}
+"""Strategy of `Names.listed` -> the authors' in its place: proposed beside it, and all that earlier stores have."""
 
 
 def names_of(kind: str) -> Names:
