@@ -21,6 +21,16 @@ def test_train_makes_a_stackptr_by_its_own_recipe(work, tmp_path):
     assert load_parser(tmp_path / "model", Runtime()).network.config.kind == "stackptr"
 
 
+def test_train_makes_a_deepbiaf_with_the_static_vectors(work, tmp_path):
+    (tmp_path / "few.txt").write_text("the 0.1 0.2 0.3\n. 0.3 0.1 0.2\n")
+    sizes = [*TINY[:7], "--set=static_training.num_epochs=1", f"--set=static_vectors={tmp_path / 'few.txt'}"]
+    options = ["--kind=deepbiaf-static", *sizes, "-o", tmp_path / "model", "--json"]
+    summary = json.loads(run("train", "--corpus", work, *options))
+    assert summary["kind"] == "deepbiaf-static" and len(summary["history"]) == 1
+    parser = load_parser(tmp_path / "model", Runtime())
+    assert parser.network.config.kind == "deepbiaf" and parser.vectors.dim == 3
+
+
 @pytest.mark.parametrize(
     ("options", "name"),
     [

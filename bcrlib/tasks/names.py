@@ -36,7 +36,7 @@ TASKS = {
         levels=("UAS", "UCM", "LAS", "LCM"),
         atom_of={"UCM": "UAS", "LCM": "LAS"},
         choice_level="LAS",
-        listed={"deepbiaf": "k-best", "stackptr": "beam(b=10)"},
+        listed={"deepbiaf-static": "k-best", "deepbiaf": "k-best", "stackptr": "beam(b=10)"},
         suffix=".conllu",
     ),
     "semantic": Names(
@@ -49,6 +49,11 @@ TASKS = {
     ),
 }
 """By the name of the module `bcrlib.tasks.NAME`."""
+
+
+def network_of(kind: str) -> str:
+    """The kind whose sizes it has: "deepbiaf-static" -> "deepbiaf", "s2s-base-part" -> "s2s-base"."""
+    return kind.removesuffix("-static").removesuffix("-part")
 
 
 def names_of(kind: str) -> Names:
