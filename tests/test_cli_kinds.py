@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from command_runs import TINY_STACKPTR, refused, run, work_folder  # noqa: F401  a fixture
+from command_runs import SIZES, TINY_STACKPTR, refused, run, work_folder  # noqa: F401  a fixture
 
 from bcrlib.candidate_files import read_candidates
 from bcrlib.cli.strategies import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
@@ -23,8 +23,10 @@ def test_train_makes_a_stackptr_by_its_own_recipe(work, tmp_path):
 
 def test_train_makes_a_deepbiaf_with_the_static_vectors(work, tmp_path):
     (tmp_path / "few.txt").write_text("the 0.1 0.2 0.3\n. 0.3 0.1 0.2\n")
-    sizes = [*TINY[:7], "--set=static_training.num_epochs=1", f"--set=static_vectors={tmp_path / 'few.txt'}"]
-    options = ["--kind=deepbiaf-static", *sizes, "-o", tmp_path / "model", "--json"]
+    settings = [f"model.{size}" for size in SIZES]
+    settings += ["static_training.num_epochs=1", f"static_vectors={tmp_path / 'few.txt'}"]
+    options = ["--kind=deepbiaf-static", *(f"--set={setting}" for setting in settings)]
+    options += ["-o", tmp_path / "model", "--json"]
     summary = json.loads(run("train", "--corpus", work, *options))
     assert summary["kind"] == "deepbiaf-static" and len(summary["history"]) == 1
     parser = load_parser(tmp_path / "model", Runtime())
