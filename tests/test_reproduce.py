@@ -12,6 +12,7 @@ from bcrlib.data.conllu import read_conllu
 from bcrlib.data.top import read_top
 from bcrlib.experiments import bcr, dropout_strategy, listed_strategy, old_models, strategies, updates
 from bcrlib.pipeline.reproduce import reproduce
+from bcrlib.tasks.names import TASKS
 
 PAPERS = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
 UPDATES = ("deepbiaf-static=>deepbiaf", *PAPERS)
@@ -120,6 +121,16 @@ def test_frames_are_trained_re_ranked_and_kept_beside_the_trees(output):
     assert (manifest["task"], set(manifest["invalid"].values())) == ("semantic", {0})
     folder = kept / "predictions" / "s2s-base-part-to-s2s-base"
     assert {read_top(folder / f"{name}.tsv").num_utterances for name in ("old", "new", "bcr")} == {500}
+
+
+def test_students_tell_what_their_teachers_know(output):
+    for task, table in {"dependency": "teachers", "semantic": "teachers_frames"}.items():
+        jobs = CorrectnessStore(output / "data" / "correctness" / "demo" / task).load_manifest()["jobs"]
+        told = {name: job.get("teacher_accuracy") for name, job in jobs.items() if name.startswith("distil ")}
+        assert told and all(set(known) == set(TASKS[task].levels) for known in told.values())
+        assert not any("teacher_accuracy" in job for name, job in jobs.items() if name not in told)
+        rows = json.loads((output / "figures" / "demo" / f"{table}.json").read_text())["rows"]
+        assert {row["metric"] for row in rows} == {"teacher, training data", "teacher, test", "student, test"}
 
 
 def test_a_second_run_does_nothing_again(output):
