@@ -64,4 +64,4 @@ def test_teachers_are_told_beside_their_students():
     expected = {"teacher, training data": 0.85, "teacher, test": 14 / 20, "student, test": 15 / 20}
     assert dict(zip(frame["metric"], frame["value"])) == pytest.approx(expected)
     older = {"distil deepbiaf by deepbiaf-static 11": {}, "distil deepbiaf by deepbiaf-static 12": {}}
-    assert teacher_rows({"jobs": older}, counts_of).empty and teacher_rows({"jobs": {}}, counts_of).empty
+    assert teacher_rows({"jobs": older}, counts_of).empty and teacher_rows({}, counts_of).empty

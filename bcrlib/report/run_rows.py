@@ -58,7 +58,7 @@ def _teacher_accuracy(manifest: Mapping[str, Any], update: str, teacher: str) ->
     """By level, as the job that trained the student recorded it; empty where it did not."""
     kind, seed = teacher.rsplit("/", 1)
     lesson = Lesson(parse_update(update), Model(kind, int(seed)))
-    return manifest["jobs"].get(lesson.job, {}).get("teacher_accuracy", {})
+    return manifest.get("jobs", {}).get(lesson.job, {}).get("teacher_accuracy", {})
 
 
 def dropout_rows(choices: Mapping[str, Mapping[str, Any]], levels: Sequence[str]) -> pd.DataFrame:
