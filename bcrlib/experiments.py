@@ -16,7 +16,7 @@ from bcrlib.decoding.strategies import JOINT, OneBest
 from bcrlib.metrics.flips import flips_by_sentence
 from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, take
-from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, Names, names_of
+from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, Names, names_of, network_of
 
 Right = Bool[np.ndarray, "unit"]
 
@@ -55,7 +55,10 @@ def parse_update(text: str) -> Update:
 
 
 def updates(store: CorrectnessStore) -> list[Update]:
-    """The updates whose re-ranking a store can count, in the paper's order: within a kind first, or from its part."""
+    """The updates whose re-ranking a store can count, in the paper's order: within a kind first.
+
+    A kind's own variants come before it: its part, or the one with static vectors, which the paper does not have.
+    """
     old = {system.name: system.model for system in store.systems() if system.method == "old"}
     new = {system.name: system.model for system in store.systems() if system.method == "new"}
     found = {
@@ -64,7 +67,11 @@ def updates(store: CorrectnessStore) -> list[Update]:
         for scorer in store.scorers(pool)
         if scorer in old and pool.proposer in new
     }
-    return sorted(found, key=lambda update: (update.old.removesuffix("-part") != update.new, update.old, update.new))
+    return sorted(found, key=_place)
+
+
+def _place(update: Update) -> tuple[bool, int, int]:
+    return network_of(update.old) != update.new, KINDS.index(update.old), KINDS.index(update.new)
 
 
 def old_models(store: CorrectnessStore, kind: str) -> list[str]:

@@ -95,7 +95,8 @@ def test_what_is_not_there_is_named(table):
 
 
 def test_the_headline_is_an_update_between_kinds():
-    updates = {"deepbiaf=>deepbiaf": "BCR", "stackptr=>deepbiaf": "Untreated", "deepbiaf=>stackptr": "BCR"}
+    updates = {"deepbiaf=>deepbiaf": "BCR", "stackptr=>deepbiaf": "Untreated"}
+    updates |= {"deepbiaf-static=>deepbiaf": "BCR", "deepbiaf=>stackptr": "BCR"}
     table = pd.DataFrame({"update": list(updates), "method": list(updates.values())})
     assert headline_update(table) == "deepbiaf=>stackptr"
     assert headline_update(table[:2]) == "deepbiaf=>deepbiaf"

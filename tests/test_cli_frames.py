@@ -138,7 +138,7 @@ LONG = " ".join(["home"] * 25)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--kind", "s2s-huge"], "unknown kind of parser 's2s-huge'; choose one of deepbiaf, stackptr, s2s-base-part"),
+        (["--kind", "s2s-huge"], "unknown kind of parser 's2s-huge'; choose one of deepbiaf-static, deepbiaf, stackp"),
         (["--set", "training.dropout=0"], "for s2s-base say semantic.base_training.dropout=0"),
         (["--set", "semantic.large_training.dropout=0"], "for s2s-base say semantic.base_training.dropout=0"),
         (["--set", "semantic.large.encoder=tiny"], "for s2s-base say semantic.base.encoder=tiny"),

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from command_runs import TINY_STACKPTR, refused, run, work_folder  # noqa: F401  a fixture
+from command_runs import SIZES, TINY_STACKPTR, refused, run, work_folder  # noqa: F401  a fixture
 
 from bcrlib.candidate_files import read_candidates
 from bcrlib.cli.strategies import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
@@ -19,6 +19,18 @@ def test_train_makes_a_stackptr_by_its_own_recipe(work, tmp_path):
     summary = json.loads(run("train", "--corpus", work, *options))
     assert summary["kind"] == "stackptr" and len(summary["history"]) == 1
     assert load_parser(tmp_path / "model", Runtime()).network.config.kind == "stackptr"
+
+
+def test_train_makes_a_deepbiaf_with_the_static_vectors(work, tmp_path):
+    (tmp_path / "few.txt").write_text("the 0.1 0.2 0.3\n. 0.3 0.1 0.2\n")
+    settings = [f"model.{size}" for size in SIZES]
+    settings += ["static_training.num_epochs=1", f"static_vectors={tmp_path / 'few.txt'}"]
+    options = ["--kind=deepbiaf-static", *(f"--set={setting}" for setting in settings)]
+    options += ["-o", tmp_path / "model", "--json"]
+    summary = json.loads(run("train", "--corpus", work, *options))
+    assert summary["kind"] == "deepbiaf-static" and len(summary["history"]) == 1
+    parser = load_parser(tmp_path / "model", Runtime())
+    assert parser.network.config.kind == "deepbiaf" and parser.vectors.dim == 3
 
 
 @pytest.mark.parametrize(

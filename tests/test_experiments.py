@@ -110,6 +110,22 @@ def test_the_list_is_the_best_that_the_store_has(tmp_path, stored, listed):
     assert experiments.listed_strategy(store, CROSS) == "beam(b=10)"
 
 
+def test_a_kind_s_variants_are_replaced_before_it_and_other_kinds_last(tmp_path, units):
+    store, rng = CorrectnessStore(tmp_path), np.random.default_rng(5)
+    old, new = ("deepbiaf-static", "deepbiaf", "stackptr"), ("deepbiaf", "stackptr")
+    for method, kinds in {"old": old, "new": new}.items():
+        for kind in kinds:
+            store.save_system(System(method, kind, 11 if method == "old" else 1), random_right(rng), "clean")
+    for kind in new:
+        store.save_pool(Pool(f"{kind}/1", STRATEGY), random_right(rng, 2), "clean")
+        for scorer in old:
+            store.save_scores(Pool(f"{kind}/1", STRATEGY), f"{scorer}/11", np.zeros((2, 5), dtype=np.float32))
+    within = ["deepbiaf-static=>deepbiaf", "deepbiaf=>deepbiaf", "stackptr=>stackptr"]
+    across = ["stackptr=>deepbiaf", "deepbiaf-static=>stackptr", "deepbiaf=>stackptr"]
+    found = [str(update) for update in experiments.updates(store)]
+    assert found[:3] == within and sorted(found[3:]) == sorted(across)
+
+
 def test_scores_of_peers_alone_make_no_update(tmp_path, units):
     store = CorrectnessStore(tmp_path)
     store.save_units(units, "clean")

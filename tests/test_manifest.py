@@ -72,6 +72,7 @@ def test_every_switch_of_the_preset_is_named():
     ("job", "expected"),
     [
         ("train stackptr 123", "train"),
+        ("train deepbiaf-static 123", "train"),
         ("distil s2s-large by s2s-base 1", "distil"),
         ("candidates frames test s2s-base 2", "candidates frames test"),
         ("choose dropout", "choose dropout"),
@@ -105,6 +106,15 @@ def test_a_folder_s_files_are_hashed_under_names_that_tell_no_place(tmp_path):
     assert found["mine/dev.conllu"] == hashlib.sha256(b"dev").hexdigest()
 
 
+def test_static_vectors_are_hashed_where_an_update_has_parsers_with_them(tmp_path):
+    vectors = tmp_path / "few.txt"
+    vectors.write_text("a 1 2\n")
+    asked = DEMO | {"static_vectors": str(vectors)}
+    assert data_hashes("dependency", asked) == {}
+    found = data_hashes("dependency", asked | {"updates": ["deepbiaf-static=>deepbiaf"]})
+    assert list(found) == [f"{tmp_path.name}/few.txt"]
+
+
 def test_an_encoder_of_the_hub_has_a_name_and_no_hash(tmp_path):
     for name in ("train.tsv", "eval.tsv", "test.tsv"):
         (tmp_path / name).write_text(name)
@@ -125,11 +135,13 @@ def test_all_together(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "job.json").write_text(json.dumps({"fingerprint": "f", "seconds": seconds}))
     history = [{"dev_score": None}, {"dev_score": 0.5}]
-    (tmp_path / "train deepbiaf 1" / "training.json").write_text(json.dumps({"precision": "x", "history": history}))
+    training = {"precision": "x", "history": history, "teacher_accuracy": {"UAS": 0.9}}
+    (tmp_path / "train deepbiaf 1" / "training.json").write_text(json.dumps(training))
     manifest = provenance("semantic", FRAMES | {"preset": "clean"}, {"students": 1}, dict(folders(tmp_path)))
     assert manifest == json.loads(json.dumps(manifest))
     assert manifest["seeds"]["ensembles"] == [[1, 2]] and manifest["seeds"]["students"] == 1
     assert manifest["jobs"]["train deepbiaf 1"]["dev_score"] == 0.5
+    assert manifest["jobs"]["train deepbiaf 1"]["teacher_accuracy"] == {"UAS": 0.9}
     assert manifest["wall_time"]["jobs_added_up"] == 3.0
     assert {"transformers", "torch"} <= set(manifest["machine"]["versions"])
     assert "transformers" not in machine()["versions"]

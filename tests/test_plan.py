@@ -23,6 +23,7 @@ TINY = Profile(
     sampling_grid=("top-k(k=5)", "beam(b=10)", "nucleus(p=0.90)"),
 )
 ONLY_DEEPBIAF = replace(TINY, updates=("deepbiaf=>deepbiaf",))
+STATIC = replace(TINY, updates=("deepbiaf-static=>deepbiaf", "deepbiaf=>deepbiaf"), static_vectors="few")
 ONLY_ACROSS = replace(TINY, updates=("deepbiaf=>stackptr",))
 
 
@@ -97,6 +98,35 @@ def test_training_parameters_are_those_of_the_kind():
     assert jobs["train stackptr 1"].params["training"]["num_epochs"] == 5
     assert NetworkConfig(**jobs["train stackptr 1"].params["model"]) == profile.network("stackptr")
     assert NetworkConfig(**jobs["train deepbiaf 1"].params["model"]) == profile.network("deepbiaf")
+
+
+def test_static_deepbiafs_are_old_models_that_teach_and_score():
+    jobs = jobs_of(STATIC)
+    assert names(STATIC, "train deepbiaf-static ") == ["11", "12"]
+    assert names(STATIC, "train deepbiaf ") == ["1", "11", "12", "2", "3", "4"]
+    static, other = (jobs[f"train {kind} 11"].params["model"] for kind in ("deepbiaf-static", "deepbiaf"))
+    assert static == other | {"vectors": "few"} and static["kind"] == "deepbiaf"
+    student = jobs["distil deepbiaf by deepbiaf-static 12"].params
+    assert student["teacher"] == "train deepbiaf-static 12" and student["model"] == other
+    old = [f"{kind}/{seed}" for kind in ("deepbiaf-static", "deepbiaf") for seed in (11, 12)]
+    for stage in ("dev", "test"):
+        assert jobs[f"candidates {stage} deepbiaf 2"].params["old_models"] == old
+    assert names(STATIC, "candidates test ") == ["deepbiaf 1", "deepbiaf 2"]
+    assert jobs["breakdowns"].params["updates"] == [*STATIC.updates]
+
+
+def test_the_profile_small_updates_static_vectors_to_contextual_ones():
+    jobs = jobs_of(load_profile("small"))
+    trained = [name for name in jobs if name.startswith("train deepbiaf-static")]
+    assert trained == [f"train deepbiaf-static {seed}" for seed in (123, 456, 789)]
+    assert {jobs[name].params["model"]["vectors"] for name in trained} == {"minilm"}
+    others = [job for name, job in jobs.items() if name.startswith(("train deepbiaf ", "train stackptr ", "distil d"))]
+    assert {job.params["model"]["vectors"] for job in others} == {"minilm-context"}
+    assert {f"distil deepbiaf by {name.removeprefix('train ')}" for name in trained} <= set(jobs)
+    assert not any(name.startswith("distil stackptr by deepbiaf-static") for name in jobs)
+    for seed in (1, 2, 3):
+        scorers = jobs[f"candidates test deepbiaf {seed}"].params["old_models"]
+        assert {f"deepbiaf-static/{old}" for old in (123, 456, 789)} < set(scorers)
 
 
 def test_sizes_of_the_decoder_do_not_retrain_deepbiaf():

@@ -21,8 +21,8 @@ def test_the_authors_profile_is_the_paper_s_but_for_recipes_and_definitions():
     semantic = replace(
         authors.semantic, base_training=paper.semantic.base_training, large_training=paper.semantic.large_training
     )
-    recipes = {"training": paper.training, "stackptr_training": paper.stackptr_training, "semantic": semantic}
-    assert replace(authors, name="paper", preset="clean", **recipes) == paper
+    recipes = {name: getattr(paper, name) for name in ("training", "static_training", "stackptr_training")}
+    assert replace(authors, name="paper", preset="clean", semantic=semantic, **recipes) == paper
 
 
 def test_the_rehearsal_has_the_jobs_of_the_paper_profile():
@@ -52,7 +52,8 @@ def test_a_profile_starts_with_the_command_that_runs_it(name):
 def test_every_profile_runs_the_paper_s_updates(name):
     profile = load_profile(name)
     updates = [str(update) for update in profile.parsed_updates()]
-    assert updates == ["deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr"]
+    assert updates[-3:] == ["deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr"]
+    assert updates[:-3] == (["deepbiaf-static=>deepbiaf"] if name == "small" else [])
     of_frames = [str(update) for update in profile.semantic.parsed_updates()]
     assert of_frames[0] == "s2s-base-part=>s2s-base" and of_frames[-1] == "s2s-base=>s2s-large"
     assert "s2s-large-part=>s2s-large" in of_frames or name == "demo"  # more trainings than it is for
@@ -77,6 +78,16 @@ def test_parsers_of_both_kinds_share_sizes_and_preset_but_not_the_recipe():
     assert (profile.recipe("deepbiaf").num_epochs, profile.recipe("stackptr").num_epochs) == (6, 7)
     assert isinstance(networks[0], NetworkConfig)
     assert isinstance(profile.recipe("stackptr"), TrainingConfig)
+
+
+def test_static_deepbiafs_have_vectors_of_their_own_and_the_recipe_of_the_others_where_it_says_nothing():
+    overrides = ("model.vectors=many", "static_vectors=few", "training.num_epochs=3", "static_training.dropout=0.5")
+    profile = load_profile("demo", overrides)
+    static, other = (profile.network(kind) for kind in ("deepbiaf-static", "deepbiaf"))
+    assert (static.vectors, other.vectors, profile.network("stackptr").vectors) == ("few", "many", "many")
+    assert replace(static, vectors="many") == other
+    recipes = [profile.recipe(kind) for kind in ("deepbiaf-static", "deepbiaf")]
+    assert recipes[0] == replace(recipes[1], dropout=0.5) and recipes[1].num_epochs == 3
 
 
 def test_overrides_reach_nested_fields():
@@ -134,7 +145,7 @@ def test_the_paper_s_semantic_parsers_are_the_paper_s():
         ("training.schedule=cosine", "training.schedule must be one of linear, exponential"),
         ("updates=[deepbiaf=>s2s]", "unknown kind of parser 's2s'"),
         ("updates=[deepbiaf]", "OLD=>NEW"),
-        ("updates=[s2s-base=>s2s-large]", "its kinds are deepbiaf, stackptr"),
+        ("updates=[s2s-base=>s2s-large]", "its kinds are deepbiaf-static, deepbiaf, stackptr"),
         ("semantic.updates=[stackptr=>stackptr]", "its kinds are s2s-base-part, s2s-base, s2s-large-part, s2s-large"),
         ("semantic.updates=[deepbiaf=>s2s-base]", "of one task cannot replace one of the other"),
         ("semantic.base.encoder_layer=3", "did you mean semantic.base.encoder_layers"),
@@ -160,6 +171,13 @@ def test_the_paper_s_semantic_parsers_are_the_paper_s():
 def test_a_bad_override_is_refused(override, words):
     with pytest.raises(ValueError, match=words):
         load_profile("demo", (override,))
+
+
+def test_a_static_kind_that_differs_in_nothing_is_refused():
+    update = "updates=[deepbiaf-static=>deepbiaf]"
+    with pytest.raises(ValueError, match="set static_vectors"):
+        load_profile("demo", (update, "static_vectors=none"))
+    assert load_profile("demo", (update, "static_vectors=none", "static_training.num_epochs=1")).updates
 
 
 def test_an_unknown_profile_is_refused():

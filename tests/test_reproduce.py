@@ -13,8 +13,14 @@ from bcrlib.data.conllu import read_conllu
 from bcrlib.data.top import read_top
 from bcrlib.experiments import bcr, dropout_strategy, joined_choice, listed_strategy, old_models, strategies, updates
 from bcrlib.pipeline.reproduce import reproduce
+from bcrlib.tasks.names import TASKS
 
+PAPERS = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
+UPDATES = ("deepbiaf-static=>deepbiaf", *PAPERS)
 VERY_SMALL = (
+    f"updates=[{', '.join(UPDATES)}]",
+    "static_vectors=none",  # no data: they differ from the others by their training
+    "static_training.num_epochs=1",
     "training.num_epochs=2",
     "stackptr_training.num_epochs=2",
     "ensembles=[[1, 2]]",  # of the new models: no more to train
@@ -36,9 +42,8 @@ VERY_SMALL = (
     "semantic.base_training.num_epochs=1",
     "semantic.base.constrained=true",  # else so short a training says no tree, and a student has nothing to learn
 )
-UPDATES = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
 EVERY = ("table1", "table3", "table7", "table8")
-IN_PAPER = {name: set(UPDATES) for name in EVERY} | {"table9": {"deepbiaf=>stackptr"}}
+IN_PAPER = {name: set(PAPERS) for name in EVERY} | {"table9": {"deepbiaf=>stackptr"}}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +65,7 @@ def test_tables_come_in_every_form_beside_the_paper(output):
         rows = json.loads((figures / f"{name}.json").read_text())["rows"]
         beside = {row["group"] for row in rows if row["paper"] is not None and row["value"] is not None}
         assert expected <= beside
+        assert {row["group"] for row in rows} >= set(UPDATES) and "deepbiaf-static=>deepbiaf" not in beside
 
 
 def test_joined_pools_have_their_row_and_the_headline_its_table(output):
@@ -101,7 +107,7 @@ def test_every_update_has_its_pools_scored_by_old_models_and_peers(output):
 
 def test_speeds_breakdowns_and_the_demo_s_trees_are_kept(output):
     kept = output / "data" / "correctness" / "demo" / "dependency"
-    assert kinds_measured(kept) == {"deepbiaf", "stackptr"}
+    assert kinds_measured(kept) == {"deepbiaf-static", "deepbiaf", "stackptr"}
     assert set(read_breakdowns(kept / BREAKDOWNS_FILE)["update"]) >= set(UPDATES)
     for update in UPDATES:
         folder = kept / "predictions" / update.replace("=>", "-to-")
@@ -130,6 +136,16 @@ def test_frames_are_trained_re_ranked_and_kept_beside_the_trees(output):
     assert (manifest["task"], set(manifest["invalid"].values())) == ("semantic", {0})
     folder = kept / "predictions" / "s2s-base-part-to-s2s-base"
     assert {read_top(folder / f"{name}.tsv").num_utterances for name in ("old", "new", "bcr")} == {500}
+
+
+def test_students_tell_what_their_teachers_know(output):
+    for task, table in {"dependency": "teachers", "semantic": "teachers_frames"}.items():
+        jobs = CorrectnessStore(output / "data" / "correctness" / "demo" / task).load_manifest()["jobs"]
+        told = {name: job.get("teacher_accuracy") for name, job in jobs.items() if name.startswith("distil ")}
+        assert told and all(set(known) == set(TASKS[task].levels) for known in told.values())
+        assert not any("teacher_accuracy" in job for name, job in jobs.items() if name not in told)
+        rows = json.loads((output / "figures" / "demo" / f"{table}.json").read_text())["rows"]
+        assert {row["metric"] for row in rows} == {"teacher, training data", "teacher, test", "student, test"}
 
 
 def test_a_second_run_does_nothing_again(output):

@@ -1,13 +1,16 @@
 """Rows from the records of a run, against hand-made records."""
 
+import numpy as np
 import pytest
 
+from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.report.run_rows import (
     candidate_signature,
     chosen_rates,
     dropout_rate,
     dropout_rows,
     signature,
+    teacher_rows,
 )
 
 
@@ -46,3 +49,19 @@ def test_signature_names_the_settings():
     assert of_numbers == settings  # however old the manifest is
     assert settings["preset"] == "clean"
     assert settings["sampling"] == ["deepbiaf=>deepbiaf dropout-p(p=0.1)", "deepbiaf=>stackptr dropout-p(p=0.05)"]
+
+
+def test_teachers_are_told_beside_their_students():
+    # Two lessons of one sentence with ten words: kept, broken, repaired, left wrong.
+    counts = np.array([[[6, 2, 1, 1]], [[5, 1, 3, 1]]])
+    names = ("deepbiaf-static/11", "deepbiaf-static/12")
+    students = tuple(f"deepbiaf/distillation({teacher})/1" for teacher in names)
+    counts_of = {"deepbiaf-static=>deepbiaf": {"UAS": {"Distillation": PairCounts(counts, names, students)}}}
+    told = {11: {"UAS": 0.9, "LAS": 0.5}, 12: {"UAS": 0.8, "LAS": 0.5}}
+    jobs = {f"distil deepbiaf by deepbiaf-static {seed}": {"teacher_accuracy": told[seed]} for seed in told}
+    frame = teacher_rows({"jobs": jobs}, counts_of)
+    assert set(frame["row"]) == {"Distillation"} and set(frame["level"]) == {"UAS"}
+    expected = {"teacher, training data": 0.85, "teacher, test": 14 / 20, "student, test": 15 / 20}
+    assert dict(zip(frame["metric"], frame["value"])) == pytest.approx(expected)
+    older = {"distil deepbiaf by deepbiaf-static 11": {}, "distil deepbiaf by deepbiaf-static 12": {}}
+    assert teacher_rows({"jobs": older}, counts_of).empty and teacher_rows({}, counts_of).empty

@@ -23,9 +23,16 @@ if TYPE_CHECKING:  # at run time these would bring torch
     Bank = Treebank | FrameBank
     EpochReport = training.EpochReport | s2s_training.EpochReport
 
-SIZES = {"deepbiaf": "model", "stackptr": "model", "s2s-base": "semantic.base", "s2s-large": "semantic.large"}
+SIZES = {
+    "deepbiaf-static": "model",
+    "deepbiaf": "model",
+    "stackptr": "model",
+    "s2s-base": "semantic.base",
+    "s2s-large": "semantic.large",
+}
 """Section of a profile that says how large a kind of parser is; part models are of the kind they are named after."""
 RECIPES = {
+    "deepbiaf-static": "static_training",
     "deepbiaf": "training",
     "stackptr": "stackptr_training",
     "s2s-base": "semantic.base_training",
@@ -39,8 +46,9 @@ Output = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="
 Kind = Annotated[
     str,
     typer.Option(
-        help="[bold]deepbiaf[/bold]: graph-based, scores every arc. [bold]stackptr[/bold]: transition-based, walks "
-        "down the tree with a pointer, action by action. [bold]s2s-base[/bold] ([bold]s2s[/bold] for short), "
+        help="[bold]deepbiaf[/bold]: graph-based, scores every arc. [bold]deepbiaf-static[/bold]: the same on the "
+        "profile's static_vectors. [bold]stackptr[/bold]: transition-based, walks down the tree with a pointer, action "
+        "by action. [bold]s2s-base[/bold] ([bold]s2s[/bold] for short), "
         "[bold]s2s-large[/bold]: write a semantic frame, on top of a pretrained encoder; [bold]s2s-base-part[/bold], "
         "[bold]s2s-large-part[/bold]: the same from a part of the data."
     ),
@@ -121,28 +129,29 @@ def _check_kind(kind: str, overrides: list[str]) -> None:
         raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(kinds)}")
     for override in overrides:
         place, equals, value = override.partition("=")
-        section, _, name = place.rpartition(".")
-        own = _own_section(section, name, _whole(kind))
-        if section != own:
-            right = f"{own}.{name}".removeprefix(".") + equals + value
+        own = _own_place(place, _whole(kind))
+        if place != own:
+            right = own + equals + value
             raise ValueError(f"--set {override} is of another kind of parser; for {kind} say {right}")
 
 
-def _own_section(section: str, name: str, kind: str) -> str:
-    """Where this kind has what others have in a section of the profile; the section itself if it is of none."""
+def _own_place(place: str, kind: str) -> str:
+    """Where this kind has what others have in a place of the profile; the place itself if it is of no kind."""
+    section, _, name = place.rpartition(".")
+    if place in ("model.vectors", "static_vectors") and SIZES[kind] == "model":
+        return "static_vectors" if kind == "deepbiaf-static" else "model.vectors"
     if section in ("", "semantic") and name in CORPUS_FIELDS:
-        return "semantic" if kind not in ("deepbiaf", "stackptr") else ""
+        return name if SIZES[kind] == "model" else f"semantic.{name}"
     for sections in (SIZES, RECIPES):
         if section in sections.values():
-            return sections[kind]
-    return section
+            return f"{sections[kind]}.{name}"
+    return place
 
 
 def _task_of(kind: str) -> ModuleType:
     from bcrlib.cli import train_frames, train_trees
-    from bcrlib.configuration import KINDS
 
-    return train_trees if kind in KINDS else train_frames
+    return train_trees if SIZES[_whole(kind)] == "model" else train_frames
 
 
 def _corpora(

@@ -23,7 +23,7 @@ def data_hashes(task: str, profile: Mapping[str, Any]) -> dict[str, str | None]:
 def _files_of(task: str, profile: Mapping[str, Any]) -> tuple[list[Path], list[str]]:
     """The files, and the names on the hub."""
     if task == "dependency":
-        corpus, pretrained = _treebank_files(profile["corpus"]), [profile["model"]["vectors"]]
+        corpus, pretrained = _treebank_files(profile["corpus"]), _vectors(profile)
     else:
         corpus, pretrained = _frame_files(profile["corpus"]), [profile[size]["encoder"] for size in ("base", "large")]
     files, from_hub = [*corpus], []
@@ -31,6 +31,12 @@ def _files_of(task: str, profile: Mapping[str, Any]) -> tuple[list[Path], list[s
         found = _pretrained_files(name)
         files, from_hub = (files, [*from_hub, name]) if found is None else ([*files, *found], from_hub)
     return files, from_hub
+
+
+def _vectors(profile: Mapping[str, Any]) -> list[str]:
+    """Of all parsers; static ones beside them only where an update has such a kind."""
+    has_static = any("-static" in update for update in profile["updates"])
+    return [profile["model"]["vectors"], *([profile["static_vectors"]] if has_static else [])]
 
 
 def _treebank_files(corpus: str) -> list[Path]:

@@ -21,6 +21,8 @@ PACKAGES = ("bcrlib", "numba", "numpy", "torch")
 PACKAGES_OF_TASK = {"dependency": ("tokenizers",), "semantic": ("tokenizers", "transformers")}
 """What decides numbers besides: pretrained parts."""
 SEEDS_OF_MODELS = ("old_seeds", "new_seeds", "ensembles", "further_seeds")
+TOLD_BY_TRAINING = ("precision", "device", "num_rows", "num_dropped", "teacher_accuracy")
+"""The last by level, counted by `clean`: what a student's teacher gets right of the data that it teaches from."""
 COMPUTING = ("bcrlib", "notebooks", "constraints.txt")
 """Parts of the checkout whose changes may change numbers."""
 
@@ -90,7 +92,7 @@ def job_records(folders: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
         training = folder / "training.json"
         if training.exists():
             content = json.loads(training.read_text("utf-8"))
-            told = {key: content[key] for key in ("precision", "device", "num_rows", "num_dropped") if key in content}
+            told = {key: content[key] for key in TOLD_BY_TRAINING if key in content}
             scores = [epoch["dev_score"] for epoch in content["history"]]
             records[name] |= {**told, "dev_score": max(score for score in scores if score is not None)}
     return records

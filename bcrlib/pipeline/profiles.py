@@ -17,8 +17,9 @@ from bcrlib.configuration import NetworkConfig, Seq2SeqConfig, TrainingConfig
 from bcrlib.decoding.strategies import Joined, KBest, OneBest, parse_strategy
 from bcrlib.experiments import Update, parse_update
 from bcrlib.pipeline.semantic_profile import SemanticProfile
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks.names import TASKS, network_of
 
+STATIC = "deepbiaf-static"
 PROFILE_FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "profiles"
 
 
@@ -56,6 +57,10 @@ class Profile:
     """Sizes of all kinds of parsers; `kind` and `preset` are filled in by `network`."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """Recipe of deepbiaf."""
+    static_vectors: str = "minilm"
+    """Word vectors of the kind deepbiaf-static; those of all others are `model.vectors`."""
+    static_training: TrainingConfig = field(default_factory=TrainingConfig)
+    """Recipe of deepbiaf-static; in a file what it does not say is as in `training`."""
     stackptr_training: TrainingConfig = field(default_factory=TrainingConfig)
     stackptr_students: int = 0
     """How many of the old models teach a stackptr student, for each update into stackptr; 0: all of them."""
@@ -63,11 +68,13 @@ class Profile:
 
     def network(self, kind: str) -> NetworkConfig:
         """Of the parsers of this kind."""
-        return replace(self.model, kind=kind, preset=self.preset)
+        vectors = self.static_vectors if kind == STATIC else self.model.vectors
+        return replace(self.model, kind=network_of(kind), vectors=vectors, preset=self.preset)
 
     def recipe(self, kind: str) -> TrainingConfig:
         """For the parsers of this kind."""
-        return {"deepbiaf": self.training, "stackptr": self.stackptr_training}[kind]
+        recipes = {STATIC: self.static_training, "deepbiaf": self.training, "stackptr": self.stackptr_training}
+        return recipes[kind]
 
     def parsed_updates(self) -> list[Update]:
         """`updates` as objects, each once."""
@@ -87,6 +94,7 @@ def load_profile(name: str, overrides: tuple[str, ...] = ()) -> Profile:
     content = _read(path) | {"name": path.stem}
     for override in overrides:
         _override(content, override)
+    content["static_training"] = _laid_over(content.get("training", {}), content.get("static_training", {}))
     profile = _build(Profile, content, "")
     _check(profile)
     return profile
@@ -168,8 +176,16 @@ def _check(profile: Profile) -> None:
         raise ValueError("model.kind follows from `updates`, and model.preset from the profile's `preset`: set those")
     new = [*profile.new_seeds, *(seed for group in profile.ensembles for seed in group)]
     _check_disjoint(profile.old_seeds, new, "")
+    _check_static(profile)
     _check_share(profile.dev_share, "dev_share")
     _check_semantic(profile.semantic)
+
+
+def _check_static(profile: Profile) -> None:
+    kinds = {kind for update in profile.parsed_updates() for kind in (update.old, update.new)}
+    same = profile.network(STATIC) == profile.network("deepbiaf") and profile.static_training == profile.training
+    if STATIC in kinds and same:
+        raise ValueError(f"{STATIC} is a deepbiaf in all but its name: set static_vectors, or static_training")
 
 
 def _check_semantic(half: SemanticProfile) -> None:

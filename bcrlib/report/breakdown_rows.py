@@ -11,14 +11,15 @@ import pandas as pd
 from bcrlib.breakdown_tables import HISTOGRAM
 from bcrlib.metrics.slice_rates import rates_of_slices
 from bcrlib.report.authors_breakdowns import AUTHORS_PRESET, AUTHORS_UPDATE, authors_slices
+from bcrlib.tasks.names import network_of
 
 AUTHORS_LEVELS = ("UAS", "unlabelled sub-tree", "UCM")
 
 
 def headline_update(table: pd.DataFrame) -> str:
-    """The update that a story is told about: one between kinds of parsers that BCR was tried on, else any such."""
+    """The update that a story is told about: one between kinds of networks that BCR was tried on, else any such."""
     treated = table.loc[table["method"] == "BCR", "update"].unique().tolist()
-    across = [update for update in treated if len(set(update.split("=>"))) == 2]
+    across = [update for update in treated if len(set(map(network_of, update.split("=>")))) == 2]
     return (across or treated)[0]
 
 

@@ -5,7 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from bcrlib.report.regression_rows import NUM_RESAMPLES
+from bcrlib.experiments import parse_update
+from bcrlib.metrics.uncertainty import micro_average
+from bcrlib.pipeline.half import Lesson, Model
+from bcrlib.report.regression_rows import NUM_RESAMPLES, Counts
 from bcrlib.report.table_text import arrow
 from bcrlib.tasks.names import TASKS
 
@@ -40,6 +43,35 @@ def joint_signature(manifests: Sequence[Mapping[str, Any]]) -> dict[str, object]
         several = [part for value in values for part in (value if isinstance(value, list) else [value])]
         joint[key] = values[0] if all(value == values[0] for value in values) else several
     return joint
+
+
+def teacher_rows(manifest: Mapping[str, Any], counts_of: Mapping[str, Counts]) -> pd.DataFrame:
+    """How well teachers know the data they teach from, and how good they and their students are on test.
+
+    Accuracies, means over the lessons of an update; a row an update and level, three metrics. The first is counted by
+    `clean`. `counts_of`: {"deepbiaf=>stackptr": counts, ...} with the row "Distillation". Empty for a manifest from
+    before it was recorded. O(updates sentences).
+    """
+    rows = []
+    for update, counts in counts_of.items():
+        for level, of_row in counts.items():
+            taught = of_row["Distillation"]
+            known = [_teacher_accuracy(manifest, update, teacher).get(level) for teacher in taught.old_of_pair]
+            if None in known:
+                continue
+            on_test = micro_average(taught.counts)
+            accuracies = {"teacher, training data": sum(known) / len(known)}
+            accuracies |= {"teacher, test": on_test.acc_old, "student, test": on_test.acc_new}
+            cell = {"group": update, "row": "Distillation", "level": level}
+            rows += [cell | {"metric": metric, "value": value} for metric, value in accuracies.items()]
+    return pd.DataFrame(rows)
+
+
+def _teacher_accuracy(manifest: Mapping[str, Any], update: str, teacher: str) -> Mapping[str, float]:
+    """By level, as the job that trained the student recorded it; empty where it did not."""
+    kind, seed = teacher.rsplit("/", 1)
+    lesson = Lesson(parse_update(update), Model(kind, int(seed)))
+    return manifest.get("jobs", {}).get(lesson.job, {}).get("teacher_accuracy", {})
 
 
 def dropout_rows(choices: Mapping[str, Mapping[str, Any]], levels: Sequence[str]) -> pd.DataFrame:

@@ -36,7 +36,11 @@ TASKS = {
         levels=("UAS", "UCM", "LAS", "LCM"),
         atom_of={"UCM": "UAS", "LCM": "LAS"},
         choice_level="LAS",
-        listed={"deepbiaf": "k-best(labelled)", "stackptr": "beam(b=10)"},
+        listed={
+            "deepbiaf-static": "k-best(labelled)",
+            "deepbiaf": "k-best(labelled)",
+            "stackptr": "beam(b=10)",
+        },
         suffix=".conllu",
     ),
     "semantic": Names(
@@ -52,6 +56,11 @@ TASKS = {
 
 AUTHORS_LISTS = {"k-best(labelled)": "k-best"}
 """Strategy of `Names.listed` -> the authors' in its place: proposed beside it, and all that earlier stores have."""
+
+
+def network_of(kind: str) -> str:
+    """The kind whose sizes it has: "deepbiaf-static" -> "deepbiaf", "s2s-base-part" -> "s2s-base"."""
+    return kind.removesuffix("-static").removesuffix("-part")
 
 
 def names_of(kind: str) -> Names:
