@@ -40,7 +40,7 @@ class GraphParser(Parser):
         """The tables of a batch."""
 
     @torch.inference_mode()
-    def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
+    def decoded(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
         if not isinstance(strategy, OneBest | KBest | DropoutP):
             raise ValueError(f"{strategy} is for sequential parsers; a graph-based one has k-best and dropout-p")
         encoded = encode(treebank, self.vocabulary, self.vectors)

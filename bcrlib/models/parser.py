@@ -1,7 +1,7 @@
 """What backward-congruent re-ranking needs to know about a model: it proposes structures and scores them."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32
@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from bcrlib.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
-from bcrlib.decoding.strategies import OneBest, Strategy
+from bcrlib.decoding.strategies import DropoutP, OneBest, Strategy
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.vocabulary import Vocabulary
 
@@ -25,12 +25,21 @@ class Parser(ABC):
     selection_strategy: Strategy = OneBest()
     """How it parses when a checkpoint is selected on dev."""
 
-    @abstractmethod
     def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
         """Candidate trees of every sentence; only the words and UPOS of the treebank are looked at.
 
         `seed` names the random choices of a sampling strategy. A sample depends on the seed, its number and the words
-        of its sentence, on nothing else.
+        of its sentence, on nothing else. What thinned networks found is scored by the whole one: dropout-p costs one
+        `log_probs` more than `decoded`.
+        """
+        pool = self.decoded(treebank, strategy, seed)
+        return replace(pool, log_probs=self.log_probs(treebank, pool)) if isinstance(strategy, DropoutP) else pool
+
+    @abstractmethod
+    def decoded(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
+        """The same candidates, each with the log-probability that it was decoded by: of dropout-p, in its sub-network.
+
+        For who scores them later, with others, or asks what decoding alone costs.
         """
 
     @abstractmethod

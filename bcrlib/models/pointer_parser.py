@@ -47,9 +47,11 @@ class PointerParser(Parser):
         """What reads the hypotheses about a batch."""
 
     @torch.inference_mode()
-    def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
+    def decoded(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
         if isinstance(strategy, KBest):
             raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
+        if isinstance(strategy, Beam) and strategy.ended:
+            raise ValueError(f"{strategy} is of an s2s: all hypotheses of a stackptr end with the last step")
         encoded = encode(treebank, self.vocabulary, self.vectors)
         pool = empty_pool(treebank, strategy.num_candidates, self.vocabulary.relations)
         copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1

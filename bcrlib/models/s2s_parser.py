@@ -15,7 +15,7 @@ from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.bracket_rules import BracketRules
 from bcrlib.decoding.sequential import Choose, best_actions, sampled_actions
 from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, Strategy, TopK
-from bcrlib.decoding.token_search import Hypotheses, Rules, search
+from bcrlib.decoding.token_search import Hypotheses, Rules, first_ended, search
 from bcrlib.frame_candidates import FramePool
 from bcrlib.models.batching import batches
 from bcrlib.models.noise import uniform
@@ -23,12 +23,12 @@ from bcrlib.models.pieces import Pieces, Targets, cut_into_pieces, sequences_of_
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s import Seq2Seq, Source, make_source
 from bcrlib.models.target_scoring import mean_probability, target_log_probs
-from bcrlib.models.thinning import Switch, Thinning
+from bcrlib.models.thinning import Rates, Switch, Thinning
 from bcrlib.presets import preset
 from bcrlib.randomness import key
 
 ATTENTION_DROPOUT = 0.1
-"""Rate at which the authors' dropout-p drops attention weights, whatever its own rate."""
+"""Rate at which the authors train, and so the one of their dropout-p, where a checkpoint does not tell its own."""
 
 
 class Seq2SeqParser:
@@ -58,12 +58,21 @@ class Seq2SeqParser:
         """The utterances as the encoder takes them. ValueError for an empty or too long one."""
         return cut_into_pieces(bank.utterances, self.tokenizer, self.config.max_pieces)
 
-    @torch.inference_mode()
     def candidates(self, bank: FrameBank, strategy: Strategy, seed: int = 0) -> FramePool:
         """Candidate frames of every utterance; only its words are looked at.
 
-        A sample of a sampling strategy depends on the seed, its number and the words of its utterance alone.
+        A sample of a sampling strategy depends on the seed, its number and the words of its utterance alone. What
+        thinned networks found is scored by the whole one: dropout-p costs one `log_probs` more than `decoded`.
         ValueError for the strategy k-best, or no utterance.
+        """
+        pool = self.decoded(bank, strategy, seed)
+        return replace(pool, log_probs=self.log_probs(bank, pool)) if isinstance(strategy, DropoutP) else pool
+
+    @torch.inference_mode()
+    def decoded(self, bank: FrameBank, strategy: Strategy, seed: int = 0) -> FramePool:
+        """The same candidates, each with the log-probability that it was decoded by: of dropout-p, in its sub-network.
+
+        For who scores them later, with others, or asks what decoding alone costs.
         """
         if isinstance(strategy, KBest):
             raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
@@ -135,21 +144,34 @@ class Seq2SeqParser:
 
     def _search(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], strategy: Strategy, seed: int) -> Hypotheses:
         source = make_source(pieces, rows, self.runtime.device)
-        thinning = self._thinning(pieces, rows, strategy, seed)
-        scorer = TokenByToken([Reader(network, source, thinning, self.runtime) for network in self.networks], len(rows))
-        choose = self._choose(pieces, rows, strategy, seed, scorer)
-        rules = self.rules(pieces, rows, source)
-        return search(scorer, len(rows), choose, self.config.max_steps, rules, self.runtime.device)
+        thinnings = [self._thinning(network.rates, pieces, rows, strategy, seed) for network in self.networks]
+        readers = [Reader(*both, source, self.runtime) for both in zip(self.networks, thinnings)]
+        scorer = TokenByToken(readers, len(rows))
+        limits = (self.config.max_steps, self.rules(pieces, rows, source), self.runtime.device)
+        if isinstance(strategy, Beam) and (strategy.ended or self.definitions.s2s_beam_lists_ended):
+            return first_ended(scorer, len(rows), strategy.width, *limits)
+        return search(scorer, len(rows), self._choose(pieces, rows, strategy, seed, scorer), *limits)
 
-    def _thinning(self, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int) -> Thinning | None:
-        """The masks of dropout-p, one key an utterance and sample; None for other strategies."""
+    def _thinning(
+        self, rates: Rates | None, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int
+    ) -> Thinning | None:
+        """The masks of dropout-p, one key an utterance and sample; None for other strategies.
+
+        rates: of the network's training.
+        """
         if not isinstance(strategy, DropoutP):
             return None
         sample = np.tile(np.arange(strategy.num_candidates), len(rows) // strategy.num_candidates)
         of_sample = np.array([key(seed, "dropout-p", i) for i in range(strategy.num_candidates)])
         keys = torch.from_numpy(pieces.keys[rows] ^ of_sample[sample]).to(self.runtime.device)
-        attention_p = ATTENTION_DROPOUT if self.definitions.s2s_attention_dropout_fixed else strategy.p
+        attention_p = self._attention_p(rates, strategy.p)
         return Thinning(keys, strategy.p, attention_p, self.definitions.s2s_masks_per_step)
+
+    def _attention_p(self, rates: Rates | None, p: float) -> float:
+        """Rate at which dropout-p drops attention weights: a network stands no more than it was trained with."""
+        if self.definitions.s2s_attention_dropout_fixed:
+            return ATTENTION_DROPOUT if rates is None else rates.attention_dropout
+        return p if rates is None else min(p, rates.attention_dropout)
 
     def _choose(
         self, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int, scorer: "TokenByToken"
@@ -189,7 +211,7 @@ def ensemble(parsers: Sequence[Seq2SeqParser]) -> Seq2SeqParser:
 class Reader:
     """One network reading hypotheses token by token."""
 
-    def __init__(self, network: Seq2Seq, source: Source, thinning: Thinning | None, runtime: Runtime) -> None:
+    def __init__(self, network: Seq2Seq, thinning: Thinning | None, source: Source, runtime: Runtime) -> None:
         self.network, self.thinning, self.runtime = network, thinning, runtime
         with thinned(network.switch, thinning), runtime.autocast():
             self.memory = network.memory(source)
