@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bcrlib.candidates import CandidatePool, single, together
-from bcrlib.decoding.strategies import DropoutP, KBest, OneBest, parse_strategy
+from bcrlib.decoding.strategies import Beam, DropoutP, KBest, OneBest, parse_strategy
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def test_pools_come_together_in_their_order(pool):
         together([pool, replace(pool, relation_names=("root", "nsubj"))])
 
 
-@pytest.mark.parametrize("strategy", [OneBest(), KBest(7), DropoutP(0.15, 7)])
+@pytest.mark.parametrize("strategy", [OneBest(), KBest(7), Beam(4, 7), Beam(4, 7, ended=True), DropoutP(0.15, 7)])
 def test_a_strategy_is_read_back_from_its_name(strategy):
     assert parse_strategy(str(strategy), strategy.num_candidates) == strategy
 
 
-@pytest.mark.parametrize("text", ["best", "dropout-p", "dropout-p(p=1.5)", "k-best "])
+@pytest.mark.parametrize("text", ["best", "dropout-p", "dropout-p(p=1.5)", "k-best ", "beam(b=4,end)"])
 def test_an_unknown_strategy_is_refused(text):
     with pytest.raises(ValueError):
         parse_strategy(text)

@@ -121,6 +121,11 @@ def test_without_dropout_a_sub_network_is_the_parser(treebank, preset):
     np.testing.assert_allclose(decoded.log_probs, best.log_probs.repeat(3, 0), atol=1e-4)
 
 
+def test_a_list_of_what_ends_first_is_refused(treebank, parser):
+    with pytest.raises(ValueError, match=r"beam\(b=3,ended\) is of an s2s"):
+        parser.candidates(treebank, Beam(3, 3, ended=True))
+
+
 @PRESETS
 def test_what_sub_networks_found_is_scored_by_the_whole_one(treebank, preset):
     parser, strategy = tiny_pointer_parser(treebank, preset=preset), DropoutP(0.3, 4)

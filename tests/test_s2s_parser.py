@@ -22,9 +22,10 @@ from bcrlib.models.target_scoring import target_log_probs
 from bcrlib.models.thinning import Rates, Thinning
 from bcrlib.randomness import key
 
-ALL = [OneBest(), Beam(4, 4), TopK(3, 4), Nucleus(0.9, 4), Nucleus(1.0, 4, temperature=1.5), DropoutP(0.2, 4)]
+ALL = [OneBest(), Beam(4, 4), Beam(4, 4, ended=True), TopK(3, 4), Nucleus(0.9, 4), Nucleus(1.0, 4, temperature=1.5)]
+ALL.append(DropoutP(0.2, 4))
 STRATEGIES = pytest.mark.parametrize("strategy", ALL, ids=str)
-SAMPLING = pytest.mark.parametrize("strategy", ALL[2:], ids=str)
+SAMPLING = pytest.mark.parametrize("strategy", ALL[3:], ids=str)
 ONE_NETWORK = pytest.mark.parametrize("strategy", ALL[:-1], ids=str)
 """Those whose candidates are scored by the whole network."""
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
@@ -101,7 +102,9 @@ def test_scores_are_those_of_a_plain_twin(bank, parser):
         assert means[0, u] == pytest.approx(log_prob / num_tokens, abs=1e-4)
 
 
-@pytest.mark.parametrize(("strategy", "is_constrained"), [*((s, True) for s in ALL), (ALL[1], False), (ALL[3], False)])
+@pytest.mark.parametrize(
+    ("strategy", "is_constrained"), [*((s, True) for s in ALL), (ALL[1], False), (ALL[2], False), (ALL[4], False)]
+)
 def test_candidates_do_not_depend_on_the_batch(bank, strategy, is_constrained):
     """One utterance at a time or all at once, in their order, another, twice."""
     parser = tiny_seq2seq(constrained=is_constrained)
@@ -150,10 +153,12 @@ def test_a_beam_is_sorted_and_filled_up_with_the_best(bank, constrained):
 
 
 def test_the_authors_beam_is_ranked_by_the_mean_log_probability(bank):
-    """Of the same hypotheses."""
-    by_sum, by_mean = (
-        tiny_seq2seq(constrained=True, preset=p).candidates(bank, Beam(6, 6)) for p in ("clean", "official")
-    )
+    """Of the same hypotheses: the first six that ended."""
+    clean, official = (tiny_seq2seq(constrained=True, preset=preset) for preset in ("clean", "official"))
+    by_sum, by_mean = clean.candidates(bank, Beam(6, 6, ended=True)), official.candidates(bank, Beam(6, 6))
+    assert_same_frames(official.candidates(bank, Beam(6, 6, ended=True)), by_mean)
+    best = clean.candidates(bank, Beam(6, 6))
+    assert best.log_probs.mean() > by_sum.log_probs.mean() + 0.1, "or what ends first is the best"
     assert (np.diff(by_mean.log_probs, axis=0) <= 0).all()
     assert (by_sum.sequences[0] != by_mean.sequences[0]).any(), "both orders are the same"
     for u in range(bank.num_utterances):

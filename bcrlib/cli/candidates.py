@@ -36,7 +36,8 @@ StrategyName = Annotated[
     str | None,
     typer.Option(
         help="[bold]k-best[/bold]: the k most probable trees (deepbiaf). [bold]beam[/bold]: the best that a beam "
-        "search ends with (stackptr, s2s). [bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
+        "search ends with (stackptr, s2s); as 'beam(b=10,ended)' those that end first (s2s). "
+        "[bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
         "(stackptr, s2s). [bold]dropout-p[/bold]: best parses of randomly thinned networks, the paper's choice. "
         "[bold]1-best[/bold]: plain parsing.",
         show_default="k-best for deepbiaf, else beam",

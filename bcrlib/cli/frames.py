@@ -42,7 +42,7 @@ def propose(parser: "Seq2SeqParser", bank: FrameBank, strategy: Strategy, seed: 
     if not parser.definitions.s2s_length_normalised:
         return parser.candidates(bank, strategy, seed)
     pool = parser.decoded(bank, strategy, seed)
-    return replace(pool, log_probs=_scoring(parser, mean=False).log_probs(bank, pool))
+    return replace(pool, log_probs=parser.sums(bank, pool)[0])
 
 
 def constrained(parser: "Seq2SeqParser") -> "Seq2SeqParser":

@@ -94,24 +94,33 @@ class Seq2SeqParser:
             pool.log_probs[:, utterances] = log_probs.T
         return pool
 
-    @torch.inference_mode()
     def log_probs(self, bank: FrameBank, pool: FramePool) -> Float32[np.ndarray, "candidate utterance"]:
         """log p(sequence | utterance) of every candidate, whoever proposed it, its end included.
 
         -inf for one that is BROKEN or has a label that this parser lacks. Under `official` the mean over tokens. Equal
         candidates are scored once, all of an utterance over one encoder pass. ValueError for other utterances.
         """
+        sums, num_tokens = self.sums(bank, pool)
+        return sums / num_tokens.astype(np.float32) if self.definitions.s2s_length_normalised else sums
+
+    @torch.inference_mode()
+    def sums(
+        self, bank: FrameBank, pool: FramePool
+    ) -> tuple[Float32[np.ndarray, "candidate utterance"], Int64[np.ndarray, "candidate utterance"]]:
+        """log p of every candidate, whatever the preset, and the number of tokens that it is a sum over.
+
+        Tokens of this parser's targets: word pieces, brackets, and the end. 1 where log p is -inf.
+        """
         _check_same_utterances(bank, pool)
         pieces, first_equal = self.pieces(bank), pool.first_equal()
         candidate, utterance = np.nonzero(first_equal == np.arange(pool.num_candidates)[:, None])
         targets = targets_of(pool.sequences[candidate, utterance], utterance, pool.labels, pieces, self.labels)
         scores = self._scores(pieces, utterance, targets)
-        if self.definitions.s2s_length_normalised:
-            scores /= np.diff(targets.offsets)
         scores[~targets.expressible] = -np.inf
-        result = np.full(first_equal.shape, -np.inf, dtype=np.float32)
-        result[candidate, utterance] = scores
-        return np.take_along_axis(result, first_equal.astype(np.int64), axis=0)
+        sums, num_tokens = np.zeros(first_equal.shape, dtype=np.float32), np.zeros(first_equal.shape, dtype=np.int64)
+        sums[candidate, utterance], num_tokens[candidate, utterance] = scores, np.diff(targets.offsets)
+        first = first_equal.astype(np.int64)
+        return np.take_along_axis(sums, first, axis=0), np.take_along_axis(num_tokens, first, axis=0)
 
     def rules(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> Rules | None:
         """What the decoded targets of these utterances must look like; None: they may be anything."""
