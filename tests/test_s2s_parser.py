@@ -96,9 +96,12 @@ def test_scores_are_those_of_a_plain_twin(bank, parser):
     pool = pool_of(bank, parser.labels)
     sums = parser.log_probs(bank, pool)
     means = tiny_seq2seq(preset="official").log_probs(bank, pool)
+    (same_sums, lengths), (official_sums, _) = (p.sums(bank, pool) for p in (parser, tiny_seq2seq(preset="official")))
+    assert np.array_equal(same_sums, sums) and np.array_equal(official_sums, sums)
     for u in range(bank.num_utterances):
         log_prob, num_tokens = plain_score(parser, bank, pool, u)
         assert sums[0, u] == pytest.approx(log_prob, abs=1e-4)
+        assert lengths[0, u] == num_tokens
         assert means[0, u] == pytest.approx(log_prob / num_tokens, abs=1e-4)
 
 
