@@ -21,7 +21,8 @@ class CandidatePool:
     """Index into `relation_names`."""
     relation_names: tuple[str, ...]
     log_probs: Float32[np.ndarray, "candidate sentence"]
-    """log p(tree | sentence) under the model that proposed it."""
+    """log p(tree | sentence) under the model that proposed it; of dropout-p under the whole network, not its
+    sub-networks."""
     offsets: Int64[np.ndarray, "sentence_plus_one"]
 
     @property

@@ -1,6 +1,8 @@
 """What is chosen on dev for each update, by stated rules: dropout-p's rate, and the new model's say in a joined pool.
 
     rate      fewest negative flips after re-ranking (NFR at the task's choice level, labelled words or spans)
+    score     of frames, at that rate: the sum of log-probabilities or the mean a token, whichever leaves fewer flips of
+              spans and frames together, of equal ones the sum; the authors' definitions are means
     weight    of those at which BCR over the joined pool is, at every level, no less accurate than BCR over dropout-p
               alone, the one that cuts most negative flips
 
@@ -17,9 +19,10 @@ import numpy as np
 
 from bcrlib.correctness import CorrectnessStore
 from bcrlib.decoding.strategies import DropoutP, parse_strategy
-from bcrlib.experiments import Update, bcr, joined_strategy, strategies, untreated
+from bcrlib.experiments import Update, bcr, flips_by_score, joined_strategy, strategies, untreated
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import micro_average
+from bcrlib.presets import PRESETS
 
 NEW_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.7, 1.0)
 
@@ -30,9 +33,10 @@ OfLevel = Mapping[str, Flips]
 def choose_on_dev(
     store: CorrectnessStore, preset: str, update: Update, weights: Sequence[float] = NEW_WEIGHTS
 ) -> dict[str, Any]:
-    """Rate and weight of an update with all that was tried, as JSON values for the manifest ("dropout_choice").
+    """Rate, score and weight of an update with all that was tried, as JSON values for the manifest ("dropout_choice").
 
     {"strategy": the dropout-p chosen, "grid": [a row a rate and level: strategy, level, nfr, nfi, acc_new],
+     "score": "sum" or "mean", "flips_by_score": {score: flips left},
      "untreated": [a row a level],
      "joined": {"strategy": its name, "new_weight": the weight chosen, "grid": [a row a weight and level]}}
     `store` is of dev.  KeyError names what it lacks.  O((rates + weights) levels pairs (candidates sentences + units)).
@@ -42,24 +46,28 @@ def choose_on_dev(
     for level in levels:
         plain[level] = micro_average(untreated(store, preset, level, update).counts)
         for strategy in _dropout_strategies(store, update):
-            flips = micro_average(bcr(store, preset, level, update, strategy).counts)
+            flips = micro_average(bcr(store, preset, level, update, strategy, score="sum").counts)
             sampled.setdefault(strategy, {})[level] = flips
     dropout = chosen_rate(sampled, update.task.choice_level)
+    by_score = flips_by_score(store, preset, update, dropout)
+    is_mean = PRESETS[preset].s2s_length_normalised and "mean" in by_score
+    score = "mean" if is_mean else min(by_score, key=by_score.get)
     joined = joined_strategy(store, update, dropout)
-    weighted = {
-        weight: {
-            level: micro_average(bcr(store, preset, level, update, joined, new_weight=weight).counts)
-            for level in levels
-        }
-        for weight in weights
-    }
+
+    def at_level(strategy: str, level: str, weight: float) -> Flips:
+        return micro_average(bcr(store, preset, level, update, strategy, new_weight=weight, score=score).counts)
+
+    weighted = {weight: {level: at_level(joined, level, weight) for level in levels} for weight in weights}
+    bar = {level: at_level(dropout, level, 0.0) for level in levels}
     return {
         "strategy": dropout,
+        "score": score,
+        "flips_by_score": by_score,
         "grid": [row for strategy, of_level in sampled.items() for row in _rows(of_level, {"strategy": strategy})],
         "untreated": _rows(plain, {}),
         "joined": {
             "strategy": joined,
-            "new_weight": chosen_weight(weighted, plain, sampled[dropout]),
+            "new_weight": chosen_weight(weighted, plain, bar),
             "grid": [row for weight, of_level in weighted.items() for row in _rows(of_level, {"new_weight": weight})],
         },
     }

@@ -1,6 +1,6 @@
 """The committed correctness: all that tables need of real runs, without text or annotation of a corpus.
 
-A folder holds one evaluated corpus file (EWT test, say, or TOP test) as five parquet tables, each with key columns and
+A folder holds one evaluated corpus file (EWT test, say, or TOP test) as six parquet tables, each with key columns and
 one column of arrays. Which levels there are is the task's affair (bcrlib.tasks); sentences are utterances in TOP.
 
     table    key                                                   array
@@ -8,10 +8,12 @@ one column of arrays. Which levels there are is the task's affair (bcrlib.tasks)
     systems  method, model, seed, teacher, members, preset, level  right: units the 1-best gets right
     pools    proposer, strategy, preset, level, candidate          right: units the candidate gets right
     scores   proposer, strategy, scorer, candidate                 steps: its log-probability by sentence
+    lengths  proposer, strategy, scorer, candidate                 tokens: of frames, what its probability is made of
     copies   proposer, strategy, candidate                         first_equal: first copy of the same tree
 
 While jobs run side by side, each `save_*` makes files of its own; `consolidate` merges such folders into one
-file a table, where pools and scores hold nothing of a candidate in sentences where it is a copy.
+file a table, where pools, scores and lengths hold nothing of a candidate in sentences where it is a copy. Stores of
+trees, and of frames made before there were any, have no lengths.
 """
 
 import hashlib
@@ -20,10 +22,10 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int16, Shaped
+from jaxtyping import Bool, Float32, Int16, Int64, Shaped
 
 from bcrlib.correctness_copies import leave_out_copies, put_back_copies
 from bcrlib.correctness_tables import SCHEMAS, Rows, read_rows, write_rows, write_whole
@@ -32,6 +34,10 @@ from bcrlib.metrics.units import Units
 MANIFEST = "manifest.json"
 SCORE_STEP = 1 / 512  # nats
 _IMPOSSIBLE = np.iinfo(np.int32).min  # steps of a log-probability of -inf
+
+
+Score = Literal["sum", "mean"]
+"""How candidates are compared: by log p, or by its mean over the tokens that the scoring model reads."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,13 @@ class CorrectnessStore:
         steps = np.round(np.where(possible, log_probs, 0) / SCORE_STEP).astype(np.int32)
         self._save_candidates("scores", (*astuple(pool), scorer), np.where(possible, steps, _IMPOSSIBLE))
 
+    def save_lengths(self, pool: Pool, scorer: str, num_tokens: Int64[np.ndarray, "candidate sentence"]) -> None:
+        """Add how many tokens the candidates are to a model: what its log-probabilities are sums over.
+
+        That of the proposer, and of a scorer where it differs: one with another tokenizer.
+        """
+        self._save_candidates("lengths", (*astuple(pool), scorer), num_tokens.astype(np.int16))
+
     def save_first_equal(self, pool: Pool, first_equal: Int16[np.ndarray, "candidate sentence"]) -> None:
         """Add which candidates are copies of which (`CandidatePool.first_equal`)."""
         self._save_candidates("copies", astuple(pool), first_equal)
@@ -138,11 +151,25 @@ class CorrectnessStore:
         of_unit = self.load_units(preset).sentence_of_unit[level]
         return put_back_copies(rows, self.load_first_equal(pool)[:, of_unit])
 
-    def load_scores(self, pool: Pool, scorer: str) -> Float32[np.ndarray, "candidate sentence"]:
-        """The log-probabilities a model gives to the candidates, in nats."""
-        rows = self._load_candidates("scores", (*astuple(pool), scorer))
-        steps = put_back_copies(rows, self.load_first_equal(pool)) if self._knows_copies(pool) else np.stack(rows)
-        return np.where(steps == _IMPOSSIBLE, -np.inf, steps * SCORE_STEP).astype(np.float32)
+    def load_scores(self, pool: Pool, scorer: str, score: Score = "sum") -> Float32[np.ndarray, "candidate sentence"]:
+        """The log-probabilities a model gives to the candidates, or their means a token, in nats.
+
+        KeyError for the mean of a pool without lengths.
+        """
+        steps = self._of_sentences("scores", (*astuple(pool), scorer), pool)
+        sums = np.where(steps == _IMPOSSIBLE, -np.inf, steps * SCORE_STEP).astype(np.float32)
+        return sums if score == "sum" else sums / self.load_lengths(pool, scorer).astype(np.float32)
+
+    def load_lengths(self, pool: Pool, scorer: str) -> Int16[np.ndarray, "candidate sentence"]:
+        """How many tokens the candidates are to a model: the proposer's, unless its own were saved."""
+        known = [name for name in (scorer, pool.proposer) if self.has_lengths(pool, name)]
+        if not known:
+            raise KeyError(f"no lengths of {pool} in {self.folder}: by them alone a mean a token can be told")
+        return self._of_sentences("lengths", (*astuple(pool), known[0]), pool)
+
+    def has_lengths(self, pool: Pool, scorer: str) -> bool:
+        """Whether the tokens that the candidates are to this model were saved."""
+        return (*astuple(pool), scorer, 0) in self._table("lengths")
 
     def load_first_equal(self, pool: Pool) -> Int16[np.ndarray, "candidate sentence"]:
         """Index of the first candidate of the sentence that is the same tree."""
@@ -178,6 +205,10 @@ class CorrectnessStore:
         if key not in rows:
             raise KeyError(f"no {key} in the table {table!r} of {self.folder}")
         return rows[key]
+
+    def _of_sentences(self, table: str, key: tuple, pool: Pool) -> Shaped[np.ndarray, "candidate sentence"]:
+        rows = self._load_candidates(table, key)
+        return put_back_copies(rows, self.load_first_equal(pool)) if self._knows_copies(pool) else np.stack(rows)
 
     def _knows_copies(self, pool: Pool) -> bool:
         return (*astuple(pool), 0) in self._table("copies")

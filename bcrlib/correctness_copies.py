@@ -9,14 +9,14 @@ from bcrlib.correctness_tables import Key, Rows
 
 
 def leave_out_copies(tables: Mapping[str, Rows]) -> dict[str, Rows]:
-    """The pools and scores, each row with the units or sentences alone where its candidate is no copy.
+    """The pools, scores and lengths, each row with the units or sentences alone where its candidate is no copy.
 
     Rows that are so already stay as they are. Raises ValueError where a copy differs from its first, or where a row
     is neither.  O(values).
     """
     return {
         table: {key: _own_values(tables, table, key, row) for key, row in tables[table].items()}
-        for table in ("pools", "scores")
+        for table in ("pools", "scores", "lengths")
     }
 
 
@@ -54,6 +54,6 @@ def _first_equal(tables: Mapping[str, Rows], table: str, key: Key) -> Int16[np.n
     proposer, strategy, *preset_level, candidate = key
     num_sentences = max((num for _, _, num in tables["units"]), default=0)
     first = tables["copies"].get((proposer, strategy, candidate), np.full(num_sentences, candidate, np.int16))
-    if table == "scores":
+    if table in ("scores", "lengths"):
         return first
     return first[tables["units"].get((*preset_level, num_sentences), np.empty(0, int))]

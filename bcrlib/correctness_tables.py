@@ -33,6 +33,9 @@ SCHEMAS = {
     "systems": pa.schema([*_SYSTEM, *_PRESET_LEVEL, _RIGHT]),
     "pools": pa.schema([*_POOL, *_PRESET_LEVEL, _CANDIDATE, _RIGHT]),
     "scores": pa.schema([*_POOL, pa.field("scorer", pa.string()), _CANDIDATE, pa.field("steps", pa.list_(pa.int32()))]),
+    "lengths": pa.schema(
+        [*_POOL, pa.field("scorer", pa.string()), _CANDIDATE, pa.field("tokens", pa.list_(pa.int16()))]
+    ),
     "copies": pa.schema([*_POOL, _CANDIDATE, pa.field("first_equal", pa.list_(pa.int16()))]),
 }
 """Columns of each table; the last one is the array, all others are the key."""
@@ -53,16 +56,16 @@ def write_rows(file: Path, table: str, rows: Rows, *, dense: bool = False) -> No
 
 
 def _write(content: pa.Table, file: Path, compression: str, level: int) -> None:
-    """Scores byte by byte, the first bytes of all together: those are alike."""
+    """Scores and lengths byte by byte, the first bytes of all together: those are alike."""
     field = content.schema.field(-1)
-    is_score = field.name == "steps"
-    encoding = {f"{field.name}.list.element": "BYTE_STREAM_SPLIT"} if is_score else None
+    is_split = field.name in ("steps", "tokens")
+    encoding = {f"{field.name}.list.element": "BYTE_STREAM_SPLIT"} if is_split else None
     pq.write_table(
         content,
         file,
         compression=compression,
         compression_level=level,
-        use_dictionary=not is_score,
+        use_dictionary=not is_split,
         column_encoding=encoding,
     )
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from bcrlib.correctness import CorrectnessStore, Pool, System
+from bcrlib.correctness import CorrectnessStore, Pool, Score, System
 from bcrlib.decoding.strategies import JOINT, OneBest
 from bcrlib.metrics.flips import flips_by_sentence
-from bcrlib.metrics.uncertainty import PairCounts
+from bcrlib.metrics.uncertainty import PairCounts, micro_average
 from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, take
 from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, Names, names_of, network_of
 
@@ -127,6 +127,31 @@ def joined_choice(store: CorrectnessStore, update: Update) -> tuple[str, float] 
     return joined and (joined["strategy"], joined["new_weight"])
 
 
+def chosen_score(store: CorrectnessStore, update: Update) -> Score:
+    """How re-ranking of this update compares candidates, as chosen on dev; "sum" where nothing was chosen."""
+    return store.load_manifest().get("dropout_choice", {}).get(str(update), {}).get("score", "sum")
+
+
+def scores_of(store: CorrectnessStore, update: Update, strategy: str) -> tuple[Score, ...]:
+    """How re-ranking of the new models' pools can compare candidates: by the sum alone where one has no lengths."""
+    pools = [Pool(name, strategy) for name in new_models(store, update.new)]
+    return ("sum", "mean") if all(store.has_lengths(pool, pool.proposer) for pool in pools) else ("sum",)
+
+
+def flips_by_score(store: CorrectnessStore, preset: str, update: Update, strategy: str) -> dict[Score, int]:
+    """Negative flips that re-ranking leaves, at all levels of the task and over all pairs together, by each score.
+
+    The score is chosen by them on dev: that with the fewest, of equal ones the sum.
+    """
+    return {
+        score: sum(
+            micro_average(bcr(store, preset, level, update, strategy, score=score).counts).yn
+            for level in update.task.levels
+        )
+        for score in scores_of(store, update, strategy)
+    }
+
+
 def retrained(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
     """The update before any choice of new models, by the old models alone (paper, Tables 1, 2 and 7).
 
@@ -175,15 +200,20 @@ def bcr(
     strategy: str,
     num_candidates: int | None = None,
     new_weight: float = 0.0,
+    score: Score | None = None,
 ) -> PairCounts:
     """Backward-congruent re-ranking of the first `num_candidates` of each pool (all by default).
 
     A joined strategy has the pools of its parts, one after the other: exactly a pool without copies, for equal
     structures have equal scores, and of equal scores the first counts.
+    score: how the models' opinions are compared, by default as chosen on dev (`chosen_score`). KeyError for the mean
+    where the store has no lengths.
     """
+    how = score or chosen_score(store, update)
 
     def scores(pool: Pool, old: str) -> np.ndarray:
-        return bcr_scores(store.load_scores(pool, pool.proposer), [store.load_scores(pool, old)], new_weight)
+        own, theirs = (store.load_scores(pool, name, how) for name in (pool.proposer, old))
+        return bcr_scores(own, [theirs], new_weight)
 
     return _reranked(store, preset, level, update, strategy, num_candidates, scores)
 
@@ -195,11 +225,13 @@ def own_choice(
     update: Update,
     strategy: str,
     num_candidates: int | None = None,
+    score: Score | None = None,
 ) -> PairCounts:
     """Re-ranking by the new model itself: what the pool does without an old model."""
+    how = score or chosen_score(store, update)
 
     def scores(pool: Pool, old: str) -> np.ndarray:
-        return store.load_scores(pool, pool.proposer)
+        return store.load_scores(pool, pool.proposer, how)
 
     return _reranked(store, preset, level, update, strategy, num_candidates, scores)
 

@@ -23,7 +23,8 @@ class FramePool:
     labels: tuple[str, ...]
     """The labels that the codes number."""
     log_probs: Float32[np.ndarray, "candidate utterance"]
-    """log p(sequence | utterance) under the model that proposed it."""
+    """log p(sequence | utterance) under the model that proposed it; of dropout-p under the whole network, not its
+    sub-networks. Of a model with the preset `official` the mean over tokens."""
 
     @property
     def num_candidates(self) -> int:

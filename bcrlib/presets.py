@@ -45,7 +45,10 @@ class Preset:
     s2s_masks_per_step: bool
     """Whether dropout-p draws new masks in the s2s decoder at every step, so that no sample is one sub-network."""
     s2s_attention_dropout_fixed: bool
-    """Whether dropout-p leaves the dropout of attention weights at the rate of the training."""
+    """Whether dropout-p drops attention weights at the rate of the training, not at its own where that is lower."""
+    s2s_beam_lists_ended: bool
+    """Whether a beam of the s2s parser lists the first hypotheses that end and then stops, as fairseq's does; or what
+    has ended stays in the beam until something better drives it out."""
 
 
 PRESETS = {
@@ -66,6 +69,7 @@ PRESETS = {
         s2s_length_normalised=True,
         s2s_masks_per_step=True,
         s2s_attention_dropout_fixed=True,
+        s2s_beam_lists_ended=True,
     ),
     "clean": Preset(
         name="clean",
@@ -84,6 +88,7 @@ PRESETS = {
         s2s_length_normalised=False,
         s2s_masks_per_step=False,
         s2s_attention_dropout_fixed=False,
+        s2s_beam_lists_ended=False,
     ),
 }
 

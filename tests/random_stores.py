@@ -21,6 +21,7 @@ def random_store(
     new: Iterable[str],
     strategies: Iterable[str],
     units: dict[str, np.ndarray] = UNITS,
+    with_lengths: bool = False,
 ) -> CorrectnessStore:
     """The new models' pools by every strategy, scored by everybody; names are those of `System.name`."""
     old, new = list(old), list(new)
@@ -37,6 +38,8 @@ def random_store(
         store.save_first_equal(pool, first_equal.astype(np.int16))
         for scorer in [*old, *new]:
             store.save_scores(pool, scorer, rng.normal(size=(NUM_CANDIDATES, NUM_SENTENCES)).astype(np.float32))
+        if with_lengths:
+            store.save_lengths(pool, pool.proposer, rng.integers(1, 9, size=(NUM_CANDIDATES, NUM_SENTENCES)))
     return store
 
 

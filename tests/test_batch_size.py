@@ -43,8 +43,10 @@ def test_batches_have_as_many_sentences_as_asked_for(make, items, number, size):
     expected = [min(size, number - start) for start in range(0, number, size)]
     assert num_encoded(parser, lambda: parser.candidates(items, OneBest())) == expected
     assert num_encoded(parser, lambda: parser.log_probs(items, pool)) == expected
-    copied = num_encoded(parser, lambda: parser.candidates(items, DropoutP(0.2, 3)))
+    copied = num_encoded(parser, lambda: parser.decoded(items, DropoutP(0.2, 3)))
     assert copied == [3 * some for some in expected], "all samples of a sentence in one pass"
+    scored = num_encoded(parser, lambda: parser.candidates(items, DropoutP(0.2, 3)))
+    assert scored == copied + expected, "and one more, of each sentence once, that scores them"
 
 
 def test_batches_of_a_size_are_sorted_and_complete():

@@ -104,12 +104,17 @@ def test_what_does_not_join_is_refused(text):
         parse_strategy(text)
 
 
-@pytest.mark.parametrize("strategy", [OneBest(), KBest(7), KBest(7, labelled=True), DropoutP(0.15, 7)])
+@pytest.mark.parametrize(
+    "strategy",
+    [OneBest(), KBest(7), KBest(7, labelled=True), Beam(4, 7), Beam(4, 7, ended=True), DropoutP(0.15, 7)],
+)
 def test_a_strategy_is_read_back_from_its_name(strategy):
     assert parse_strategy(str(strategy), strategy.num_candidates) == strategy
 
 
-@pytest.mark.parametrize("text", ["best", "dropout-p", "dropout-p(p=1.5)", "k-best ", "k-best(unlabelled)"])
+@pytest.mark.parametrize(
+    "text", ["best", "dropout-p", "dropout-p(p=1.5)", "k-best ", "k-best(unlabelled)", "beam(b=4,end)"]
+)
 def test_an_unknown_strategy_is_refused(text):
     with pytest.raises(ValueError):
         parse_strategy(text)

@@ -266,6 +266,7 @@ def test_no_strategy_that_the_command_line_offers_is_refused_by_the_parser(work)
             pass
     assert tuple(possible) == STRATEGIES["s2s"] and DEFAULTS["s2s"] == "beam"
     assert chosen_strategy(None, "s2s", 7, StrategyOptions(beam_width=4)) == Beam(4, 7)
+    assert chosen_strategy("beam(b=4,ended)", "s2s", 7, StrategyOptions()) == Beam(4, 7, ended=True)
 
 
 def log_probs(work: Path, model: Path, mean: bool = False) -> np.ndarray:

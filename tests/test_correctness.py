@@ -38,6 +38,12 @@ def scores_of(seed: int) -> np.ndarray:
     return np.take_along_axis(steps, FIRST_EQUAL.astype(np.int64), axis=0) * np.float32(SCORE_STEP)
 
 
+def lengths_of(seed: int) -> np.ndarray:
+    """Of copies the same."""
+    lengths = np.random.default_rng(seed).integers(1, 90, size=(12, 8))
+    return np.take_along_axis(lengths, FIRST_EQUAL.astype(np.int64), axis=0)
+
+
 def right_of_pool() -> dict[str, np.ndarray]:
     """Of copies the same."""
     of_unit = {level: FIRST_EQUAL[:, units].astype(np.int64) for level, units in UNITS.sentence_of_unit.items()}
@@ -141,18 +147,50 @@ def test_nothing_of_copies_is_kept(tmp_path):
         check_everything(CorrectnessStore(tmp_path / merged))
 
 
-@pytest.mark.parametrize("table", ["pools", "scores"])
+def test_means_come_of_sums_and_lengths_merged_or_not(tmp_path):
+    """Of every scorer its own tokens, where it has others than the proposer."""
+    parts = [CorrectnessStore(tmp_path / name) for name in "ab"]
+    save_everything(parts)
+    parts[0].save_lengths(POOL, "stackptr/1", lengths_of(3))
+    consolidate([part.folder for part in parts], tmp_path / "one tokenizer")
+    parts[1].save_lengths(POOL, "deepbiaf/123", lengths_of(4))
+    consolidate([part.folder for part in parts], tmp_path / "two")
+    for name, seed in (("one tokenizer", 3), ("two", 4)):
+        store = CorrectnessStore(tmp_path / name)
+        check_everything(store)
+        for scorer, scores, lengths in (("stackptr/1", 2, 3), ("deepbiaf/123", 1, seed)):
+            np.testing.assert_array_equal(store.load_lengths(POOL, scorer), lengths_of(lengths))
+            means = store.load_scores(POOL, scorer, "mean")
+            assert means.dtype == np.float32
+            np.testing.assert_allclose(means, scores_of(scores) / lengths_of(lengths), rtol=1e-6)
+    kept = read_rows("lengths", [tmp_path / "two"])
+    assert {key[2] for key in kept} == {"stackptr/1", "deepbiaf/123"}
+    assert sum(map(len, kept.values())) == 2 * (np.arange(12)[:, None] == FIRST_EQUAL).sum(), "nothing of copies"
+
+
+def test_without_lengths_a_mean_is_refused_by_name(tmp_path):
+    store = CorrectnessStore(tmp_path)
+    save_everything([store])
+    with pytest.raises(KeyError, match=r"no lengths of Pool.*stackptr/1.*dropout-p"):
+        store.load_scores(POOL, "deepbiaf/123", "mean")
+
+
+@pytest.mark.parametrize("table", ["pools", "scores", "lengths"])
 def test_copies_that_differ_are_refused(tmp_path, table):
     store = CorrectnessStore(tmp_path / "a")
     save_everything([store])
     candidate, sentence = np.argwhere(np.arange(12)[:, None] != FIRST_EQUAL)[0]
     scores, right = scores_of(2), right_of_pool()
+    lengths = lengths_of(3)
     if table == "scores":
         scores[candidate, sentence] -= 1
+    elif table == "lengths":
+        lengths[candidate, sentence] += 1
     else:
         right["UCM"][candidate, sentence] ^= True
     store.save_scores(POOL, "stackptr/1", scores)
     store.save_pool(POOL, right, "clean")
+    store.save_lengths(POOL, "stackptr/1", lengths)
     with pytest.raises(ValueError, match="of which it is a copy"):
         consolidate([tmp_path / "a"], tmp_path / "b")
 

@@ -8,7 +8,7 @@ from bcrlib import diversity, experiments, rounds
 from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.experiments import Update
 from bcrlib.metrics.uncertainty import micro_average
-from bcrlib.report.method_counts import count, listed_row, methods
+from bcrlib.report.method_counts import by_score, count, listed_row, methods
 
 STRATEGY = "dropout-p(p=0.3)"
 OLD = ["s2s-base-part/11", "s2s-base-part/12", "s2s-base/11", "s2s-base/12"]
@@ -73,6 +73,68 @@ def test_a_kind_that_nothing_replaces_is_counted_by_its_new_models(store):
     assert totals(retrained) == counted([(right_of(store, "EM", name), new) for name in OLD[2:]])
     among_old = experiments.retrained(store, "clean", "EM", PART)
     assert set(among_old.new_of_pair) == {"s2s-base/11", "s2s-base/12"}
+
+
+@pytest.fixture(scope="module")
+def with_lengths(tmp_path_factory) -> CorrectnessStore:
+    folder = tmp_path_factory.mktemp("lengths")
+    strategies = [STRATEGY, "beam(b=10)"]
+    return random_store(folder, np.random.default_rng(10), OLD, NEW, strategies, FRAME_UNITS, with_lengths=True)
+
+
+def plainly_reranked(store: CorrectnessStore, level: str, score: str) -> tuple[int, int, int, int]:
+    """Flips of BCR by loops over pairs, utterances and candidates."""
+    pairs, of_unit = [], FRAME_UNITS[level]
+    for new in NEW:
+        pool = Pool(new, STRATEGY)
+        right, lengths = store.load_pool(pool, "clean", level), store.load_lengths(pool, new)
+        for old in OLD[:2]:
+            scores = store.load_scores(pool, old)
+            if score == "mean":
+                scores = np.array([[s / n for s, n in zip(*rows)] for rows in zip(scores, lengths)])
+            choice = [max(range(4), key=lambda c: (scores[c][u], -c)) for u in range(NUM_SENTENCES)]
+            now = [right[choice[u]][unit] for unit, u in enumerate(of_unit)]
+            pairs.append((right_of(store, level, old), now))
+    return counted(pairs)
+
+
+@pytest.mark.parametrize("level", FRAME_UNITS)
+def test_re_ranking_by_the_sum_and_by_the_mean_a_token(with_lengths, level):
+    found = {
+        score: totals(experiments.bcr(with_lengths, "clean", level, PART, STRATEGY, score=score))
+        for score in ("sum", "mean")
+    }
+    assert found == {score: plainly_reranked(with_lengths, level, score) for score in found}
+    assert found["sum"] != found["mean"]
+
+
+def test_the_score_is_the_sum_until_one_was_chosen(with_lengths):
+    sums, means = (plainly_reranked(with_lengths, "EM", score) for score in ("sum", "mean"))
+    for choice, expected in ({}, sums), ({"score": "sum"}, sums), ({"score": "mean"}, means):
+        with_lengths.save_manifest({"dropout_choice": {str(PART): {"strategy": STRATEGY, **choice}}})
+        assert totals(experiments.bcr(with_lengths, "clean", "EM", PART, STRATEGY)) == expected
+        explicit = experiments.bcr(with_lengths, "clean", "EM", PART, STRATEGY, score="sum")
+        assert totals(explicit) == sums
+
+
+def test_flips_by_score_are_those_of_both_levels(with_lengths, store):
+    found = experiments.flips_by_score(with_lengths, "clean", PART, STRATEGY)
+    expected = {
+        score: sum(plainly_reranked(with_lengths, level, score)[1] for level in FRAME_UNITS)
+        for score in ("sum", "mean")
+    }
+    assert found == expected and list(found) == ["sum", "mean"], "of equal ones the sum comes first"
+    assert list(experiments.flips_by_score(store, "clean", PART, STRATEGY)) == ["sum"]
+
+
+def test_both_scores_have_rows_where_there_are_lengths(with_lengths, store):
+    rows = {"a": STRATEGY, "b": "beam(b=10)"}
+    assert list(by_score(store, PART, rows)) == ["a, sum", "b, sum"]
+    counts = count(with_lengths, "clean", PART, by_score(with_lengths, PART, rows), ["EM"])["EM"]
+    assert list(counts) == ["a, sum", "a, mean a token", "b, sum", "b, mean a token"]
+    assert totals(counts["a, mean a token"]) == plainly_reranked(with_lengths, "EM", "mean")
+    with pytest.raises(KeyError, match="no lengths of Pool"):
+        experiments.bcr(store, "clean", "EM", PART, STRATEGY, score="mean")
 
 
 def test_growing_ensembles_are_counted_by_size_and_left_out_of_ensemble(store):

@@ -1,5 +1,6 @@
 """Decoding and scoring of whole treebanks: brute force, dropout-p, ensembles, pools of other parsers."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -159,9 +160,9 @@ def test_candidates_carry_their_log_probs(long_treebank, preset, strategy):
     assert (np.diff(pool.log_probs, axis=0) <= 1e-4).all() or (pool.num_distinct() < 5).any()
 
 
-def test_samples_carry_the_log_probs_of_their_sub_network(treebank, parser):
+def test_samples_are_decoded_by_the_log_probs_of_their_sub_network(treebank, parser):
     strategy = DropoutP(0.3, 3)
-    pool = parser.candidates(treebank, strategy, seed=5)
+    pool = parser.decoded(treebank, strategy, seed=5)
     batch = whole_batch(parser, treebank)
     keys = [key(*treebank.select(np.array([s])).forms) for s in batch.sentences]
     words = (batch.packing.step > 0).nonzero().squeeze(1)
@@ -174,7 +175,10 @@ def test_samples_carry_the_log_probs_of_their_sub_network(treebank, parser):
         scores = (tables.arcs + tables.labels.amax(dim=2)).numpy()
         expected = np.bincount(places[0], scores[(*places, pool.heads[i, columns])])
         np.testing.assert_allclose(pool.log_probs[i, batch.sentences], expected, atol=1e-4)
-    assert np.abs(pool.log_probs - parser.log_probs(treebank, pool)).max() > 0.1, "not those of the whole network"
+    scored = parser.candidates(treebank, strategy, seed=5)
+    assert_same_trees(scored, replace(pool, log_probs=scored.log_probs))
+    np.testing.assert_array_equal(scored.log_probs, parser.log_probs(treebank, pool))
+    assert np.abs(pool.log_probs - scored.log_probs).max() > 0.1, "not those of the whole network"
 
 
 @STRATEGIES

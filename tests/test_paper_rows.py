@@ -100,6 +100,15 @@ def test_tables_of_old_models_have_both_in_their_rows(tmp_path):
     assert run.counted(update) == ["official"] and run.cell(update, "NFI", "official") is None
 
 
+def test_the_papers_beam_is_the_one_that_lists_what_ends_first(tmp_path):
+    plain, ended = (
+        number(SIZE, row, "EM", "ACC", value) for row, value in (("beam(b=10)", 0.8), ("beam(b=10,ended)", 0.7))
+    )
+    row = row_of("Table 5", SIZE, "beam(b=10)", "EM")
+    for rows, expected in (([plain], 0.8), ([plain, ended], 0.7)):
+        assert run_with(tmp_path, table5=rows).cell(row, "ACC", "clean")["value"] == expected
+
+
 def test_a_strategy_is_found_though_it_was_chosen(tmp_path):
     rows = [number(SIZE, "dropout-p(p=0.3), chosen on dev", "EM", "ACC", 0.8, low=0.7, high=0.85)]
     run = run_with(tmp_path, table5=rows)

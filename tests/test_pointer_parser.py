@@ -1,5 +1,6 @@
 """Candidates of the stack-pointer parser: valid trees, whatever the batch; samples, sub-networks, ensembles."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -116,7 +117,22 @@ def test_without_dropout_a_sub_network_is_the_parser(treebank, preset):
     parser = tiny_pointer_parser(treebank, preset=preset)
     best, samples = parser.candidates(treebank, OneBest()), parser.candidates(treebank, DropoutP(0.0, 3))
     assert (samples.heads == best.heads).all() and (samples.relations == best.relations).all()
-    np.testing.assert_allclose(samples.log_probs, best.log_probs.repeat(3, 0), atol=1e-4)
+    decoded = parser.decoded(treebank, DropoutP(0.0, 3))
+    np.testing.assert_allclose(decoded.log_probs, best.log_probs.repeat(3, 0), atol=1e-4)
+
+
+def test_a_list_of_what_ends_first_is_refused(treebank, parser):
+    with pytest.raises(ValueError, match=r"beam\(b=3,ended\) is of an s2s"):
+        parser.candidates(treebank, Beam(3, 3, ended=True))
+
+
+@PRESETS
+def test_what_sub_networks_found_is_scored_by_the_whole_one(treebank, preset):
+    parser, strategy = tiny_pointer_parser(treebank, preset=preset), DropoutP(0.3, 4)
+    pool, decoded = (find(treebank, strategy, seed=5) for find in (parser.candidates, parser.decoded))
+    assert_same_trees(pool, replace(decoded, log_probs=pool.log_probs))
+    np.testing.assert_array_equal(pool.log_probs, parser.log_probs(treebank, decoded))
+    assert np.abs(pool.log_probs - decoded.log_probs).max() > 0.1
 
 
 @PRESETS
@@ -125,7 +141,7 @@ def test_a_sub_network_keeps_its_masks_and_is_searched_to_the_end(preset):
     short = random_treebank(6, np.random.default_rng(3), longest=3)
     parser = tiny_pointer_parser(short, preset=preset)
     parser.beam_width = 40  # more than there are derivations: the beam is brute force
-    pool = parser.candidates(short, DropoutP(0.3, 3), seed=5)
+    pool = parser.decoded(short, DropoutP(0.3, 3), seed=5)
     wrong_masks = 0
     for s, sample in product(range(6), range(3)):
         one, ways = short.select(np.array([s])), all_ways(int(short.lengths[s]), parser)

@@ -28,7 +28,7 @@ from bcrlib.models.pretrained_encoder import (
     tiny_tokenizer,
 )
 from bcrlib.models.s2s_parser import thinned
-from bcrlib.models.thinning import SiteDropout, Switch, Thinning, set_rates
+from bcrlib.models.thinning import Rates, SiteDropout, Switch, Thinning, set_rates
 from bcrlib.randomness import key
 
 ARCHITECTURES = pytest.mark.parametrize("name", SIZES)
@@ -112,7 +112,7 @@ def test_every_dropout_is_replaced_and_each_has_a_name(name):
 @pytest.mark.parametrize("rates", [(0.5, 0.0), (0.0, 0.5)], ids=["features", "attention"])
 def test_rates_of_training_reach_their_own_sites_alone(name, rates):
     encoder, (ids, mask) = encoder_of(name).train(), random_batch()
-    set_rates(encoder, *rates)
+    set_rates(encoder, Rates(*rates))
     torch.manual_seed(0)
     for attention, rate in zip((False, True), rates):
         with watched(encoder, attention) as calls:

@@ -18,9 +18,8 @@ def test_the_profiles_are_there():
 def test_the_authors_profile_is_the_paper_s_but_for_recipes_and_definitions():
     paper, authors = load_profile("paper"), load_profile("authors")
     assert authors.preset == "official" != paper.preset
-    semantic = replace(
-        authors.semantic, base_training=paper.semantic.base_training, large_training=paper.semantic.large_training
-    )
+    ours = {name: getattr(paper.semantic, name) for name in ("base_training", "large_training", "dropout_grid")}
+    semantic = replace(authors.semantic, **ours)
     recipes = {name: getattr(paper, name) for name in ("training", "static_training", "stackptr_training")}
     assert replace(authors, name="paper", preset="clean", semantic=semantic, **recipes) == paper
 
@@ -132,7 +131,17 @@ def test_the_paper_s_semantic_parsers_are_the_paper_s():
     assert (half.base.encoder, half.large.encoder, half.part) == ("roberta-base", "roberta-large", 0.8)
     sizes = {(size.decoder_layers, size.decoder_size, size.decoder_inner_size) for size in (half.base, half.large)}
     assert sizes == {(6, 512, 1024)}
-    assert half.dropout_grid == (0.1, 0.2, 0.3, 0.4) and half.ensemble_sizes == tuple(range(1, 11))
+    assert load_profile("authors").semantic.dropout_grid == (0.1, 0.2, 0.3, 0.4)
+    assert half.ensemble_sizes == tuple(range(1, 11))
+
+
+@pytest.mark.parametrize("name", ["small", "paper", "authors"])
+def test_frames_are_trained_with_as_much_dropout_as_they_are_thinned_by(name):
+    half = load_profile(name).semantic
+    for recipe in (half.base_training, half.large_training):
+        assert (recipe.dropout, recipe.attention_dropout) == (0.3, 0.1)
+    assert set(half.dropout_grid) >= {0.1, 0.2, 0.3} and (name == "authors" or max(half.dropout_grid) == 0.3)
+    assert "beam(b=10,ended)" in half.sampling_grid
 
 
 @pytest.mark.parametrize(

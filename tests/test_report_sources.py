@@ -53,6 +53,11 @@ def test_rows_are_in_order_and_the_chosen_one_is_named():
     }
 
 
+def test_what_a_beam_lists_decides_after_its_width():
+    rows = source_rows.strategy_rows(["beam(b=4)", "beam(b=10,ended)", "beam(b=10)", "beam(b=2,ended)"])
+    assert list(rows) == ["beam(b=2,ended)", "beam(b=4)", "beam(b=10)", "beam(b=10,ended)"]
+
+
 def test_one_strategy_a_source_is_shown_the_nearest_to_the_papers():
     shown = source_rows.shown_strategies(STRATEGIES, UPDATE, "dropout-p(p=0.05)")
     assert shown == {

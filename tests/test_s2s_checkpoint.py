@@ -22,6 +22,7 @@ from bcrlib.models.pretrained_encoder import tiny_tokenizer
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s_checkpoint import load_parser, load_parsers, new_parser, save_parser
 from bcrlib.models.s2s_parser import Seq2SeqParser
+from bcrlib.models.thinning import Rates
 
 
 def pretrained_config(source: str, folder: Path, monkeypatch) -> Seq2SeqConfig:
@@ -73,6 +74,24 @@ def test_a_saved_parser_is_weights_and_json(tmp_path):
     assert load_file(tmp_path / "model.safetensors").keys() == tiny_seq2seq().network.state_dict().keys()
     for path in tmp_path.glob("*.json"):
         json.loads(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("preset", ["clean", "official"])
+def test_dropout_p_of_a_loaded_parser_knows_the_rates_of_its_training(tmp_path, preset):
+    parser = tiny_seq2seq(constrained=True, preset=preset)
+    parser.network.rates = Rates(0.3, 0.05)
+    save_parser(parser, tmp_path)
+    loaded = load_parser(tmp_path, Runtime())
+    assert loaded.network.rates == Rates(0.3, 0.05)
+    assert_same_parser(loaded, parser, DropoutP(0.2, 4))
+    of_old = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    del of_old["rates"]
+    (tmp_path / "config.json").write_text(json.dumps(of_old), "utf-8")
+    old = load_parser(tmp_path, Runtime())
+    assert old.network.rates is None
+    assert_same_parser(old, tiny_seq2seq(constrained=True, preset=preset), DropoutP(0.2, 4))
+    found = [one.candidates(frame_bank(), DropoutP(0.2, 4), seed=3).sequences.tolist() for one in (loaded, old)]
+    assert found[0] != found[1], "other attention is dropped"
 
 
 def test_the_two_sorts_of_checkpoints_refuse_each_other(tmp_path):

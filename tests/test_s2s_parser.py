@@ -19,12 +19,13 @@ from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s import make_source
 from bcrlib.models.s2s_parser import ATTENTION_DROPOUT, Seq2SeqParser, ensemble, thinned
 from bcrlib.models.target_scoring import target_log_probs
-from bcrlib.models.thinning import Thinning
+from bcrlib.models.thinning import Rates, Thinning
 from bcrlib.randomness import key
 
-ALL = [OneBest(), Beam(4, 4), TopK(3, 4), Nucleus(0.9, 4), Nucleus(1.0, 4, temperature=1.5), DropoutP(0.2, 4)]
+ALL = [OneBest(), Beam(4, 4), Beam(4, 4, ended=True), TopK(3, 4), Nucleus(0.9, 4), Nucleus(1.0, 4, temperature=1.5)]
+ALL.append(DropoutP(0.2, 4))
 STRATEGIES = pytest.mark.parametrize("strategy", ALL, ids=str)
-SAMPLING = pytest.mark.parametrize("strategy", ALL[2:], ids=str)
+SAMPLING = pytest.mark.parametrize("strategy", ALL[3:], ids=str)
 ONE_NETWORK = pytest.mark.parametrize("strategy", ALL[:-1], ids=str)
 """Those whose candidates are scored by the whole network."""
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
@@ -95,13 +96,18 @@ def test_scores_are_those_of_a_plain_twin(bank, parser):
     pool = pool_of(bank, parser.labels)
     sums = parser.log_probs(bank, pool)
     means = tiny_seq2seq(preset="official").log_probs(bank, pool)
+    (same_sums, lengths), (official_sums, _) = (p.sums(bank, pool) for p in (parser, tiny_seq2seq(preset="official")))
+    assert np.array_equal(same_sums, sums) and np.array_equal(official_sums, sums)
     for u in range(bank.num_utterances):
         log_prob, num_tokens = plain_score(parser, bank, pool, u)
         assert sums[0, u] == pytest.approx(log_prob, abs=1e-4)
+        assert lengths[0, u] == num_tokens
         assert means[0, u] == pytest.approx(log_prob / num_tokens, abs=1e-4)
 
 
-@pytest.mark.parametrize(("strategy", "is_constrained"), [*((s, True) for s in ALL), (ALL[1], False), (ALL[3], False)])
+@pytest.mark.parametrize(
+    ("strategy", "is_constrained"), [*((s, True) for s in ALL), (ALL[1], False), (ALL[2], False), (ALL[4], False)]
+)
 def test_candidates_do_not_depend_on_the_batch(bank, strategy, is_constrained):
     """One utterance at a time or all at once, in their order, another, twice."""
     parser = tiny_seq2seq(constrained=is_constrained)
@@ -150,10 +156,12 @@ def test_a_beam_is_sorted_and_filled_up_with_the_best(bank, constrained):
 
 
 def test_the_authors_beam_is_ranked_by_the_mean_log_probability(bank):
-    """Of the same hypotheses."""
-    by_sum, by_mean = (
-        tiny_seq2seq(constrained=True, preset=p).candidates(bank, Beam(6, 6)) for p in ("clean", "official")
-    )
+    """Of the same hypotheses: the first six that ended."""
+    clean, official = (tiny_seq2seq(constrained=True, preset=preset) for preset in ("clean", "official"))
+    by_sum, by_mean = clean.candidates(bank, Beam(6, 6, ended=True)), official.candidates(bank, Beam(6, 6))
+    assert_same_frames(official.candidates(bank, Beam(6, 6, ended=True)), by_mean)
+    best = clean.candidates(bank, Beam(6, 6))
+    assert best.log_probs.mean() > by_sum.log_probs.mean() + 0.1, "or what ends first is the best"
     assert (np.diff(by_mean.log_probs, axis=0) <= 0).all()
     assert (by_sum.sequences[0] != by_mean.sequences[0]).any(), "both orders are the same"
     for u in range(bank.num_utterances):
@@ -233,13 +241,24 @@ def test_k_best_and_no_utterance_are_refused(bank, parser):
         parser.candidates(bank.rows([]), OneBest())
 
 
-@PRESETS
-def test_dropout_p_is_greedy_decoding_of_a_sub_network(bank, preset):
-    """One under fixed masks; the authors' has new ones at every step, and its attention keeps its own rate."""
+@pytest.mark.parametrize(
+    ("preset", "rates", "attention_p"),
+    [
+        ("clean", None, 0.3),
+        ("clean", Rates(0.1, 0.2), 0.2),  # no more than it was trained with
+        ("clean", Rates(0.1, 0.5), 0.3),
+        ("official", None, ATTENTION_DROPOUT),
+        ("official", Rates(0.1, 0.5), 0.5),
+    ],
+)
+def test_dropout_p_is_greedy_decoding_of_a_sub_network(bank, preset, rates, attention_p):
+    """One under fixed masks; the authors' has new ones at every step, and its attention keeps the rate of training."""
     parser = tiny_seq2seq(constrained=True, preset=preset, max_steps=10)
-    bank, kinds = bank.rows([1, 2, 7]), [(0.3, False), (0.3, True), (ATTENTION_DROPOUT, False)]
-    kinds.append((ATTENTION_DROPOUT, True))
-    pool = parser.candidates(bank, DropoutP(0.3, 2), seed=5)
+    parser.network.rates = rates
+    per_step = preset == "official"
+    bank, kinds = bank.rows([1, 2, 7]), [(attention_p, per_step), (attention_p, not per_step)]
+    kinds += [(other, per_step) for other in (0.0, ATTENTION_DROPOUT, 0.2, 0.3, 0.5) if other != attention_p]
+    pool = parser.decoded(bank, DropoutP(0.3, 2), seed=5)
     others_fit = 0
     for u in (1, 2):
         keys = [key(*bank.utterances[u]) ^ key(5, "dropout-p", sample) for sample in range(2)]
@@ -249,13 +268,22 @@ def test_dropout_p_is_greedy_decoding_of_a_sub_network(bank, preset):
             told = [plain_score(parser, bank, own, u, thinning) for thinning in masks]
             scores = [log_prob / num_tokens if preset == "official" else log_prob for log_prob, num_tokens in told]
             fits = [abs(score - pool.log_probs[sample, u]) < 1e-4 for score in scores]
-            assert fits[3 if preset == "official" else 0]
+            assert fits[0]
             others_fit += sum(fits) - 1
     assert others_fit == 0
 
 
+@PRESETS
+def test_what_sub_networks_found_is_scored_by_the_whole_one(bank, preset):
+    parser, strategy = tiny_seq2seq(constrained=True, preset=preset), DropoutP(0.3, 4)
+    pool, decoded = (find(bank, strategy, seed=5) for find in (parser.candidates, parser.decoded))
+    assert_same_frames(pool, replace(decoded, log_probs=pool.log_probs))
+    np.testing.assert_array_equal(pool.log_probs, parser.log_probs(bank, decoded))
+    assert np.abs(pool.log_probs - decoded.log_probs).max() > 0.1
+
+
 def test_sub_networks_differ(bank, constrained):
-    pool, best = constrained.candidates(bank, DropoutP(0.3, 6), seed=5), constrained.candidates(bank, OneBest())
+    pool, best = constrained.decoded(bank, DropoutP(0.3, 6), seed=5), constrained.candidates(bank, OneBest())
     assert len(np.unique(pool.log_probs, axis=0)) == 6
     assert (pool.num_distinct() > 2).mean() > 0.5
     assert_same_frames(constrained.candidates(bank, OneBest()), best)

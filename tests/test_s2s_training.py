@@ -19,7 +19,7 @@ from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s_checkpoint import new_parser
 from bcrlib.models.s2s_parser import Seq2SeqParser
 from bcrlib.models.s2s_training import EpochReport, exact_match, train
-from bcrlib.models.thinning import SiteDropout
+from bcrlib.models.thinning import Rates, SiteDropout
 from bcrlib.pipeline.profiles import load_profile
 
 QUICK = Seq2SeqTraining(
@@ -249,6 +249,7 @@ def test_rates_of_dropout_reach_every_site(bank):
     train(parser, bank, bank, replace(QUICK, num_epochs=1, dropout=0.3, attention_dropout=0.2), 0)
     sites = [module for module in parser.network.modules() if isinstance(module, SiteDropout)]
     assert {(site.attention, site.p) for site in sites} == {(False, 0.3), (True, 0.2)}
+    assert parser.network.rates == Rates(dropout=0.3, attention_dropout=0.2)
 
 
 def test_the_authors_batches(bank):

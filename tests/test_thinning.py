@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bcrlib.models.noise import random_uint16
 from bcrlib.models.s2s_parser import thinned
-from bcrlib.models.thinning import SiteDropout, Switch, Thinning, dropout, set_rates
+from bcrlib.models.thinning import Rates, SiteDropout, Switch, Thinning, dropout, set_rates
 from bcrlib.randomness import key
 
 RATES = [0.1, 0.3, 0.5]
@@ -154,7 +154,7 @@ def test_rates_reach_every_site_of_a_network():
     switch = Switch()
     inner = nn.Sequential(SiteDropout("b", switch, attention=True), nn.Tanh())
     network = nn.Sequential(SiteDropout("a", switch), inner)
-    set_rates(network, 0.3, 0.2)
+    set_rates(network, Rates(0.3, 0.2))
     assert (network[0].p, inner[0].p) == (0.3, 0.2)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bcrlib.decoding.sequential import Choose, best_actions, sampled_actions
 from bcrlib.decoding.strategies import Nucleus, TopK
-from bcrlib.decoding.token_search import END, Hypotheses, search
+from bcrlib.decoding.token_search import END, Hypotheses, first_ended, search
 from bcrlib.models.noise import uniform
 from bcrlib.randomness import key
 
@@ -97,6 +97,78 @@ def plain_beam(u: int, width: int) -> dict[Target, float]:
                 longer |= {(*target, token): score for token, score in enumerate(scores)}
         beam = dict(sorted(longer.items(), key=lambda item: -item[1])[:width])
     return beam
+
+
+def plain_first_ended(u: int, width: int, longest: int) -> dict[Target, float]:
+    """fairseq's beam, one hypothesis at a time: its list, or its beam where nothing ended in time."""
+    beam, listed = {(): 0.0}, {}
+    for _ in range(longest):
+        longer = {
+            (*target, token): score + log_prob
+            for target, score in beam.items()
+            for token, log_prob in enumerate(log_probs_of(u, target).tolist())
+        }
+        best = sorted(longer.items(), key=lambda item: -item[1])[: 2 * width]
+        for target, score in best[:width]:
+            if target[-1] == END and len(listed) < width:
+                listed[target] = score
+        if len(listed) == width:
+            return listed
+        beam = dict([item for item in best if item[0][-1] != END][:width])
+    return listed or beam
+
+
+@pytest.mark.parametrize("longest", [1, 2, LONGEST, 9])
+@pytest.mark.parametrize("width", [1, 2, 3, 7])
+def test_the_first_that_end_are_those_of_a_plain_loop(width, longest):
+    utterances = [4, 0, 5, 2, 1, 3, 6, 9]
+    scorer = Table(utterances)
+    hyps = first_ended(scorer, len(utterances), width, longest, None, "cpu")
+    for place, u in enumerate(utterances):
+        expected = plain_first_ended(u, width, longest)
+        assert_equal_scores(found(hyps, place), expected)
+        ended = hyps.ended[place][hyps.score[place] > -math.inf].tolist()
+        assert ended == [target[-1] == END for target in found(hyps, place)]
+    if longest == 9:
+        assert len(scorer.sizes) > 2, "those whose list is full leave"
+
+
+def test_the_first_that_end_are_others_than_the_best():
+    """Of two beams of two, one keeps what ended first, the other what is better: worked out by hand.
+
+    The end comes at once with .3; a token that stays with .6 and is then followed by an end with .9; a third, .1.
+    """
+    first, ended_next, long = [0.3, 0.6, 0.1], [0.9, 0.1, 1e-9], [0.1, 0.9, 1e-9]
+    table = torch.tensor([first, ended_next, long]).log()
+    listed = {tuple(t): s for t, s in zip(*_targets(first_ended(Chain(table), 1, 2, 3, None, "cpu")))}
+    assert listed == pytest.approx({(0,): math.log(0.3), (1, 0): math.log(0.54)})
+    table[1] = torch.tensor([0.45, 0.55, 1e-9]).log()  # now it is .27, then .33 * .45
+    listed = {tuple(t): s for t, s in zip(*_targets(first_ended(Chain(table), 1, 2, 3, None, "cpu")))}
+    assert listed == pytest.approx({(0,): math.log(0.3), (1, 0): math.log(0.27)})
+    best = {tuple(t): s for t, s in zip(*_targets(search(Chain(table), 1, best_actions(2), 3, None, "cpu")))}
+    assert best.keys() == {(0,), (1, 1, 1)}, "which has not ended, and drove (1, 0) out"
+
+
+def _targets(hyps: Hypotheses) -> tuple[list[Target], list[float]]:
+    return [until_end(tokens) for tokens in hyps.tokens[0].tolist()], hyps.score[0].tolist()
+
+
+def test_a_full_list_ends_the_search():
+    """Wider lists find more, narrow ones stop early: as many rounds as it takes to fill them."""
+    rounds = []
+    for width in (1, 2, 7):
+        scorer = Counting([0])
+        first_ended(scorer, 1, width, 30, None, "cpu")
+        rounds.append(scorer.rounds)
+    assert rounds == sorted(rounds) and rounds[0] < rounds[-1] < 30
+
+
+class Counting(Table):
+    rounds = 0
+
+    def advance(self, tokens: Tensor, parent: Tensor) -> Tensor:
+        self.rounds += 1
+        return super().advance(tokens, parent)
 
 
 def assert_equal_scores(ours: dict[Target, float], expected: dict[Target, float]) -> None:

@@ -135,8 +135,9 @@ def longest_batches(side: Side, parser: Any, items: Any, batch_sizes: Iterable[i
 def steps(work: Task) -> dict[str, Callable[[], object]]:
     """Step -> a run of it over all sentences, with ten candidates where it has any; decoding ends with whole trees.
 
-    Those of `limits` and `strategies` of the side; "1-best"; "dropout-p", ten samples in one pass; "re-ranking" of the
-    ten that were listed, "re-ranking dropout-p" of the samples.
+    Those of `limits` and `strategies` of the side; "1-best"; "dropout-p", ten samples in one pass, decoded and not yet
+    scored by the whole network; "re-ranking" of the ten that were listed, "re-ranking dropout-p" of the samples, which
+    is also what `candidates` pays for that score.
     """
     side, parser, items = work.side, work.parser, work.items
     decoded = {"1-best": OneBest(), **side.strategies(parser, NUM_CANDIDATES)}
@@ -182,7 +183,7 @@ def _with_length(work: Task, found: list[Contestant]) -> list[Contestant]:
 
 
 def _decode(work: Task, strategy: Strategy) -> Callable[[], object]:
-    return lambda: work.parser.candidates(work.items, strategy)
+    return lambda: work.parser.decoded(work.items, strategy)
 
 
 def _score(work: Task, pool: Any) -> Callable[[], object]:
@@ -194,6 +195,6 @@ def _one_by_one(work: Task) -> Callable[[], object]:
 
     def run() -> None:
         for sample in range(NUM_CANDIDATES):
-            work.parser.candidates(work.items, DropoutP(work.side.DROPOUT, 1), seed=sample)
+            work.parser.decoded(work.items, DropoutP(work.side.DROPOUT, 1), seed=sample)
 
     return run

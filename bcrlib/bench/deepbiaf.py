@@ -14,13 +14,13 @@ DROPOUT = 0.15
 
 
 def deepbiaf_tasks(parser: DeepBiafParser, treebank: Treebank) -> dict[str, Callable[[], object]]:
-    """What the parser does with these sentences, by name."""
+    """What the parser does with these sentences, by name; "dropout_p" decodes alone, and "reranking" is what scores."""
     pool = parser.candidates(treebank, KBest(NUM_CANDIDATES))
     return {
         "decoding": lambda: parser.candidates(treebank, OneBest()),
         "k_best": lambda: parser.candidates(treebank, KBest(NUM_CANDIDATES)),
         "reranking": lambda: parser.log_probs(treebank, pool),
-        "dropout_p": lambda: parser.candidates(treebank, DropoutP(DROPOUT, NUM_CANDIDATES)),
+        "dropout_p": lambda: parser.decoded(treebank, DropoutP(DROPOUT, NUM_CANDIDATES)),
     }
 
 

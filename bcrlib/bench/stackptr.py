@@ -16,7 +16,7 @@ EVERY = 4
 
 
 def stackptr_tasks(parser: StackPtrParser, treebank: Treebank) -> dict[str, Callable[[], object]]:
-    """What the parser does with these sentences, by name.
+    """What the parser does with these sentences, by name; "dropout_p" decodes alone, without scoring of what it found.
 
     With random weights the candidates of a beam are different trees wherever a sentence has as many, and agree less
     than a trained parser's do: re-ranking has more to read.
@@ -28,7 +28,7 @@ def stackptr_tasks(parser: StackPtrParser, treebank: Treebank) -> dict[str, Call
         "greedy": lambda: parser.candidates(treebank, Beam(1, 1)),
         "beam": lambda: parser.candidates(treebank, beam),
         "reranking_beam": lambda: parser.log_probs(treebank, of_beam),
-        "dropout_p": lambda: parser.candidates(few, dropout_p),
+        "dropout_p": lambda: parser.decoded(few, dropout_p),
         "reranking_dropout_p": lambda: parser.log_probs(few, of_dropout_p),
     }
 

@@ -37,7 +37,8 @@ StrategyName = Annotated[
     typer.Option(
         help="[bold]k-best[/bold]: the k most probable trees (deepbiaf), each with its best relations; with "
         "--labelled the k most probable labelled trees. [bold]beam[/bold]: the best that a beam search ends with "
-        "(stackptr, s2s). [bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
+        "(stackptr, s2s); as 'beam(b=10,ended)' those that end first (s2s). "
+        "[bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
         "(stackptr, s2s). [bold]dropout-p[/bold]: best parses of randomly thinned networks, the paper's choice. "
         "[bold]1-best[/bold]: plain parsing. A + joins pools, equal parses once: 'k-best(labelled)+dropout-p(p=0.05)', "
         "'1-best+beam(b=10)+dropout-p(p=0.1)'.",

@@ -11,7 +11,7 @@ from bcrlib.data.conllu_faults import NUM_COLUMNS
 from bcrlib.data.formats import CONLLU, InputFile, read_input
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.top import parse_top
-from bcrlib.decoding.strategies import DropoutP, Strategy
+from bcrlib.decoding.strategies import Strategy
 from bcrlib.frame_candidate_files import check_labels, frames_over_words
 from bcrlib.frame_candidate_files import read_frame_candidates as read_pool
 from bcrlib.frame_candidate_files import write_frame_candidates as write_pool
@@ -39,11 +39,10 @@ def read_text(path: Path, kind: str, gold: bool = False) -> FrameBank:
 
 def propose(parser: "Seq2SeqParser", bank: FrameBank, strategy: Strategy, seed: int) -> FramePool:
     """Candidates with their log-probabilities, sums over symbols, under the parser itself."""
-    pool = parser.candidates(bank, strategy, seed)
-    if isinstance(strategy, DropoutP) or parser.definitions.s2s_length_normalised:
-        # It comes with probabilities in the thinned network, or with means.
-        pool = replace(pool, log_probs=_scoring(parser, mean=False).log_probs(bank, pool))
-    return pool
+    if not parser.definitions.s2s_length_normalised:
+        return parser.candidates(bank, strategy, seed)
+    pool = parser.decoded(bank, strategy, seed)
+    return replace(pool, log_probs=parser.sums(bank, pool)[0])
 
 
 def constrained(parser: "Seq2SeqParser") -> "Seq2SeqParser":

@@ -1,6 +1,6 @@
 """Which candidates a parser is to propose: from the options of `bcr candidates` to a strategy."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from bcrlib.decoding.strategies import JOINT, Beam, DropoutP, Joined, KBest, Nucleus, Strategy, TopK, parse_strategy
 
@@ -77,7 +77,7 @@ def _spelt_out(name: str, num_candidates: int, options: StrategyOptions) -> Stra
         raise ValueError(f"--strategy {name!r} already says what {_flags(twice)} says; give one of them")
     strategy = parse_strategy(name, num_candidates)
     if isinstance(strategy, Beam):
-        return Beam(strategy.width, num_candidates, options.keep_duplicates)
+        return replace(strategy, keep_duplicates=options.keep_duplicates)
     return strategy
 
 

@@ -1,7 +1,6 @@
 """Dependency trees as the commands see them; `bcrlib.cli.frames` has the same names."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from bcrlib.candidates import CandidatePool
 from bcrlib.data.conllu import parse_conllu
 from bcrlib.data.formats import TOP, read_input
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.strategies import DropoutP, Strategy
+from bcrlib.decoding.strategies import Strategy
 from bcrlib.tasks.dependency import SUFFIX, joined, single, together
 from bcrlib.tasks.dependency import write as write_best
 
@@ -38,11 +37,7 @@ def read_text(path: Path, kind: str, gold: bool = False) -> Treebank:
 
 def propose(parser: "Model", treebank: Treebank, strategy: Strategy, seed: int) -> CandidatePool:
     """Candidates with their log-probabilities under the parser itself."""
-    pool = parser.candidates(treebank, strategy, seed)
-    if isinstance(strategy, DropoutP):
-        # A sample comes with its probability in the thinned network; re-ranking wants that of the model itself.
-        pool = replace(pool, log_probs=parser.log_probs(treebank, pool))
-    return pool
+    return parser.candidates(treebank, strategy, seed)
 
 
 def constrained(parser: "Model") -> "Model":

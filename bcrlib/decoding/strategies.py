@@ -37,13 +37,16 @@ class Beam:
     num_candidates: int = 10
     keep_duplicates: bool = False
     """Whether structures that several sequences of actions lead to are listed several times (authors' code)."""
+    ended: bool = False
+    """Whether it lists the first `width` structures that ended, as fairseq does, not the best; of s2s alone. Under
+    `official` every beam of an s2s does (`Preset.s2s_beam_lists_ended`)."""
 
     def __post_init__(self) -> None:
         if self.width < 1:
             raise ValueError(f"a beam has at least one hypothesis, not {self.width}")
 
     def __str__(self) -> str:
-        return f"beam(b={self.width})"
+        return f"beam(b={self.width}{',ended' if self.ended else ''})"
 
 
 @dataclass(frozen=True)
@@ -149,8 +152,8 @@ def _parse_single(text: str, num_candidates: int) -> Single:
         return OneBest()
     if text in ("k-best", "k-best(labelled)"):
         return KBest(num_candidates, labelled=text != "k-best")
-    if match := re.fullmatch(r"beam\(b=([0-9]+)\)", text):
-        return Beam(int(match[1]), num_candidates)
+    if match := re.fullmatch(r"beam\(b=([0-9]+)(,ended)?\)", text):
+        return Beam(int(match[1]), num_candidates, ended=bool(match[2]))
     if match := re.fullmatch(rf"top-k\(k=([0-9]+){_TEMPERATURE}\)", text):
         return TopK(int(match[1]), num_candidates, float(match[2] or 1))
     if match := re.fullmatch(rf"nucleus\(p={_NUMBER}{_TEMPERATURE}\)", text):
@@ -160,7 +163,7 @@ def _parse_single(text: str, num_candidates: int) -> Single:
     raise ValueError(
         f"unknown strategy {text!r}; choose 1-best, k-best, k-best(labelled), beam(b=WIDTH), top-k(k=K),"
         " nucleus(p=P) or dropout-p(p=RATE), or join some, k-best+dropout-p(p=0.1); top-k and nucleus also with a"
-        " temperature, top-k(k=5,t=0.7)"
+        " temperature, top-k(k=5,t=0.7); of an s2s also beam(b=WIDTH,ended), the first that end"
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from bcrlib.decoding.sequential import Choose
+from bcrlib.decoding.sequential import Choose, best_actions
 
 END = 0
 """The token that ends a target, and starts it (as in the authors' decoder)."""
@@ -78,10 +78,86 @@ def search(
             done.append((rows[~staying], _of(hyps, ~staying)))
             kept = staying.nonzero().squeeze(1)
             rows, hyps, parent, last = rows[kept], _of(hyps, kept), parent[kept], last[kept]
-            for reader in (scorer, rules):
-                if reader is not None:
-                    reader.keep(kept)
+            _keep(scorer, rules, kept)
     return _joined([*done, (rows, hyps)], num_utterances)
+
+
+def first_ended(
+    scorer: TokenScorer, num_utterances: int, width: int, max_steps: int, rules: Rules | None, device: str
+) -> Hypotheses:
+    """The first `width` targets of each utterance that end in a beam of `width`: the list as fairseq keeps it.
+
+    Of the best 2 `width` continuations those that end are taken out, and listed if they are among the best `width`; the
+    best `width` of the others go on. So what ended early is never driven out by what is better, and nothing is found
+    that ends after the list is full. Scores are sums; the authors sort the list by means. An utterance of which nothing
+    ended in `max_steps` tokens has its beam instead. O(steps) rounds of tensor operations.
+    """
+    rows, choose = torch.arange(num_utterances, device=device), best_actions(2 * width)
+    beam, listed = _start(num_utterances, device), _nothing(num_utterances, width, device)
+    parent, last = torch.zeros_like(beam.ended, dtype=torch.int64), torch.full_like(beam.ended, END, dtype=torch.int64)
+    done: list[tuple[Tensor, Hypotheses]] = []
+    for step in range(max_steps):
+        log_probs = _next(scorer, rules, beam, last, parent, step)
+        parent, last, score = choose(step, beam.score, log_probs)
+        possible = score > float("-inf")
+        listed = _with_ends(listed, beam, parent, score, possible & (last == END))
+        goes_on = possible & (last != END)
+        last, score = last.masked_fill(~goes_on, END), score.masked_fill(~goes_on, float("-inf"))
+        first = (~goes_on).long().argsort(dim=1, stable=True)[:, :width]  # best first, as they are
+        parent, last, score = (values.gather(1, first) for values in (parent, last, score))
+        beam = _children(beam, parent, last, score)
+        if rules is not None:
+            rules.advance(parent, last)
+        staying = ~listed.ended.all(dim=1) & ~beam.ended.all(dim=1)
+        if not staying.any():
+            break
+        if staying.sum() <= LEAVE_AT * len(staying):
+            done.append((rows[~staying], _of(_listed_or_beam(listed, beam), ~staying)))
+            kept = staying.nonzero().squeeze(1)
+            rows, beam, listed, parent, last = rows[kept], _of(beam, kept), _of(listed, kept), parent[kept], last[kept]
+            _keep(scorer, rules, kept)
+    return _joined([*done, (rows, _listed_or_beam(listed, beam))], num_utterances)
+
+
+def _with_ends(listed: Hypotheses, beam: Hypotheses, parent: Tensor, score: Tensor, ends: Tensor) -> Hypotheses:
+    """The list with those of the first continuations, as many as it has places, that end; they come best first."""
+    width = listed.ended.shape[1]
+    place = listed.ended.sum(dim=1, keepdim=True) + ends.cumsum(dim=1) - 1
+    row, child = (ends & (place < width))[:, :width].nonzero(as_tuple=True)
+    tokens = torch.nn.functional.pad(listed.tokens, (0, 1), value=END)
+    score_of, ended = listed.score.clone(), listed.ended.clone()
+    at = place[row, child]
+    tokens[row, at, :-1] = beam.tokens[row, parent[row, child]]
+    score_of[row, at], ended[row, at] = score[row, child], True
+    return Hypotheses(tokens, score_of, ended)
+
+
+def _listed_or_beam(listed: Hypotheses, beam: Hypotheses) -> Hypotheses:
+    """The list, or of utterances where it is empty the beam."""
+    empty = ~listed.ended.any(dim=1, keepdim=True)
+    missing = (0, listed.score.shape[1] - beam.score.shape[1])
+    tokens = torch.nn.functional.pad(beam.tokens, (0, 0, *missing), value=END)
+    score = torch.nn.functional.pad(beam.score, missing, value=float("-inf"))
+    ended = torch.nn.functional.pad(beam.ended, missing, value=True)
+    return Hypotheses(
+        tokens=torch.where(empty[:, :, None], tokens, listed.tokens),
+        score=torch.where(empty, score, listed.score),
+        ended=torch.where(empty, ended, listed.ended),
+    )
+
+
+def _nothing(num_utterances: int, width: int, device: str) -> Hypotheses:
+    return Hypotheses(
+        tokens=torch.empty(num_utterances, width, 0, dtype=torch.int64, device=device),
+        score=torch.full((num_utterances, width), float("-inf"), device=device),
+        ended=torch.zeros((num_utterances, width), dtype=torch.bool, device=device),
+    )
+
+
+def _keep(scorer: TokenScorer, rules: Rules | None, kept: Int64[Tensor, "kept"]) -> None:
+    for reader in (scorer, rules):
+        if reader is not None:
+            reader.keep(kept)
 
 
 def _start(num_utterances: int, device: str) -> Hypotheses:

@@ -76,13 +76,15 @@ class Generator:
         """Candidate texts of every input.
 
         A sample depends on the seed, its number and its input alone (but for rounding). Beams rank by the sum of
-        log-probabilities. ValueError: the strategy k-best; an input that is empty or too long; dropout-p of a model
-        that has no dropout.
+        log-probabilities. ValueError: a strategy that it does not have; an input that is empty or too long; dropout-p
+        of a model that has no dropout.
         """
         if isinstance(strategy, Joined):
             return _joined([self.candidates(inputs, part, seed) for part in strategy.parts])
         if isinstance(strategy, KBest):
             raise ValueError("k-best is for graph-based parsers; a generator has beam(b=WIDTH)")
+        if isinstance(strategy, Beam) and strategy.ended:
+            raise ValueError(f"{strategy} is of an s2s: what a generator's beam lists is the library's choice")
         number = strategy.num_candidates
         found = [
             self._generate(some, strategy, seed) for some in _chunks(list(inputs), max(1, self.batch_size // number))

@@ -13,7 +13,7 @@ from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
 from bcrlib.decoding.k_best_trees import k_best_labelled_trees, k_best_spanning_trees
 from bcrlib.decoding.spanning_trees import maximum_spanning_trees
-from bcrlib.decoding.strategies import DropoutP, Joined, KBest, OneBest, Strategy
+from bcrlib.decoding.strategies import DropoutP, KBest, OneBest, Single
 from bcrlib.models.candidate_batches import (
     check_same_sentences,
     copied_batch,
@@ -26,7 +26,7 @@ from bcrlib.models.candidate_batches import (
 from bcrlib.models.deepbiaf import DeepBiaf, ScoreTables
 from bcrlib.models.encoding import Batch, decoding_batches, encode, make_batch
 from bcrlib.models.noise import Noise
-from bcrlib.models.parser import Parser, joined_candidates
+from bcrlib.models.parser import Parser
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.vocabulary import Vocabulary
 from bcrlib.presets import preset
@@ -40,9 +40,7 @@ class GraphParser(Parser):
         """The tables of a batch."""
 
     @torch.inference_mode()
-    def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
-        if isinstance(strategy, Joined):
-            return joined_candidates(self, treebank, strategy, seed)
+    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> CandidatePool:
         if not isinstance(strategy, OneBest | KBest | DropoutP):
             raise ValueError(f"{strategy} is for sequential parsers; a graph-based one has k-best and dropout-p")
         encoded = encode(treebank, self.vocabulary, self.vectors)
@@ -54,7 +52,7 @@ class GraphParser(Parser):
             store(pool, batch, samples, *self._trees(tables, batch, strategy))
         return pool
 
-    def _trees(self, tables: ScoreTables, batch: Batch, strategy: Strategy) -> tuple[np.ndarray, ...]:
+    def _trees(self, tables: ScoreTables, batch: Batch, strategy: Single) -> tuple[np.ndarray, ...]:
         """Heads, relations [sentence, tree, position] and log-probabilities [sentence, tree] of the best trees."""
         lengths = batch.packing.lengths.cpu().numpy() - 1
         if isinstance(strategy, KBest) and strategy.labelled:

@@ -13,7 +13,7 @@ from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
 from bcrlib.decoding.sequential import Choose, StepScorer, best_actions, sampled_actions, search
 from bcrlib.decoding.stack_transitions import Hypotheses, Rules
-from bcrlib.decoding.strategies import Beam, DropoutP, Joined, KBest, Nucleus, Strategy, TopK
+from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, Single, TopK
 from bcrlib.models.candidate_batches import (
     check_same_sentences,
     copied_batch,
@@ -26,7 +26,7 @@ from bcrlib.models.candidate_batches import (
 from bcrlib.models.derivation_scoring import check_trees, tree_log_probs
 from bcrlib.models.encoding import Batch, EncodedTreebank, decoding_batches, encode, make_batch
 from bcrlib.models.noise import Noise, uniform
-from bcrlib.models.parser import Parser, joined_candidates
+from bcrlib.models.parser import Parser
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.stackptr import Memory, StackPtr, States
 from bcrlib.models.vocabulary import Vocabulary
@@ -47,11 +47,11 @@ class PointerParser(Parser):
         """What reads the hypotheses about a batch."""
 
     @torch.inference_mode()
-    def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
-        if isinstance(strategy, Joined):
-            return joined_candidates(self, treebank, strategy, seed)
+    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> CandidatePool:
         if isinstance(strategy, KBest):
             raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
+        if isinstance(strategy, Beam) and strategy.ended:
+            raise ValueError(f"{strategy} is of an s2s: all hypotheses of a stackptr end with the last step")
         encoded = encode(treebank, self.vocabulary, self.vectors)
         pool = empty_pool(treebank, strategy.num_candidates, self.vocabulary.relations)
         copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
@@ -69,12 +69,12 @@ class PointerParser(Parser):
             store(pool, batch, samples, *trees)
         return pool
 
-    def _num_hypotheses(self, strategy: Strategy) -> int:
+    def _num_hypotheses(self, strategy: Single) -> int:
         if isinstance(strategy, Beam):
             return strategy.width
         return strategy.num_candidates if isinstance(strategy, TopK | Nucleus) else self.beam_width
 
-    def _choose(self, encoded: EncodedTreebank, batch: Batch, strategy: Strategy, seed: int) -> Choose:
+    def _choose(self, encoded: EncodedTreebank, batch: Batch, strategy: Single, seed: int) -> Choose:
         if not isinstance(strategy, TopK | Nucleus):
             return best_actions(self._num_hypotheses(strategy))
         keys = torch.from_numpy(sample_keys(encoded, batch, strategy, seed)).to(batch.form.device)

@@ -13,7 +13,7 @@ from bcrlib.decoding.token_search import END
 from bcrlib.models.pieces import Pieces
 from bcrlib.models.pointer_decoder import Memory, PointerDecoder
 from bcrlib.models.pretrained_encoder import PretrainedEncoder
-from bcrlib.models.thinning import Switch
+from bcrlib.models.thinning import Rates, Switch
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,7 @@ class Seq2Seq(nn.Module):
     def __init__(self, config: Seq2SeqConfig, encoder: PreTrainedModel, num_labels: int) -> None:
         super().__init__()
         self.config = config
+        self.rates: Rates | None = None  # of its training, where known
         self.switch = Switch()
         self.encoder = PretrainedEncoder(encoder, self.switch)
         self.decoder = PointerDecoder(config, 1 + 2 * num_labels, self.encoder.size, self.switch)

@@ -14,6 +14,7 @@ from bcrlib.models.pretrained_encoder import empty_encoder, new_encoder, sizes_f
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s import Seq2Seq
 from bcrlib.models.s2s_parser import Seq2SeqParser, ensemble
+from bcrlib.models.thinning import Rates
 from bcrlib.randomness import key
 
 KIND = "s2s"
@@ -30,10 +31,14 @@ def new_parser(config: Seq2SeqConfig, bank: FrameBank, seed: int, runtime: Runti
 
 
 def save_parser(parser: Seq2SeqParser, folder: Path) -> None:
-    """Write model.safetensors, config.json, encoder.json, labels.json and tokenizer.json into the folder."""
+    """Write model.safetensors, config.json, encoder.json, labels.json and tokenizer.json into the folder.
+
+    config.json tells with what dropout the parser was trained, if it was: dropout-p asks for it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    rates = {} if parser.network.rates is None else {"rates": asdict(parser.network.rates)}
     save_file(parser.network.state_dict(), folder / "model.safetensors")
-    _write(folder / "config.json", {"kind": KIND, **asdict(parser.config)})
+    _write(folder / "config.json", {"kind": KIND, **asdict(parser.config), **rates})
     _write(folder / "encoder.json", sizes_of(parser.network.encoder.network))
     _write(folder / "labels.json", list(parser.labels))
     parser.tokenizer.save(str(folder / "tokenizer.json"))
@@ -45,9 +50,11 @@ def load_parser(folder: Path, runtime: Runtime) -> Seq2SeqParser:
     kind = fields.pop("kind", None)
     if kind != KIND:
         raise ValueError(f"{folder}: a model of kind {kind!r}, expected {KIND}")
+    rates = fields.pop("rates", None)  # not told in old checkpoints
     labels = tuple(_read(folder / "labels.json"))
     encoder = empty_encoder(sizes_from(_read(folder / "encoder.json")))
     network = Seq2Seq(Seq2SeqConfig(**fields), encoder, len(labels))
+    network.rates = None if rates is None else Rates(**rates)
     network.load_state_dict(load_file(folder / "model.safetensors"))
     return Seq2SeqParser([network], labels, Tokenizer.from_file(str(folder / "tokenizer.json")), runtime)
 

@@ -14,8 +14,8 @@ from bcrlib.data.bracket_sequences import END
 from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.bracket_rules import BracketRules
 from bcrlib.decoding.sequential import Choose, best_actions, sampled_actions
-from bcrlib.decoding.strategies import Beam, DropoutP, Joined, KBest, Nucleus, OneBest, Strategy, TopK
-from bcrlib.decoding.token_search import Hypotheses, Rules, search
+from bcrlib.decoding.strategies import Beam, DropoutP, Joined, KBest, Nucleus, OneBest, Single, Strategy, TopK
+from bcrlib.decoding.token_search import Hypotheses, Rules, first_ended, search
 from bcrlib.frame_candidates import FramePool, joined
 from bcrlib.models.batching import batches
 from bcrlib.models.noise import uniform
@@ -23,12 +23,12 @@ from bcrlib.models.pieces import Pieces, Targets, cut_into_pieces, sequences_of_
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s import Seq2Seq, Source, make_source
 from bcrlib.models.target_scoring import mean_probability, target_log_probs
-from bcrlib.models.thinning import Switch, Thinning
+from bcrlib.models.thinning import Rates, Switch, Thinning
 from bcrlib.presets import preset
 from bcrlib.randomness import key
 
 ATTENTION_DROPOUT = 0.1
-"""Rate at which the authors' dropout-p drops attention weights, whatever its own rate."""
+"""Rate at which the authors train, and so the one of their dropout-p, where a checkpoint does not tell its own."""
 
 
 class Seq2SeqParser:
@@ -58,17 +58,26 @@ class Seq2SeqParser:
         """The utterances as the encoder takes them. ValueError for an empty or too long one."""
         return cut_into_pieces(bank.utterances, self.tokenizer, self.config.max_pieces)
 
-    @torch.inference_mode()
     def candidates(self, bank: FrameBank, strategy: Strategy, seed: int = 0) -> FramePool:
         """Candidate frames of every utterance; only its words are looked at.
 
-        A sample of a sampling strategy depends on the seed, its number and the words of its utterance alone. Joined
-        pools come with this parser's own `log_probs`: those of their parts could not be compared. ValueError for the
-        strategy k-best, or no utterance.
+        A sample of a sampling strategy depends on the seed, its number and the words of its utterance alone. All have
+        this parser's own `log_probs`, also what thinned networks found: a pool with dropout-p costs one more than
+        `decoded`. Of joined pools equal frames come once. ValueError for the strategy k-best, or no utterance.
         """
         if isinstance(strategy, Joined):
-            pool = joined([self.candidates(bank, part, seed) for part in strategy.parts])
-            return replace(pool, log_probs=self.log_probs(bank, pool))
+            pool = joined([self.decoded(bank, part, seed) for part in strategy.parts])
+        else:
+            pool = self.decoded(bank, strategy, seed)
+        is_thinned = isinstance(strategy, DropoutP | Joined)
+        return replace(pool, log_probs=self.log_probs(bank, pool)) if is_thinned else pool
+
+    @torch.inference_mode()
+    def decoded(self, bank: FrameBank, strategy: Single, seed: int = 0) -> FramePool:
+        """The same candidates, each with the log-probability that it was decoded by: of dropout-p, in its sub-network.
+
+        For who scores them later, with others, or asks what decoding alone costs.
+        """
         if isinstance(strategy, KBest):
             raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
         if not bank.num_utterances:
@@ -89,24 +98,33 @@ class Seq2SeqParser:
             pool.log_probs[:, utterances] = log_probs.T
         return pool
 
-    @torch.inference_mode()
     def log_probs(self, bank: FrameBank, pool: FramePool) -> Float32[np.ndarray, "candidate utterance"]:
         """log p(sequence | utterance) of every candidate, whoever proposed it, its end included.
 
         -inf for one that is BROKEN or has a label that this parser lacks. Under `official` the mean over tokens. Equal
         candidates are scored once, all of an utterance over one encoder pass. ValueError for other utterances.
         """
+        sums, num_tokens = self.sums(bank, pool)
+        return sums / num_tokens.astype(np.float32) if self.definitions.s2s_length_normalised else sums
+
+    @torch.inference_mode()
+    def sums(
+        self, bank: FrameBank, pool: FramePool
+    ) -> tuple[Float32[np.ndarray, "candidate utterance"], Int64[np.ndarray, "candidate utterance"]]:
+        """log p of every candidate, whatever the preset, and the number of tokens that it is a sum over.
+
+        Tokens of this parser's targets: word pieces, brackets, and the end. 1 where log p is -inf.
+        """
         _check_same_utterances(bank, pool)
         pieces, first_equal = self.pieces(bank), pool.first_equal()
         candidate, utterance = np.nonzero(first_equal == np.arange(pool.num_candidates)[:, None])
         targets = targets_of(pool.sequences[candidate, utterance], utterance, pool.labels, pieces, self.labels)
         scores = self._scores(pieces, utterance, targets)
-        if self.definitions.s2s_length_normalised:
-            scores /= np.diff(targets.offsets)
         scores[~targets.expressible] = -np.inf
-        result = np.full(first_equal.shape, -np.inf, dtype=np.float32)
-        result[candidate, utterance] = scores
-        return np.take_along_axis(result, first_equal.astype(np.int64), axis=0)
+        sums, num_tokens = np.zeros(first_equal.shape, dtype=np.float32), np.zeros(first_equal.shape, dtype=np.int64)
+        sums[candidate, utterance], num_tokens[candidate, utterance] = scores, np.diff(targets.offsets)
+        first = first_equal.astype(np.int64)
+        return np.take_along_axis(sums, first, axis=0), np.take_along_axis(num_tokens, first, axis=0)
 
     def rules(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> Rules | None:
         """What the decoded targets of these utterances must look like; None: they may be anything."""
@@ -139,21 +157,34 @@ class Seq2SeqParser:
 
     def _search(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], strategy: Strategy, seed: int) -> Hypotheses:
         source = make_source(pieces, rows, self.runtime.device)
-        thinning = self._thinning(pieces, rows, strategy, seed)
-        scorer = TokenByToken([Reader(network, source, thinning, self.runtime) for network in self.networks], len(rows))
-        choose = self._choose(pieces, rows, strategy, seed, scorer)
-        rules = self.rules(pieces, rows, source)
-        return search(scorer, len(rows), choose, self.config.max_steps, rules, self.runtime.device)
+        thinnings = [self._thinning(network.rates, pieces, rows, strategy, seed) for network in self.networks]
+        readers = [Reader(*both, source, self.runtime) for both in zip(self.networks, thinnings)]
+        scorer = TokenByToken(readers, len(rows))
+        limits = (self.config.max_steps, self.rules(pieces, rows, source), self.runtime.device)
+        if isinstance(strategy, Beam) and (strategy.ended or self.definitions.s2s_beam_lists_ended):
+            return first_ended(scorer, len(rows), strategy.width, *limits)
+        return search(scorer, len(rows), self._choose(pieces, rows, strategy, seed, scorer), *limits)
 
-    def _thinning(self, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int) -> Thinning | None:
-        """The masks of dropout-p, one key an utterance and sample; None for other strategies."""
+    def _thinning(
+        self, rates: Rates | None, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int
+    ) -> Thinning | None:
+        """The masks of dropout-p, one key an utterance and sample; None for other strategies.
+
+        rates: of the network's training.
+        """
         if not isinstance(strategy, DropoutP):
             return None
         sample = np.tile(np.arange(strategy.num_candidates), len(rows) // strategy.num_candidates)
         of_sample = np.array([key(seed, "dropout-p", i) for i in range(strategy.num_candidates)])
         keys = torch.from_numpy(pieces.keys[rows] ^ of_sample[sample]).to(self.runtime.device)
-        attention_p = ATTENTION_DROPOUT if self.definitions.s2s_attention_dropout_fixed else strategy.p
+        attention_p = self._attention_p(rates, strategy.p)
         return Thinning(keys, strategy.p, attention_p, self.definitions.s2s_masks_per_step)
+
+    def _attention_p(self, rates: Rates | None, p: float) -> float:
+        """Rate at which dropout-p drops attention weights: a network stands no more than it was trained with."""
+        if self.definitions.s2s_attention_dropout_fixed:
+            return ATTENTION_DROPOUT if rates is None else rates.attention_dropout
+        return p if rates is None else min(p, rates.attention_dropout)
 
     def _choose(
         self, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int, scorer: "TokenByToken"
@@ -193,7 +224,7 @@ def ensemble(parsers: Sequence[Seq2SeqParser]) -> Seq2SeqParser:
 class Reader:
     """One network reading hypotheses token by token."""
 
-    def __init__(self, network: Seq2Seq, source: Source, thinning: Thinning | None, runtime: Runtime) -> None:
+    def __init__(self, network: Seq2Seq, thinning: Thinning | None, source: Source, runtime: Runtime) -> None:
         self.network, self.thinning, self.runtime = network, thinning, runtime
         with thinned(network.switch, thinning), runtime.autocast():
             self.memory = network.memory(source)

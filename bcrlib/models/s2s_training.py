@@ -19,7 +19,7 @@ from bcrlib.models.pieces import Pieces, Targets, targets_of
 from bcrlib.models.runtime import Precision
 from bcrlib.models.s2s import Seq2Seq, make_source
 from bcrlib.models.s2s_parser import Seq2SeqParser
-from bcrlib.models.thinning import set_rates
+from bcrlib.models.thinning import Rates, set_rates
 from bcrlib.randomness import key
 
 AUTHORS_BATCH = 512
@@ -54,7 +54,8 @@ def train(
     """
     network, rng = parser.network, np.random.default_rng(key(seed, "batches"))
     torch.manual_seed(key(seed, "dropout"))
-    set_rates(network, config.dropout, config.attention_dropout)
+    network.rates = Rates(config.dropout, config.attention_dropout)
+    set_rates(network, network.rates)
     pieces = parser.pieces(bank)
     rows = np.arange(bank.num_utterances)
     targets = targets_of(sequences_of(bank, parser.labels), rows, parser.labels, pieces, parser.labels)

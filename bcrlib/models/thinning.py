@@ -14,6 +14,14 @@ from bcrlib.models.noise import random_uint16
 from bcrlib.randomness import key
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Of the dropouts of a training: what a network has learnt to stand."""
+
+    dropout: float
+    attention_dropout: float
+
+
 @dataclass(frozen=True, eq=False)
 class Thinning:
     """Which units are dropped, for each row of a batch: one thinned network a row.
@@ -92,8 +100,8 @@ def dropout(x: Float[Tensor, "*shape"], p: float) -> Float[Tensor, "*shape"]:
     return x * keep.view(x.shape).to(x.dtype).mul_(1 / (1 - p))
 
 
-def set_rates(network: nn.Module, p: float, attention_p: float) -> None:
+def set_rates(network: nn.Module, rates: Rates) -> None:
     """Rates of the network's dropouts in training."""
     for module in network.modules():
         if isinstance(module, SiteDropout):
-            module.p = attention_p if module.attention else p
+            module.p = rates.attention_dropout if module.attention else rates.dropout

@@ -57,6 +57,16 @@ def sources(store: CorrectnessStore, update: Update) -> dict[str, Method]:
     return {row: partial(experiments.bcr, strategy=strategy) for row, strategy in rows.items()}
 
 
+def by_score(store: CorrectnessStore, update: Update, rows: Mapping[str, str]) -> dict[str, Method]:
+    """BCR of strategies, {row: strategy}, by the sum and by the mean a token, where the store can tell that."""
+    names = {"sum": "sum", "mean": "mean a token"}
+    return {
+        f"{row}, {names[score]}": partial(experiments.bcr, strategy=strategy, score=score)
+        for row, strategy in rows.items()
+        for score in experiments.scores_of(store, update, strategy)
+    }
+
+
 def count(
     store: CorrectnessStore,
     preset: str,

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from bcrlib.decoding.strategies import Beam, DropoutP, Nucleus, TopK
+from bcrlib.decoding.strategies import Beam, DropoutP, Nucleus, TopK, parse_strategy
 from bcrlib.report.method_counts import SAMPLED
 from bcrlib.report.paper_numbers import paper_numbers
 from bcrlib.report.records import Record, read_record
@@ -164,7 +164,7 @@ class Run:
         self, name: str, group: str, row: str, level: str, metric: str, size: object = None, suffix: str = ""
     ) -> dict | None:
         """The cell of a record; of accuracies and error rates, the one by the other."""
-        for called in (row, f"{row}, chosen on dev"):
+        for called in _called(row):
             key = (name, group, called, level)
             if cell := self._cells.get((*key, metric + suffix, size)):
                 return cell
@@ -188,6 +188,12 @@ class Run:
             for name in self._records
             for cell in self._rows(name)
         }
+
+
+def _called(row: str) -> list[str]:
+    """What a run may call a row; first what is most like the paper's, whose beams list what ends first."""
+    beams = [str(replace(parse_strategy(row), ended=True))] if row.startswith("beam(") else []
+    return [*beams, row, f"{row}, chosen on dev"]
 
 
 def _mirrored(cell: dict) -> dict:

@@ -60,7 +60,7 @@ def strategy_rows(names: Iterable[str], chosen: str = "") -> dict[str, str]:
 
     A row is called as its strategy, the one `chosen` on dev with that remark.
     """
-    ordered = sorted(map(parse_strategy, names), key=lambda s: (_SOURCES.index(type(s)), _parameter(s)))
+    ordered = sorted(map(parse_strategy, names), key=lambda s: (_SOURCES.index(type(s)), _parameter(s), str(s)))
     return {f"{s}, chosen on dev" if str(s) == chosen else str(s): str(s) for s in ordered}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from bcrlib.candidates import CandidatePool, joined, single, together
 from bcrlib.data.conllu import write_conllu
@@ -32,6 +32,7 @@ __all__ = [
     "load_parsers",
     "num_invalid",
     "part_of",
+    "scored",
     "scored_units",
     "single",
     "together",
@@ -49,6 +50,13 @@ def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Parser":
     from bcrlib.models import checkpoint  # only here: who counts needs no torch
 
     return checkpoint.load_parsers([*folders], runtime)
+
+
+def scored(
+    parser: "Parser", treebank: Treebank, pool: CandidatePool
+) -> tuple[Float32[np.ndarray, "candidate sentence"], None]:
+    """log p of every candidate, for the store. Trees of a sentence are all of one length, which is not kept."""
+    return parser.log_probs(treebank, pool), None
 
 
 def num_invalid(pool: CandidatePool) -> int:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jaxtyping import Float32, Int64
+
 from bcrlib.data.frame_corpora import load_frames as load
 from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank, frame_text
@@ -31,6 +34,7 @@ __all__ = [
     "load_parsers",
     "num_invalid",
     "part_of",
+    "scored",
     "scored_units",
     "single",
     "together",
@@ -43,6 +47,13 @@ def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Seq2SeqParser"
     from bcrlib.models import s2s_checkpoint  # only here: who counts needs no torch
 
     return s2s_checkpoint.load_parsers([*folders], runtime)
+
+
+def scored(
+    parser: "Seq2SeqParser", bank: FrameBank, pool: FramePool
+) -> tuple[Float32[np.ndarray, "candidate utterance"], Int64[np.ndarray, "candidate utterance"]]:
+    """log p of every candidate and the number of tokens that it is a sum over, for the store."""
+    return parser.sums(bank, pool)
 
 
 def write(bank: FrameBank, pool: FramePool, path: Path) -> None:
