@@ -14,8 +14,9 @@ from bcrlib.configuration import Seq2SeqConfig
 from bcrlib.data.bracket_sequences import BROKEN, END, frame_of, sequences_of
 from bcrlib.data.frames import FrameBank, frame_words, parse_frame
 from bcrlib.data.top import read_top
-from bcrlib.models.pieces import Pieces, cut_into_pieces, sequences_of_targets, targets_of
+from bcrlib.models.pieces import Pieces, cut_into_pieces
 from bcrlib.models.pretrained_encoder import new_encoder, tiny_tokenizer
+from bcrlib.models.targets import sequences_of_targets, targets_of
 from bcrlib.randomness import key
 
 OTHER_LABELS = ("SL:PLACE", "IN:WAKE", "IN:COMBINE", "IN:CALL", "SL:COMBINE")

@@ -121,7 +121,7 @@ def test_the_profile_small_updates_static_vectors_to_contextual_ones():
     assert trained == [f"train deepbiaf-static {seed}" for seed in (123, 456, 789)]
     assert {jobs[name].params["model"]["vectors"] for name in trained} == {"minilm"}
     others = [job for name, job in jobs.items() if name.startswith(("train deepbiaf ", "train stackptr ", "distil d"))]
-    assert {job.params["model"]["vectors"] for job in others} == {"minilm-context"}
+    assert {job.params["model"]["vectors"] for job in others} == {"mpnet-context"}
     assert {f"distil deepbiaf by {name.removeprefix('train ')}" for name in trained} <= set(jobs)
     assert not any(name.startswith("distil stackptr by deepbiaf-static") for name in jobs)
     for seed in (1, 2, 3):

@@ -14,11 +14,11 @@ from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, 
 from bcrlib.frame_candidates import FramePool, together
 from bcrlib.metrics.exact_match import invalid
 from bcrlib.models import s2s_parser
-from bcrlib.models.pieces import targets_of
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s import make_source
 from bcrlib.models.s2s_parser import ATTENTION_DROPOUT, Seq2SeqParser, ensemble, thinned
 from bcrlib.models.target_scoring import target_log_probs
+from bcrlib.models.targets import targets_of
 from bcrlib.models.thinning import Rates, Thinning
 from bcrlib.randomness import key
 

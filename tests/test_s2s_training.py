@@ -14,11 +14,11 @@ from bcrlib.data.bracket_sequences import sequences_of
 from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.strategies import OneBest
 from bcrlib.models import s2s_training
-from bcrlib.models.pieces import targets_of
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s_checkpoint import new_parser
 from bcrlib.models.s2s_parser import Seq2SeqParser
 from bcrlib.models.s2s_training import EpochReport, exact_match, train
+from bcrlib.models.targets import targets_of
 from bcrlib.models.thinning import Rates, SiteDropout
 from bcrlib.pipeline.profiles import load_profile
 

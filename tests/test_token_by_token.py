@@ -8,7 +8,7 @@ from bcrlib.data.frame_grammar import demo_frames
 from bcrlib.decoding.strategies import Beam, OneBest
 from bcrlib.decoding.token_search import END
 from bcrlib.metrics.exact_match import invalid
-from bcrlib.models.pieces import sequences_of_targets
+from bcrlib.models.targets import sequences_of_targets
 from bcrlib.presets import PRESETS
 from bcrlib.token_by_token import (
     action_names,

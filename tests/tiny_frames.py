@@ -11,11 +11,11 @@ from bcrlib.configuration import Seq2SeqConfig
 from bcrlib.data.bracket_sequences import sequences_of
 from bcrlib.data.frames import FrameBank, frame_words, parse_frame
 from bcrlib.frame_candidates import FramePool
-from bcrlib.models.pieces import targets_of
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s import Source, make_source
 from bcrlib.models.s2s_checkpoint import new_parser
 from bcrlib.models.s2s_parser import Seq2SeqParser
+from bcrlib.models.targets import targets_of
 
 TINY_SEQ2SEQ = Seq2SeqConfig(
     encoder="tiny", tiny_size=16, encoder_layers=1, decoder_layers=2, decoder_size=16, decoder_inner_size=32,

@@ -8,9 +8,10 @@ from torch import Tensor
 from bcrlib.data.bracket_sequences import sequences_of
 from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.token_search import END
-from bcrlib.models.pieces import Pieces, targets_of
+from bcrlib.models.pieces import Pieces
 from bcrlib.models.s2s import Source
 from bcrlib.models.s2s_parser import Seq2SeqParser
+from bcrlib.models.targets import targets_of
 
 
 class GoldShape:

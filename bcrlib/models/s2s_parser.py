@@ -19,10 +19,11 @@ from bcrlib.decoding.token_search import Hypotheses, Rules, first_ended, search
 from bcrlib.frame_candidates import FramePool, joined
 from bcrlib.models.batching import batches
 from bcrlib.models.noise import uniform
-from bcrlib.models.pieces import Pieces, Targets, cut_into_pieces, sequences_of_targets, targets_of
+from bcrlib.models.pieces import Pieces, cut_into_pieces
 from bcrlib.models.runtime import Runtime
 from bcrlib.models.s2s import Seq2Seq, Source, make_source
 from bcrlib.models.target_scoring import mean_probability, target_log_probs
+from bcrlib.models.targets import Targets, sequences_of_targets, targets_of
 from bcrlib.models.thinning import Rates, Switch, Thinning
 from bcrlib.presets import preset
 from bcrlib.randomness import key

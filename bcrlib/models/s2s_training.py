@@ -15,10 +15,11 @@ from bcrlib.data.bracket_sequences import sequences_of
 from bcrlib.data.frames import FrameBank
 from bcrlib.metrics.exact_match import correctness
 from bcrlib.models.encoding import training_batches
-from bcrlib.models.pieces import Pieces, Targets, targets_of
+from bcrlib.models.pieces import Pieces
 from bcrlib.models.runtime import Precision
 from bcrlib.models.s2s import Seq2Seq, make_source
 from bcrlib.models.s2s_parser import Seq2SeqParser
+from bcrlib.models.targets import Targets, targets_of
 from bcrlib.models.thinning import Rates, set_rates
 from bcrlib.randomness import key
 
