@@ -100,7 +100,7 @@ def test_every_update_has_its_pools_scored_by_old_models_and_peers(output):
             scorers = store.scorers(Pool(f"{update.new}/1", strategy))
             assert {*old_models(store, update.old), f"{update.new}/1", f"{update.new}/2"} <= set(scorers)
         joined, weight = joined_choice(store, update)
-        assert joined == f"{listed_strategy(update)}+{dropout_strategy(store, update)}" and weight in NEW_WEIGHTS
+        assert joined == f"{listed_strategy(store, update)}+{dropout_strategy(store, update)}" and weight in NEW_WEIGHTS
     sampled = {"beam(b=10)", "dropout-p(p=0.05)", "dropout-p(p=0.1)", "top-k(k=2)"}
     assert set(strategies(store, "stackptr")) == sampled
 

@@ -46,7 +46,7 @@ def frontier(rows: pd.DataFrame, title: str) -> Figure:
         xlabel="change of accuracy, percentage points (right: more accurate than the plain update)",
         ylabel="cut of the negative flip impact, per cent\n(up: fewer new errors among the errors)",
     )
-    axes.margins(0.1)
+    axes.margins(x=0.16, y=0.1)  # names stand beside points
     _legend(figure, frame)
     return figure
 
