@@ -68,10 +68,10 @@ def test_candidates_do_not_depend_on_the_batch(treebank, parser, strategy):
 def test_candidates_do_not_depend_on_other_sentences(treebank, preset, strategy):
     """Alone, beside a longer one, in another order, twice: decoding has no padding in either preset."""
     parser = tiny_pointer_parser(treebank, preset=preset)
-    pool = parser.candidates(treebank, strategy, seed=1)
+    pool = parser.decoded(treebank, strategy, seed=1)
     longest, other = int(treebank.lengths.argmax()), int(np.flatnonzero(treebank.lengths == 4)[0])
     for chosen in ([other], [other, longest], [longest, 3, other, 0, other]):
-        part = parser.candidates(treebank.select(np.array(chosen)), strategy, seed=1)
+        part = parser.decoded(treebank.select(np.array(chosen)), strategy, seed=1)
         for place, s in enumerate(chosen):
             assert candidates_of(part, place) == candidates_of(pool, s)
         np.testing.assert_allclose(part.log_probs, pool.log_probs[:, chosen], atol=1e-4)

@@ -143,7 +143,7 @@ def test_a_sample_depends_on_its_seed_and_number_alone(bank, parser, strategy):
 def test_one_token_left_is_greedy_decoding(bank, parser):
     greedy = parser.candidates(bank, OneBest())
     for strategy in (Beam(1, 3), TopK(1, 3), Nucleus(1e-6, 3), TopK(5, 3, temperature=1e-3), DropoutP(0.0, 3)):
-        assert_same_frames(parser.candidates(bank, strategy), part(greedy, np.array([0, 0, 0])))
+        assert_same_frames(parser.decoded(bank, strategy), part(greedy, np.array([0, 0, 0])))
 
 
 def test_a_beam_is_sorted_and_filled_up_with_the_best(bank, constrained):
