@@ -47,7 +47,8 @@ ORACLES = {SAMPLED_ORACLE: "samples of dropout-p", LISTED_ORACLE: "the list"}
 _COLOURS = {UNTREATED: METHOD_COLOURS[UNTREATED], LISTED: METHOD_COLOURS[LISTED], SAMPLED: METHOD_COLOURS["BCR"]}
 _COLOURS[DISTILLED] = METHOD_COLOURS[DISTILLED]
 _TEXT = "#374151"
-_SMALL = {"textcoords": "offset points", "size": 8, "ha": "right", "va": "bottom"}
+_PLAIN = ("error rate", "NFR")
+_BESIDE = {"textcoords": "offset points", "size": 8.5, "va": "center", "annotation_clip": False}
 _SCHEMA = pa.schema(
     [("cell", pa.string()), ("level", pa.string()), ("row", pa.string())]
     + [(side, pa.list_(pa.string())) for side in ("old", "new")]
@@ -274,18 +275,18 @@ def figure(found: Found) -> Figure:
     for cell, setting in found.settings.items():
         others = cell_name({factor: value for factor, value in setting.items() if factor != next(iter(found.factors))})
         columns.setdefault(others, []).append(cell)
-    drawing = new_figure(1.6 + 3.0 * max(2, len(columns)), 9.6, claim(found))
+    drawing = new_figure(1.6 + 3.0 * max(2, len(columns)), 10.6, claim(found))
     panels = drawing.subplots(3, len(columns), squeeze=False, sharex="row", sharey="row")
-    for line, draw in zip(panels, (_reranked, _taught, _untreated)):
+    for line, (question, draw) in zip(panels, _QUESTIONS.items()):
         for axes, (others, cells) in zip(line, columns.items()):
             draw(axes, found, cells)
-            axes.set_title(others or "all cells", loc="left")
-            axes.label_outer(remove_inner_ticks=False)
-        line[0].margins(x=0.14, y=0.14)
+            axes.set_title(f"{question if axes is line[0] else ''}\n{others}", loc="left")
+            axes.set_ylabel(axes.get_ylabel() if axes is line[0] else "")
     marks = {"marker": "o", "linewidth": 2}
     handles = [Line2D([], [], color=colour, label=row, **marks) for row, colour in _COLOURS.items()]
-    handles.append(Line2D([], [], color=_TEXT, linewidth=1.2, label=f"{INTERVAL}, of sentences"))
-    drawing.legend(handles=handles, loc="outside lower left", ncols=5, frameon=False)
+    handles.append(Line2D([], [], color=_TEXT, linewidth=1.2, label=f"vertical: {INTERVAL}, of sentences alone"))
+    handles.append(Line2D([], [], linestyle="none", label=f"numbers beside points: {next(iter(found.factors))}"))
+    drawing.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False)
     return drawing
 
 
@@ -306,22 +307,27 @@ def _taught(axes: Axes, found: Found, cells: Sequence[str]) -> None:
     harm = [found.of_cells(QUANTITIES[HARM])[cell] for cell in cells]
     axes.axhline(0, color="#9CA3AF", linewidth=1)
     _points(axes, known, harm, _COLOURS[DISTILLED])
-    _name(axes, found, cells, known, [100 * drawn[0] for drawn in harm])
-    axes.set(xlabel="teacher's accuracy on its training data (%)", ylabel="NFI, student − new model\n(points)")
+    _name(axes, found, known, [100 * drawn[0] for drawn in harm])
+    axes.margins(x=0.2, y=0.12)
+    axes.set(xlabel="teacher, on its training data (%)", ylabel="NFI, student − new model\n(points)")
 
 
 def _untreated(axes: Axes, found: Found, cells: Sequence[str]) -> None:
     """NFR over the error rate: NFI is the slope of the line through a point and the origin."""
-    errors, nfr = ([found.of_cells(QUANTITIES[name])[cell] for cell in cells] for name in ("error rate", "NFR"))
-    most = 100 * max(drawn[0] for drawn in found.of_cells(QUANTITIES["error rate"]).values())
-    for nfi in (0.1, 0.2, 0.3, 0.4):
-        axes.plot([0, 1.1 * most], [0, 1.1 * most * nfi], color="#9CA3AF", linewidth=1, linestyle=":", zorder=1)
-        axes.annotate(f"NFI {100 * nfi:.0f}", (1.1 * most, 1.1 * most * nfi), (-2, 1), color="#6B7280", **_SMALL)
+    errors, nfr = ([found.of_cells(QUANTITIES[name])[cell] for cell in cells] for name in _PLAIN)
+    reach = {name: [estimate(one)["high"] for one in found.of_cells(QUANTITIES[name]).values()] for name in _PLAIN}
+    right, top = (120 * max(of_cells) for of_cells in reach.values())
+    for nfi in (0.1, 0.2, 0.3, 0.5):
+        axes.plot([0, right], [0, right * nfi], color="#9CA3AF", linewidth=1, linestyle=":", zorder=1)
+        end, offset = ((right, right * nfi), (4, 0)) if right * nfi < top else ((top / nfi, top), (3, -6))
+        if axes.get_subplotspec().is_last_col():
+            text = f"{'NFI ' if end[0] == right else ''}{100 * nfi:.0f} %"
+            axes.annotate(text, end, offset, color="#6B7280", **_BESIDE)
     places = np.array([100 * drawn[0] for drawn in errors])
     _points(axes, places, nfr, _COLOURS[UNTREATED])
-    _name(axes, found, cells, places, [100 * drawn[0] for drawn in nfr])
+    _name(axes, found, places, [100 * drawn[0] for drawn in nfr])
     axes.set(xlabel="error rate of the new model (%)", ylabel=axis_label("NFR", found.level))
-    axes.set(xlim=(0, 1.12 * most), ylim=(0, None))
+    axes.set(xlim=(0, right), ylim=(0, top))
 
 
 def _points(axes: Axes, places: Sequence[float], drawn: Sequence[Drawn], colour: str) -> None:
@@ -331,7 +337,17 @@ def _points(axes: Axes, places: Sequence[float], drawn: Sequence[Drawn], colour:
     axes.vlines(places, numbers["low"], numbers["high"], color=colour, linewidth=1.2, zorder=2)
 
 
-def _name(axes: Axes, found: Found, cells: Sequence[str], x: Sequence[float], y: Sequence[float]) -> None:
+def _name(axes: Axes, found: Found, x: Sequence[float], y: Sequence[float]) -> None:
     """The value of the first factor beside each point."""
-    for cell, *place in zip(cells, x, y):
-        axes.annotate(next(iter(found.settings[cell].values())), place, (7, 3), textcoords="offset points", size=9)
+    values = next(iter(found.factors.values()))
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.75}
+    for text, *place in zip(values, x, y):
+        axes.annotate(text, place, (7, -8), color=_TEXT, bbox=box, zorder=4, **_BESIDE)
+
+
+_QUESTIONS = {
+    "When does dropout-p beat a list?": _reranked,
+    "What makes distillation harmless?": _taught,
+    "What drives NFI at a given NFR?": _untreated,
+}
+"""And what draws a panel about each."""

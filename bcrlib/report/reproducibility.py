@@ -154,14 +154,15 @@ def answers(found: Found) -> str:
 
 def _beats(found: Found, differences: Mapping[str, Drawn]) -> str:
     sign = signs(differences)
+    num_lower, num_open, num_higher = ([*sign.values()].count(which) for which in (-1, 0, 1))
     lower = [f"{cell} {_points(differences[cell])}" for cell in sign if sign[cell] < 0]
     where = f"Lower, in percentage points: {'; '.join(lower)}. " if lower else ""
     oracle = {row: np.mean([found.flips[cell, found.level][row].nfi for cell in sign], axis=0) for row in ORACLES}
     left = " and ".join(f"{_rate(oracle[row])} % in {called}" for row, called in ORACLES.items())
     return (
         "**When does dropout-p beat a list?** Re-ranking its samples leaves a lower NFI than re-ranking the list in"
-        f" {len(lower)} of {len(sign)} cells and a higher one in {[*sign.values()].count(1)}; in {[*sign.values()].count(0)}"
-        f" the interval of the difference holds 0. {where}{_moves(found, differences)} Whoever picks, an NFI of {left}"
+        f" {num_lower} of {len(sign)} cells and a higher one in {num_higher}; in {num_open} the interval of the"
+        f" difference holds 0. {where}{_moves(found, differences)} Whoever picks, an NFI of {left}"
         " cannot be avoided (means over cells); the rest is the judge's."
     )
 
