@@ -70,4 +70,4 @@ def made_up(task: str) -> Found:
         choice = {f"{kind}=>{kind}": {"strategy": "dropout-p(p=0.1)", "grid": []}}
         cells[cell] = {"teacher_accuracy": {f"{kind}/1": known}, "dropout_choice": choice}
     profile = {"corpus": "demo", "preset": "clean", "old_seeds": [1], "new_seeds": [2]}
-    return Found(counts, {"task": task, "profile": profile, "factors": FACTORS[task], "cells": cells})
+    return Found(counts, {"task": task, "profile": profile, "factors": [*FACTORS[task].items()], "cells": cells})

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bcrlib import experiments
-from bcrlib.correctness import MANIFEST, CorrectnessStore
+from bcrlib.correctness import CorrectnessStore
 from bcrlib.correctness_tables import write_whole
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
@@ -36,10 +36,15 @@ from bcrlib.report.headline_rows import LISTED, UNTREATED
 from bcrlib.report.house_style import INTERVAL, METHOD_COLOURS, axis_label, new_figure
 from bcrlib.report.method_counts import JOINED, SAMPLED, listed_row, rerankers
 from bcrlib.report.method_counts import count as count_rows
+from bcrlib.report.places import ROOT
+from bcrlib.report.records import Record, plain_rows
 from bcrlib.report.regression_rows import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts
 from bcrlib.report.run_rows import dropout_rate
+from bcrlib.report.table_text import markdown_grid
+from bcrlib.report.tables import tidy
 from bcrlib.tasks.names import TASKS
 
+PROFILE = "causes"
 FLIPS_FILE = "flips.parquet"
 DISTILLED = "Distillation"
 SAMPLED_ORACLE, LISTED_ORACLE = "oracle NFR, dropout-p", "oracle NFR, list"
@@ -87,7 +92,7 @@ class Found:
     @property
     def factors(self) -> Mapping[str, Sequence[str]]:
         """What varies -> its values."""
-        return self.manifest["factors"]
+        return dict(self.manifest["factors"])  # pairs there: a JSON object would lose their order
 
     @property
     def settings(self) -> dict[str, dict[str, str]]:
@@ -170,9 +175,10 @@ def load(folder: Path) -> Found:
     return Found(counts, CorrectnessStore(folder).load_manifest())
 
 
-def is_kept(folder: Path) -> bool:
-    """Whether a folder has results of cells."""
-    return (folder / FLIPS_FILE).is_file() and (folder / MANIFEST).is_file()
+def kept(root: Path = ROOT) -> dict[str, Found]:
+    """What the repository keeps of the profile `causes`, by task; empty where nobody has run it."""
+    folders = {task: root / "data" / "correctness" / PROFILE / task for task in TASKS}
+    return {task: load(folder) for task, folder in folders.items() if (folder / FLIPS_FILE).is_file()}
 
 
 BEATS, HARM, COST = "NFI, dropout-p − list", "NFI, student − new", "ACC, student − new"
@@ -225,6 +231,12 @@ def effect_rows(found: Found) -> pd.DataFrame:
         for value in values
         for name, of_cell in of_quantity.items()
     )
+
+
+def effect_text(found: Found) -> str:
+    """`effect_rows` as a Markdown table."""
+    rows = plain_rows(tidy(effect_rows(found)))
+    return markdown_grid(Record("table", PROFILE, claim(found), EFFECTS, "", "", rows))
 
 
 def estimate(drawn: Drawn) -> dict[str, float]:

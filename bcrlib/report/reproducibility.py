@@ -38,8 +38,6 @@ from bcrlib.report.verdicts import INSIDE, NOT_RUN, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = "small"
-CAUSES = "causes"
-"""The profile whose cells tell why ours differs."""
 TASKS = {"dependency": "dependency parsing", "semantic": "semantic parsing"}
 UNKNOWN = "not recorded (the manifest is older than the record)"
 
@@ -78,8 +76,7 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         Section(table, runs[place.task], load_profile(name), asked[place.task], jobs, differing).text()
         for table, place in PLACES.items()
     ]
-    kept = {task: root / "data" / "correctness" / CAUSES / task for task in TASKS}
-    found = {task: causes.load(folder) for task, folder in kept.items() if causes.is_kept(folder)}
+    found = causes.kept(root)
     why = [why_ours_differs(found)] if found else []
     opening, design = [_opening(name, bool(found)), *why], [_design(differing), *map(_switches, TASKS)]
     parts = [*opening, _facts(halves), _summary(runs), *sections, *design]
@@ -124,26 +121,17 @@ outside. That they are different is known; {cause}.
 def why_ours_differs(found: Mapping[str, Found]) -> str:
     """What cells of an ablation tell of causes, task by task: a pure function of their results."""
     parts = [
-        f"""## Why ours differs
+        """## Why ours differs
 
-A smaller experiment, profile [`{CAUSES}`](notebooks/profiles/{CAUSES}.yaml), makes the same update many times, from
-one recipe to another: its tables and figures are in [figures/{CAUSES}](figures/{CAUSES}/index.html). Brackets are 95 %
+A smaller experiment, profile [`causes`](notebooks/profiles/causes.yaml), makes the same update many times, from
+one recipe to another: its tables and figures are in [figures/causes](figures/causes/index.html). Brackets are 95 %
 intervals of a paired bootstrap over test sentences. A cell has one pair of seeds, so that the luck of seeds is *not* in
 them: a difference between two cells may be luck where it is in one pair of cells alone."""
     ]
     for task, of_task in found.items():
         about = f"{len(of_task.settings)} cells, {of_task.level}, {of_task.manifest['profile']['corpus']}"
-        parts.append(f"### {TASKS[task].capitalize()} ({about})\n\n{answers(of_task)}\n\n{_means(of_task)}")
+        parts.append(f"### {TASKS[task].capitalize()} ({about})\n\n{answers(of_task)}\n\n{causes.effect_text(of_task)}")
     return "\n\n".join(parts)
-
-
-def _means(found: Found) -> str:
-    """Every quantity by every value of what varies."""
-    rows = causes.effect_rows(found)
-    lines = [["mean over cells with", *QUANTITIES], [":--", *["--:"] * len(QUANTITIES)]]
-    for name, cells in rows.groupby("row", sort=False):
-        lines.append([name, *(_printed(cell, "{:.2f}", 100) for cell in cells.to_dict("records"))])
-    return _table(lines)
 
 
 def answers(found: Found) -> str:
@@ -175,7 +163,7 @@ def _harmless(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
         "**What makes distillation harmless?** A student has a higher NFI than the new model, which learnt from gold,"
         f" or a lower accuracy, in {len(harm)} of {len(known)} cells. {''.join(knowing)}Rank correlation over cells"
         f" between what teachers know and how much more NFI their students have:"
-        f" {_plain(_ranked(known, of_cell[HARM]))}. {_moves(found, of_cell[HARM])}"
+        f" {_printed(_ranked(known, of_cell[HARM]))}. {_moves(found, of_cell[HARM])}"
     )
 
 
@@ -200,7 +188,7 @@ def _drives(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
     return (
         "**What drives NFI at a given NFR?** The error rate, for NFI is NFR divided by it: at the same NFR, whatever"
         f" makes the new model better makes NFI higher. Over the cells: {reaches}. NFR follows the error rate to"
-        f" the power {_plain(power)}: {_meaning(power)}. {_factors(found, of_cell)}"
+        f" the power {_printed(power)}: {_meaning(power)}. {_factors(found, of_cell)}"
     )
 
 
@@ -220,7 +208,7 @@ def _factors(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
         times = []
         for name in ("NFR", "error rate", "NFI"):
             logs = {cell: np.log(drawn) for cell, drawn in of_cell[name].items()}
-            times.append(f"{name} × {_plain(np.exp(found.moved(logs)[factor]))}")
+            times.append(f"{name} × {_printed(np.exp(found.moved(logs)[factor]))}")
         texts.append(f"{factor} from {values[0]} to {values[-1]}: {', '.join(times)}")
     return f"Factor by factor: {'; '.join(texts)}."
 
@@ -237,19 +225,15 @@ def _moves(found: Found, of_cell: Mapping[str, Drawn]) -> str:
 
 def _points(drawn: Drawn) -> str:
     """A difference of rates in percentage points, "−1.20 [−2.00, −0.40]"."""
-    return _printed(estimate(drawn), "{:+.2f}", 100)
+    return _printed(100 * drawn, "{:+.2f}")
 
 
 def _rate(drawn: Drawn) -> str:
-    return _printed(estimate(drawn), "{:.2f}", 100)
+    return _printed(100 * drawn, "{:.2f}")
 
 
-def _plain(drawn: Drawn) -> str:
-    return _printed(estimate(drawn), "{:.2f}")
-
-
-def _printed(cell: Mapping[str, Any], form: str, times: float = 1) -> str:
-    value, low, high = (form.format(times * cell[name]) for name in ("value", "low", "high"))
+def _printed(drawn: Drawn, form: str = "{:.2f}") -> str:
+    value, low, high = map(form.format, estimate(drawn).values())
     return f"{value} [{low}, {high}]".replace("-", "−")
 
 
