@@ -1,5 +1,6 @@
 """Results of an ablation made up by hand: cells whose rates are known, of both tasks."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -18,13 +19,15 @@ FACTORS = {
 KINDS = {"dependency": "deepbiaf", "semantic": "s2s-base"}
 
 
-def rates(number: int, setting: dict[str, str]) -> dict[str, tuple[float, float]]:
+def rates(
+    number: int, setting: dict[str, str], share: Callable[[int], float] = lambda number: 0.2
+) -> dict[str, tuple[float, float]]:
     """Row -> (NFR, error rate) of a cell: dropout-p beats the list at the last number of epochs alone.
 
-    The first number of epochs makes students worse, later ones do not.
+    The first number of epochs makes students worse, later ones do not.  share: the NFI of the plain update.
     """
     errors = 0.2 / (1 + number)
-    nfr = 0.2 * errors
+    nfr = share(number) * errors
     return {
         UNTREATED: (nfr, errors),
         DISTILLED: (nfr * 1.5, errors * 1.1) if number == 0 else (nfr * 0.8, errors),
@@ -55,7 +58,7 @@ def flips(nfr: float, errors: float, old_errors: float) -> np.ndarray:
     return np.stack([(outcome == kind).sum(axis=1) for kind in range(4)], axis=-1)[None].astype(np.int64)
 
 
-def made_up(task: str) -> Found:
+def made_up(task: str, share: Callable[[int], float] = lambda number: 0.2) -> Found:
     """Everything that a run of cells keeps of a task."""
     counts, cells, kind = {}, {}, KINDS[task]
     for combination in product(*FACTORS[task].values()):
@@ -63,7 +66,7 @@ def made_up(task: str) -> Found:
         cell, number = cell_name(setting), FACTORS[task]["epochs"].index(setting["epochs"])
         of_row = {
             row: PairCounts(flips(nfr, errors, 0.25), (f"{cell}: {kind}/1",), (f"{cell}: {kind}/2",))
-            for row, (nfr, errors) in rates(number, setting).items()
+            for row, (nfr, errors) in rates(number, setting, share).items()
         }
         counts[cell] = dict.fromkeys(TASKS[task].levels, of_row)
         known = dict.fromkeys(TASKS[task].levels, 0.8 + 0.05 * number)

@@ -11,7 +11,6 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bcrlib.data.parts import PART_SEED
-from bcrlib.decoding.strategies import DropoutP
 from bcrlib.experiments import ONE_BEST
 from bcrlib.pipeline.half import SAMPLING_SEED, plain
 from bcrlib.pipeline.jobs import Job
@@ -122,7 +121,7 @@ def _common(task: str, profile: "Profile", half: "Profile | SemanticProfile") ->
         "old_seeds": [*half.old_seeds],
         "new_seeds": [*half.new_seeds],
         "strategies": [ONE_BEST, TASKS[task].listed[update.new]],
-        "dropout_grid": [str(DropoutP(p)) for p in half.dropout_grid],
+        "dropout_grid": [*half.dropout_grid],
         "num_candidates": half.num_candidates,
         "sampling_seed": SAMPLING_SEED,
     }

@@ -195,7 +195,7 @@ def _drives(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
 def _meaning(power: Drawn) -> str:
     of_power = estimate(power)
     if of_power["high"] < 1:
-        return "it falls more slowly than errors do, and better models have the higher NFI"
+        return "it falls more slowly than errors do, if at all, and better models have the higher NFI"
     if of_power["low"] > 1:
         return "it falls faster than errors do, and better models have the lower NFI"
     return "whether it falls more slowly than errors do cannot be told"
