@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up_cells import FACTORS, made_up, rates
+from made_up_cells import FACTORS, KINDS, made_up, rates
 
 from bcrlib.correctness import CorrectnessStore, Pool
 from bcrlib.data.conllu import write_conllu
@@ -33,6 +33,7 @@ from bcrlib.report.reproducibility import reproducibility, why_ours_differs
 from bcrlib.tasks import dependency, semantic
 
 TASKS = {"dependency": dependency, "semantic": semantic}
+SHARES = {"dependency": 0.5, "semantic": 1.0}
 BOTH = "base_training.dropout, base_training.attention_dropout"
 
 
@@ -107,11 +108,8 @@ def test_cells_are_told_their_recipe_and_all_of_them_the_same_data_and_seeds():
         common = [{key: value for key, value in params.items() if key not in ("model", "training")} for params in cells]
         assert common == common[:1] * len(common)
         assert (common[0]["old_seeds"], common[0]["new_seeds"]) == ([1], [2])
-        assert common[0]["dropout_grid"] == [f"dropout-p(p={p})" for p in (0.05, 0.1, 0.2, 0.3)]
-    assert jobs["cell deepbiaf epochs 4, vectors minilm, hidden size 100"]["strategies"] == [
-        "1-best",
-        "k-best(labelled)",
-    ]
+        assert common[0]["dropout_grid"] == [0.05, 0.1, 0.2, 0.3]
+    assert cell["strategies"] == ["1-best", "k-best(labelled)"]
 
 
 def test_whole_runs_know_nothing_of_ablations():
@@ -178,7 +176,7 @@ def found_in(run: Path, task: str) -> causes.Found:
 def test_what_is_recorded_is_what_the_metrics_give_for_the_same_predictions(run, task):
     parsing, found = TASKS[task], found_in(run, task)
     test, train = (parsing.load(str(run / "corpus"), split, 0.2) for split in ("test", "train"))
-    kind, share = ("deepbiaf", 0.5) if task == "dependency" else ("s2s-base", 1.0)
+    kind, share = KINDS[task], SHARES[task]
     assert set(found.counts) == set(found.settings) and len(found.counts) == 2
     broken = 0
     for cell, of_level in found.counts.items():
@@ -242,15 +240,9 @@ def test_tables_have_a_row_a_cell_and_figures_are_drawn(run):
         assert (figures / f"causes_figure{suffix}.svg").is_file() and (figures / f"causes{suffix}.md").is_file()
         assert "| cell |" in (figures / f"cells{suffix}.md").read_text()
         manifest = found.manifest
-        assert set(manifest["jobs"]) == {
-            f"cell {kind} {cell}" for cell in found.settings for kind in [found_kind(task)]
-        }
+        assert set(manifest["jobs"]) == {f"cell {KINDS[task]} {cell}" for cell in found.settings}
         assert set(manifest["wall_time"]["stages"]) == {"cell"}
     assert "Causes" in (figures / "index.html").read_text()
-
-
-def found_kind(task: str) -> str:
-    return "deepbiaf" if task == "dependency" else "s2s-base"
 
 
 def test_nothing_is_done_twice(run):
@@ -291,7 +283,7 @@ def test_means_are_over_the_cells_with_a_value(task):
             ):
                 expected = [cell[row][0] / cell[row][1] - cell[minus][0] / cell[minus][1] for cell in cells]
                 of_row = rows.loc[f"{factor} {value}", metric]
-                assert of_row["value"] == pytest.approx(np.mean(expected), abs=2e-3)  # rates are of whole units
+                assert of_row["value"] == pytest.approx(np.mean(expected), abs=4e-3)  # rates are of whole units
                 assert of_row["low"] < of_row["value"] < of_row["high"]
 
 
@@ -346,10 +338,8 @@ def test_it_says_whether_better_models_have_the_higher_nfi(share, meaning):
     found = made_up("dependency", share)
     told = paragraph(why_ours_differs({"dependency": found}), "Dependency parsing", "What drives NFI at a given NFR?")
     assert meaning in told
-    ends = [
-        causes.estimate(found.mean(found.of_cells(QUANTITIES["NFI"]), "epochs", value))["value"]
-        for value in ["4", "25"]
-    ]
+    of_cells = found.of_cells(QUANTITIES["NFI"])
+    ends = [found.mean(of_cells, "epochs", value)[0] for value in ("4", "25")]
     (times,) = re.findall(r"epochs from 4 to 25: .*?NFI × ([\d.]+)", told)
     assert float(times) == pytest.approx(ends[1] / ends[0], abs=0.01)
 
@@ -381,13 +371,8 @@ def test_the_figure_has_a_line_of_panels_a_question_in_the_methods_colours():
     assert len(axes) == 3 * 2
     assert [one.get_title(loc="left").split("\n")[1] for one in axes[:2]] == ["vectors static", "vectors context"]
     drawn = {line.get_color(): line.get_ydata() for line in axes[0].get_lines()}
-    for row, colour in {
-        UNTREATED: METHOD_COLOURS[UNTREATED],
-        LISTED: METHOD_COLOURS[LISTED],
-        SAMPLED: METHOD_COLOURS["BCR"],
-    }.items():
-        cells = [
-            found.counts[cell_name({"epochs": epochs, "vectors": "static"})]["LAS"] for epochs in ("4", "10", "25")
-        ]
-        expected = [100 * micro_average(cell[row].counts).nfi for cell in cells]
+    colours = {row: METHOD_COLOURS[row] for row in (UNTREATED, LISTED)} | {SAMPLED: METHOD_COLOURS["BCR"]}
+    cells = [found.counts[cell_name({"epochs": epochs, "vectors": "static"})] for epochs in ("4", "10", "25")]
+    for row, colour in colours.items():
+        expected = [100 * micro_average(cell["LAS"][row].counts).nfi for cell in cells]
         assert drawn[colour].tolist() == pytest.approx(expected)
