@@ -33,7 +33,7 @@ from bcrlib.report.reproducibility import reproducibility, why_ours_differs
 from bcrlib.tasks import dependency, semantic
 
 TASKS = {"dependency": dependency, "semantic": semantic}
-SHARES = {"dependency": 0.5, "semantic": 1.0}
+SHARES = {"dependency": {"train": 0.5, "test": 1.0}, "semantic": {"train": 1.0, "test": 0.75}}
 BOTH = "base_training.dropout, base_training.attention_dropout"
 
 
@@ -157,7 +157,7 @@ def run(tmp_path_factory) -> Path:
         "semantic.base.constrained=true",
         "semantic.base_training.num_epochs=2",
         "semantic.base_training.batch_tokens=100",
-        f"semantic.ablation={{vary: {{'{BOTH}': [[0.1, 0.0], [0.3, 0.1]]}}}}",
+        f"semantic.ablation={{test_share: 0.75, vary: {{'{BOTH}': [[0.1, 0.0], [0.3, 0.1]]}}}}",
     )
     reproduce("demo", overrides, output=folder)
     return folder
@@ -175,8 +175,11 @@ def found_in(run: Path, task: str) -> causes.Found:
 @pytest.mark.parametrize("task", TASKS)
 def test_what_is_recorded_is_what_the_metrics_give_for_the_same_predictions(run, task):
     parsing, found = TASKS[task], found_in(run, task)
-    test, train = (parsing.load(str(run / "corpus"), split, 0.2) for split in ("test", "train"))
-    kind, share = KINDS[task], SHARES[task]
+    train, test = (
+        parsing.part_of(parsing.load(str(run / "corpus"), split, 0.2), share, 0)
+        for split, share in SHARES[task].items()
+    )
+    kind = KINDS[task]
     assert set(found.counts) == set(found.settings) and len(found.counts) == 2
     broken = 0
     for cell, of_level in found.counts.items():
@@ -192,8 +195,7 @@ def test_what_is_recorded_is_what_the_metrics_give_for_the_same_predictions(run,
                 expected = flips(right["old"][level][0], right[who][level][0])
                 assert micro_average(of_row[row].counts) == expected
                 broken += expected.yn
-        taught = parsing.part_of(train, share, 0)
-        known = parsing.correctness(taught, parsers["old"].candidates(taught, OneBest()), PRESETS["clean"])
+        known = parsing.correctness(train, parsers["old"].candidates(train, OneBest()), PRESETS["clean"])
         for level in of_level:
             assert found.teacher(cell, level) == pytest.approx(known[level][0].mean())
     assert broken
@@ -362,7 +364,10 @@ def test_reproducibility_tells_causes_where_they_are_kept(tmp_path):
     told = reproducibility("small", tmp_path)
     assert "[a smaller experiment](#why-ours-differs)" in told
     assert told.index("## Why ours differs") < told.index("## The run")
-    assert "### Semantic parsing (4 cells, spanEM, demo)" in told and "### Dependency parsing (" not in told
+    assert (
+        "### Semantic parsing (4 cells, spanEM, demo, 0.25 of its training data)" in told
+        and "### Dependency parsing (" not in told
+    )
 
 
 def test_the_figure_has_a_line_of_panels_a_question_in_the_methods_colours():

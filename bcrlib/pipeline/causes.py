@@ -46,6 +46,8 @@ class Ablation:
     """
     train_share: float = 1.0
     """All models of all cells learn from this share of train, the same one."""
+    test_share: float = 1.0
+    """And are measured on this share of test."""
 
     def cells(self) -> dict[str, Values]:
         """Every combination under its name, "epochs 4, vectors minilm"; the last field varies fastest."""
@@ -117,6 +119,7 @@ def _common(task: str, profile: "Profile", half: "Profile | SemanticProfile") ->
         "preset": profile.preset,
         "train_share": half.ablation.train_share,
         "dev_share": half.dev_share,
+        "test_share": half.ablation.test_share,
         "kind": update.new,
         "old_seeds": [*half.old_seeds],
         "new_seeds": [*half.new_seeds],

@@ -192,7 +192,8 @@ def _check_ablation(half: Profile | SemanticProfile, place: str) -> None:
     within = [update for update in half.parsed_updates() if update.old == update.new]
     if half.updates and not (half.ablation.vary and len(within) == len(half.updates) == 1):
         raise ValueError(f"{place}ablation varies fields of one update of a kind to itself, not {[*half.updates]}")
-    _check_share(half.ablation.train_share, f"{place}ablation.train_share")
+    for name in ("train_share", "test_share"):
+        _check_share(getattr(half.ablation, name), f"{place}ablation.{name}")
     for values in half.ablation.cells().values():
         with_values(half, values)
 

@@ -129,7 +129,9 @@ intervals of a paired bootstrap over test sentences. A cell has one pair of seed
 them: a difference between two cells may be luck where it is in one pair of cells alone."""
     ]
     for task, of_task in found.items():
-        about = f"{len(of_task.settings)} cells, {of_task.level}, {of_task.manifest['profile']['corpus']}"
+        profile = of_task.manifest["profile"]
+        share = f"{shown(profile['ablation']['train_share'])} of its training data"
+        about = f"{len(of_task.settings)} cells, {of_task.level}, {profile['corpus']}, {share}"
         parts.append(f"### {TASKS[task].capitalize()} ({about})\n\n{answers(of_task)}\n\n{causes.effect_text(of_task)}")
     return "\n\n".join(parts)
 
@@ -207,8 +209,9 @@ def _factors(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
     for factor, values in found.factors.items():
         times = []
         for name in ("NFR", "error rate", "NFI"):
-            logs = {cell: np.log(drawn) for cell, drawn in of_cell[name].items()}
-            times.append(f"{name} × {_printed(np.exp(found.moved(logs)[factor]))}")
+            with np.errstate(divide="ignore", invalid="ignore"):  # where a resample has no flip
+                logs = {cell: np.log(drawn) for cell, drawn in of_cell[name].items()}
+                times.append(f"{name} × {_printed(np.exp(found.moved(logs)[factor]))}")
         texts.append(f"{factor} from {values[0]} to {values[-1]}: {', '.join(times)}")
     return f"Factor by factor: {'; '.join(texts)}."
 
