@@ -241,7 +241,8 @@ def effect_text(found: Found) -> str:
 
 def estimate(drawn: Drawn) -> dict[str, float]:
     """A number with its 95 % interval, as tidy rows have them."""
-    low, high = np.nanquantile(drawn[1:], [0.025, 0.975])
+    known = drawn[1:][~np.isnan(drawn[1:])]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
     return {"value": float(drawn[0]), "low": float(low), "high": float(high)}
 
 
