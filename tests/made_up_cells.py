@@ -76,11 +76,5 @@ def made_up(task: str, share: Share = a_fifth) -> Found:
         known = dict.fromkeys(TASKS[task].levels, 0.8 + 0.05 * number)
         choice = {f"{kind}=>{kind}": {"strategy": "dropout-p(p=0.1)", "grid": []}}
         cells[cell] = {"teacher_accuracy": {f"{kind}/1": known}, "dropout_choice": choice}
-    profile = {
-        "corpus": "demo",
-        "preset": "clean",
-        "ablation": {"train_share": 0.25},
-        "old_seeds": [1],
-        "new_seeds": [2],
-    }
+    profile = {"corpus": "demo", "preset": "clean", "ablation": {"train_share": 0.25}}
     return Found(counts, {"task": task, "profile": profile, "factors": [*FACTORS[task].items()], "cells": cells})
