@@ -175,10 +175,8 @@ def found_in(run: Path, task: str) -> causes.Found:
 @pytest.mark.parametrize("task", TASKS)
 def test_what_is_recorded_is_what_the_metrics_give_for_the_same_predictions(run, task):
     parsing, found = TASKS[task], found_in(run, task)
-    train, test = (
-        parsing.part_of(parsing.load(str(run / "corpus"), split, 0.2), share, 0)
-        for split, share in SHARES[task].items()
-    )
+    corpus = str(run / "corpus")
+    train, test = (parsing.part_of(parsing.load(corpus, split, 0.2), share, 0) for split, share in SHARES[task].items())
     kind = KINDS[task]
     assert set(found.counts) == set(found.settings) and len(found.counts) == 2
     broken = 0
@@ -364,10 +362,8 @@ def test_reproducibility_tells_causes_where_they_are_kept(tmp_path):
     told = reproducibility("small", tmp_path)
     assert "[a smaller experiment](#why-ours-differs)" in told
     assert told.index("## Why ours differs") < told.index("## The run")
-    assert (
-        "### Semantic parsing (4 cells, spanEM, demo, 0.25 of its training data)" in told
-        and "### Dependency parsing (" not in told
-    )
+    assert "### Semantic parsing (4 cells, spanEM, demo, 0.25 of its training data)" in told
+    assert "### Dependency parsing (" not in told
 
 
 def test_the_figure_has_a_line_of_panels_a_question_in_the_methods_colours():

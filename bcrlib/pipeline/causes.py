@@ -52,16 +52,11 @@ class Ablation:
     def cells(self) -> dict[str, Values]:
         """Every combination under its name, "epochs 4, vectors minilm"; the last field varies fastest."""
         combinations = (dict(zip(self.vary, values)) for values in product(*self.vary.values()))
-        return {cell_name(settings(one)): _fields_of(one) for one in combinations} if self.vary else {}
+        return {cell_name(_settings(one)): _fields_of(one) for one in combinations} if self.vary else {}
 
     def factors(self) -> dict[str, list[str]]:
         """What varies -> its values, by the names in those of cells: {"epochs": ["4", "10"], ...}."""
         return {_called(key): [_shown(value) for value in values] for key, values in self.vary.items()}
-
-
-def settings(combination: Values) -> dict[str, str]:
-    """Factor -> value, as a cell is named after them; of fields that go together the first."""
-    return {_called(key): _shown(value) for key, value in combination.items()}
 
 
 def cell_name(of_factor: Mapping[str, str]) -> str:
@@ -135,6 +130,11 @@ def _parser(task: str, profile: "Profile", cell: "Profile | SemanticProfile") ->
     (update,) = cell.parsed_updates()
     of_whole_run = () if task == "dependency" else (profile.preset,)
     return {"model": asdict(cell.network(update.new, *of_whole_run)), "training": asdict(cell.recipe(update.new))}
+
+
+def _settings(combination: Values) -> dict[str, str]:
+    """Factor -> value, as a cell is named after them; of fields that go together the first."""
+    return {_called(key): _shown(value) for key, value in combination.items()}
 
 
 def _fields_of(combination: Values) -> dict[str, Any]:
