@@ -368,7 +368,7 @@ def test_reproducibility_tells_causes_where_they_are_kept(tmp_path):
 
 def test_the_figure_has_a_line_of_panels_a_question_in_the_methods_colours():
     found = made_up("dependency")
-    axes = causes.figure(found).axes
+    axes = causes.question_panels(found).axes
     assert len(axes) == 3 * 2
     assert [one.get_title(loc="left").split("\n")[1] for one in axes[:2]] == ["vectors static", "vectors context"]
     drawn = {line.get_color(): line.get_ydata() for line in axes[0].get_lines()}

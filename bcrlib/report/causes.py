@@ -279,7 +279,7 @@ def claim(found: Found) -> str:
     )
 
 
-def figure(found: Found) -> Figure:
+def question_panels(found: Found) -> Figure:
     """The three questions, a line of panels each; a column for all cells that differ in nothing but the first factor.
 
     Intervals are of test sentences alone.  O(cells).
