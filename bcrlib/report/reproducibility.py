@@ -152,8 +152,8 @@ def _beats(found: Found, differences: Mapping[str, Drawn]) -> str:
     return (
         "**When does dropout-p beat a list?** Re-ranking its samples leaves a lower NFI than re-ranking the list in"
         f" {num_lower} of {len(sign)} cells and a higher one in {num_higher}; in {num_open} the interval of the"
-        f" difference holds 0. {where}{_moves(found, differences)} Whoever picks, an NFI of {left}"
-        " cannot be avoided (means over cells); the rest is the judge's."
+        f" difference holds 0. {where}{_moves(found, differences)} The choices with the fewest"
+        f" flips would leave an NFI of {left} (means over cells); the rest is the judge's."
     )
 
 
