@@ -7,11 +7,18 @@ from pathlib import Path
 import numpy as np
 from random_trees import random_mistakes
 
+from bcrlib.comparison.read import read_update
 from bcrlib.data.conllu import format_conllu
 from bcrlib.data.frame_grammar import generate_frames
 from bcrlib.data.frames import frame_text
 from bcrlib.data.grammar import generate_treebank
 from bcrlib.data.treebank import Treebank
+from bcrlib.presets import Preset
+
+
+def evaluate_files(gold: Path, old: Path, new: Path, preset: Preset) -> dict[str, dict[str, float]]:
+    """What `bcr evaluate --json` prints."""
+    return read_update(gold, old, new, [], preset, by_id=False).rates()
 
 
 def write_trees(treebank: Treebank, path: Path, order: Sequence[int] | None = None, ids: str | None = "s{}") -> Path:

@@ -10,20 +10,8 @@ from random_trees import random_treebank
 
 from bcrlib.data.conllu import read_conllu
 from bcrlib.data.treebank import Treebank
-from bcrlib.metrics.breakdowns import (
-    HISTOGRAM_BINS,
-    OTHER,
-    Slices,
-    by_range,
-    by_tag,
-    flips_by_slice,
-    merge_rare,
-    sentence_nfr_histogram,
-    subtree_keys,
-    tree_keys,
-    unit_counts,
-    word_keys,
-)
+from bcrlib.metrics.breakdowns import HISTOGRAM_BINS, flips_by_slice, sentence_nfr_histogram, unit_counts
+from bcrlib.metrics.slices import OTHER, Slices, by_range, by_tag, merge_rare, subtree_keys, tree_keys, word_keys
 from bcrlib.metrics.subtrees import subtrees
 from bcrlib.presets import PRESETS
 from bcrlib.report.authors_breakdowns import authors_breakdowns

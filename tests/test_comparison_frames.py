@@ -4,19 +4,16 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from comparison_files import frame_update
+from comparison_files import evaluate_files, frame_update
 from random_frames import random_frame_bank
 
-from bcrlib.comparison.compare import read_update
-from bcrlib.comparison.gate import Gate
-from bcrlib.comparison.slices import frame_slices
-from bcrlib.comparison.verdict import judge
+from bcrlib.comparison.read import read_update
+from bcrlib.comparison.reports import to_json
+from bcrlib.comparison.verdict import Gate, judge
 from bcrlib.data.frames import Node, frame_words
 from bcrlib.data.top import TopError
-from bcrlib.evaluation import evaluate_files
-from bcrlib.metrics.breakdowns import Slices
+from bcrlib.metrics.slices import Slices, frame_slices
 from bcrlib.presets import PRESETS
-from bcrlib.report.comparison_json import to_json
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
@@ -33,7 +30,7 @@ def test_rates_and_invalid_outputs_are_those_of_evaluate(tmp_path, preset):
 def test_rows_have_their_numbers_as_ids(tmp_path):
     paths = frame_update(tmp_path, 5)
     update = read_update(*paths, [paths[1]], PRESETS["clean"])
-    assert list(update.ids) == ["1", "2", "3", "4", "5"] and update.num_seeds == 1
+    assert list(update.ids) == ["1", "2", "3", "4", "5"] and len(update.levels["EM"].old_models) == 2
     assert update.view(3).texts[0] == paths[0].read_text().splitlines()[3].split("\t")[1]
 
 

@@ -5,20 +5,18 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from comparison_files import tree_update, write_trees
+from comparison_files import evaluate_files, tree_update, write_trees
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.comparison.compare import read_update
-from bcrlib.comparison.gate import Gate
-from bcrlib.comparison.slices import tree_slices
-from bcrlib.comparison.verdict import judge
+from bcrlib.comparison.read import read_update
+from bcrlib.comparison.reports import to_json
+from bcrlib.comparison.verdict import Gate, judge
 from bcrlib.data.conllu import ConlluError, read_conllu
 from bcrlib.data.grammar import generate_treebank
-from bcrlib.evaluation import evaluate_files
 from bcrlib.metrics.attachment import scored_words
+from bcrlib.metrics.slices import tree_slices
 from bcrlib.metrics.subtrees import word_depths
 from bcrlib.presets import PRESETS
-from bcrlib.report.comparison_json import to_json
 
 CLEAN, OFFICIAL = PRESETS["clean"], PRESETS["official"]
 

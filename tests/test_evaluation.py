@@ -6,12 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+from comparison_files import evaluate_files
 from random_trees import random_mistakes, random_treebank
 from udtools.udeval import evaluate, load_conllu_file
 
 from bcrlib.data.conllu import ConlluError, read_conllu, write_conllu
 from bcrlib.data.treebank import Treebank
-from bcrlib.evaluation import check_same_words, evaluate_files
 from bcrlib.metrics.attachment import LEVELS
 from bcrlib.presets import PRESETS, Preset
 
@@ -119,12 +119,6 @@ def test_a_malformed_file_is_refused_by_line(files):
         evaluate_files(*files, CLEAN)
 
 
-def test_treebanks_that_come_from_no_file_are_compared_too():
-    gold = random_treebank(3, np.random.default_rng(1))
-    with pytest.raises(ConlluError, match="sentence 1, word 1"):
-        check_same_words(gold, Treebank(["?", *gold.forms[1:]], gold.upos, gold.heads, [], gold.offsets), "x")
-
-
 def without_subtypes(treebank: Treebank) -> Treebank:
     return treebank.with_trees(treebank.heads, [relation.split(":")[0] for relation in treebank.relations])
 
@@ -187,7 +181,7 @@ def test_units_of_ewt_test(ewt):
 
 
 def test_measuring_needs_no_torch():
-    modules = "evaluation", "frame_evaluation", "reranking", "correctness", "metrics.uncertainty"
+    modules = "comparison.read", "comparison.reports", "reranking", "correctness", "metrics.uncertainty"
     imported = ", ".join(f"bcrlib.{module}" for module in modules)
     code = f"import sys, {imported}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

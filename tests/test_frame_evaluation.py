@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_runs import refused, run
+from comparison_files import evaluate_files
 from random_frames import random_frame, random_frame_bank
 
+from bcrlib.comparison.read import read_update
 from bcrlib.data.formats import CONLLU, TOP, InputFile
 from bcrlib.data.frames import frame_text
 from bcrlib.data.top import TopError, write_top
-from bcrlib.evaluation import count_files, evaluate_files
 from bcrlib.metrics.exact_match import LEVELS
 from bcrlib.presets import PRESETS
 
@@ -94,7 +95,7 @@ def test_a_prediction_over_other_words_is_wrong_where_it_differs(files):
     """ "now" is left out and "mum" is another word: no span around or over them is right."""
     files[2].write_text(rows(["[IN:CALL call [SL:WHO my dad ] ]", GOLD[1], GOLD[2]]))
     for preset in (CLEAN, OFFICIAL):
-        counted = count_files(*files, preset)
+        counted = read_update(*files, [], preset)
         assert counts(counted.rates()["spanEM"]) == [5, 4, 2, 3, 1]  # where is it; stop
         assert counted.num_invalid == {"num_invalid_old": 1, "num_invalid_new": 0}
 
@@ -203,9 +204,9 @@ def test_rates_are_those_of_row_by_row_comparison(tmp_path):
     paths = [tmp_path / name for name in "gon"]
     for path, column in zip(paths, parses):
         write_top(gold.utterances, column, path)
-    result = count_files(*paths, CLEAN)
+    result = read_update(*paths, [], CLEAN)
     old, new = ([a == b for a, b in zip(parses[0], column)] for column in parses[1:])
-    em = result.flips["EM"]
+    em = result.levels["EM"].flips
     assert (em.yn, em.ny) == (sum(o and not n for o, n in zip(old, new)), sum(n and not o for o, n in zip(old, new)))
     assert em.yy + em.yn == sum(old) and em.num_units == 200
     assert list(result.num_invalid.values()) == [column.count("[IN:A") for column in parses[1:]]

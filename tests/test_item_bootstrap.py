@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from bcrlib.metrics import item_bootstrap
+from bcrlib.metrics import uncertainty
 from bcrlib.metrics.flips import as_flips
-from bcrlib.metrics.item_bootstrap import estimate, resampled_sums
-from bcrlib.metrics.uncertainty import PairCounts, rate_intervals
+from bcrlib.metrics.uncertainty import PairCounts, estimate, rate_intervals, resampled_sums
 
 
 def random_counts(num_items: int, seed: int = 0) -> np.ndarray:
@@ -23,7 +22,7 @@ def test_a_resample_is_the_sum_over_drawn_items():
 def test_memory_is_bounded_and_changes_nothing(monkeypatch):
     numbers = random_counts(50)
     at_once = resampled_sums(numbers, 20, np.random.default_rng(1))
-    monkeypatch.setattr(item_bootstrap, "CELLS_AT_ONCE", 150)  # three resamples
+    monkeypatch.setattr(uncertainty, "CELLS_AT_ONCE", 150)  # three resamples
     np.testing.assert_array_equal(resampled_sums(numbers, 20, np.random.default_rng(1)), at_once)
 
 
@@ -40,4 +39,4 @@ def test_intervals_are_those_of_the_bootstrap_over_pairs(rate):
 
 
 def test_resamples_without_units_are_left_out():
-    assert estimate(0.5, np.array([np.nan, 0.2, 0.4]), 1.0) == item_bootstrap.Estimate(0.5, 0.2, 0.4)
+    assert estimate(0.5, np.array([np.nan, 0.2, 0.4]), 1.0) == uncertainty.Estimate(0.5, 0.2, 0.4)

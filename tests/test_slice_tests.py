@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, false_discovery_control
 
-from bcrlib.metrics.breakdowns import Slices, flips_by_slice, unit_counts
-from bcrlib.metrics.slice_tests import benjamini_hochberg, excess_p_value, large_enough, slice_interval
+from bcrlib.metrics.breakdowns import (
+    benjamini_hochberg,
+    excess_p_value,
+    flips_by_slice,
+    large_enough,
+    slice_interval,
+    unit_counts,
+)
+from bcrlib.metrics.slices import Slices
 
 
 def test_interval_of_independent_units_is_wilsons():
