@@ -39,6 +39,38 @@ def tree_update(folder: Path, num_sentences: int = 60, num_models: int = 3, seed
     return [write_trees(bank, folder / f"{name}.conllu") for name, bank in zip(names, banks)]
 
 
+def write_rows(sentences: Sequence[Sequence[tuple[str, str, int, str]]], path: Path) -> Path:
+    """CoNLL-U of sentences of (form, upos, head, relation)."""
+    lines = []
+    for sentence in sentences:
+        rows = [f"{i}\t{f}\t_\t{u}\t_\t_\t{h}\t{r}\t_\t_" for i, (f, u, h, r) in enumerate(sentence, start=1)]
+        lines += ["# a comment", *rows, ""]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+UTTERANCES = ["call my mum now", "where is it", "stop"]
+GOLD_FRAMES = ["[IN:CALL call [SL:WHO my mum ] [SL:WHEN now ] ]", "[IN:WHERE where is it ]", "[IN:STOP stop ]"]
+OLD_FRAMES = [GOLD_FRAMES[0], "[IN:WHERE where is it", GOLD_FRAMES[2]]  # the second is never closed
+NEW_FRAMES = [
+    "[IN:CALL call [SL:WHAT my mum ] [SL:WHEN now ] ]",
+    GOLD_FRAMES[1],
+    "",
+]  # another label; nothing
+
+
+def frame_rows(parses: Sequence[str]) -> str:
+    """Rows of TOP of the three utterances."""
+    return "".join(f"{utterance}\t{parse}\n" for utterance, parse in zip(UTTERANCES, parses))
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """Gold, old, new: no suffix says what is in them."""
+    for name, parses in (("gold", GOLD_FRAMES), ("old", OLD_FRAMES), ("new", NEW_FRAMES)):
+        (folder / name).write_text(frame_rows(parses))
+    return [folder / name for name in ("gold", "old", "new")]
+
+
 def frame_update(folder: Path, num_utterances: int = 80, seed: int = 0) -> list[Path]:
     """gold.tsv, old.tsv and new.tsv: some labels differ, some predictions are no tree."""
     rng = np.random.default_rng(seed)

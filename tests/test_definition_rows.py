@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_evaluation import write
+from comparison_files import write_rows
 
 from bcrlib import experiments
 from bcrlib.comparison.read import read_update
@@ -61,7 +61,7 @@ FRAMES_BY_HAND = {
 def trees(tmp_path) -> CorrectnessStore:
     """The old model is right everywhere, the new one as above; of its two candidates the old one picks the second."""
     for name, rows in {"gold": GOLD, "old": GOLD, "new": NEW}.items():
-        write(rows, tmp_path / name)
+        write_rows(rows, tmp_path / name)
     gold, old, new = (read_conllu(tmp_path / name) for name in ("gold", "old", "new"))
     store = CorrectnessStore(tmp_path / "store")
     for definitions in PRESETS.values():
