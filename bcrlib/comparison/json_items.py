@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from bcrlib.comparison.update import JSON_LINES, ItemsError, TextView, Update, decoded, make_levels
-from bcrlib.data.formats import InputFile
+from bcrlib.comparison.update import JSON_LINES, ItemsError, TextView, Update, make_levels
+from bcrlib.data.formats import InputFile, decoded
 from bcrlib.metrics.slices import Slices, by_tag, merge_rare
 from bcrlib.presets import Preset
 
@@ -85,7 +85,7 @@ def is_same(first: Any, second: Any) -> bool:
 
 
 def _lines(file: InputFile) -> list[str]:
-    text = decoded(file)
+    text = decoded(file.content, file.name, ItemsError)
     if not text:
         raise ItemsError(file.name, 1, "the file is empty; it must hold at least one item")
     if text.startswith("\ufeff"):

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from bcrlib.data.formats import TOP, InputFile
+from bcrlib.data.formats import TOP, FileError
 from bcrlib.data.frames import Node
 from bcrlib.metrics.flips import RATES, Flips, flips_by_sentence
 from bcrlib.metrics.slices import Slices
@@ -22,26 +22,8 @@ Tree = Sequence[tuple[int, str]]  # [word]: head and relation
 Right = Mapping[str, Bool[np.ndarray, "_"]]  # level -> [unit]
 
 
-class ItemsError(ValueError):
+class ItemsError(FileError):
     """Items that cannot be compared; its text is "FILE:LINE: fault"."""
-
-    def __init__(self, name: str, line: int, fault: str) -> None:
-        """Name the file, the line (from 1) and the fault."""
-        super().__init__(name, line, fault)
-        self.name, self.line, self.fault = name, line, fault
-
-    def __str__(self) -> str:
-        """FILE:LINE: fault."""
-        return f"{self.name}:{self.line}: {self.fault}"
-
-
-def decoded(file: InputFile) -> str:
-    """The text of a file; ItemsError, with the line, for bad UTF-8.  O(bytes)."""
-    try:
-        return file.content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = file.content.count(b"\n", 0, error.start) + 1
-        raise ItemsError(file.name, line, f"not UTF-8: byte 0x{file.content[error.start]:02x}") from None
 
 
 @dataclass(frozen=True)

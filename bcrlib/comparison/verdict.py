@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
-from bcrlib.comparison.update import ItemsError, Level, Update, View, decoded
-from bcrlib.data.formats import InputFile
+from bcrlib.comparison.update import ItemsError, Level, Update, View
+from bcrlib.data.formats import InputFile, decoded
 from bcrlib.metrics.breakdowns import ALL, flips_by_slice, rates_of_slices, unit_counts
 from bcrlib.metrics.flips import RATES, Flips, as_flips
 from bcrlib.metrics.slices import Slices
@@ -217,7 +217,7 @@ def read_must_not_break(file: InputFile) -> dict[str, str]:
     Raises ItemsError, with the line, for bad UTF-8 and for an id that stands twice.  O(bytes).
     """
     found: dict[str, str] = {}
-    for number, line in enumerate(decoded(file).split("\n"), 1):
+    for number, line in enumerate(decoded(file.content, file.name, ItemsError).split("\n"), 1):
         name = line.strip()
         if name in found:
             raise ItemsError(file.name, number, f"the id {name!r} a second time; the first is {found[name]}")
