@@ -38,8 +38,10 @@ def test_the_noise_floor_is_the_mean_over_ordered_pairs_of_old_models(tmp_path):
         nfr = [evaluate_files(gold, before, after, CLEAN)[name]["nfr"] for before, after in pairs]
         floor = level.noise
         assert (floor.num_models, floor.num_pairs) == (3, 6)
-        assert (floor.mean, floor.low, floor.high) == pytest.approx((np.mean(nfr), min(nfr), max(nfr)), abs=1e-12)
-        assert floor.excess.value == pytest.approx(level.flips.nfr - floor.mean)
+        assert (floor.mean_nfr, floor.least_nfr, floor.most_nfr) == pytest.approx(
+            (np.mean(nfr), min(nfr), max(nfr)), abs=1e-12
+        )
+        assert floor.excess.value == pytest.approx(level.flips.nfr - floor.mean_nfr)
         assert floor.excess.low <= floor.excess.value <= floor.excess.high
 
 

@@ -173,7 +173,7 @@ def nfr_chart(levels: Mapping[str, LevelVerdict], limits: Mapping[str, float]) -
     Colours are classes (dot, floor, limit, axis, ink, soft), for the page to choose.  `limits`: level -> max_nfr.
     """
     shown = [level.rates["nfr"].high for level in levels.values()] + [*limits.values(), 1e-4]
-    ticks = _ticks(max(shown + [level.noise.high for level in levels.values() if level.noise]))
+    ticks = _ticks(max(shown + [level.noise.most_nfr for level in levels.values() if level.noise]))
 
     def x(rate: float) -> float:
         return LABEL_WIDTH + 20 + (CHART_WIDTH - 20 - NUMBER_WIDTH) * rate / ticks[-1]
@@ -187,7 +187,7 @@ def nfr_chart(levels: Mapping[str, LevelVerdict], limits: Mapping[str, float]) -
     for row, (name, level) in enumerate(levels.items()):
         y, nfr = TOP + ROW * (row + 0.5), level.rates["nfr"]
         if level.noise:
-            left, width = x(level.noise.low), max(x(level.noise.high) - x(level.noise.low), 3)
+            left, width = x(level.noise.least_nfr), max(x(level.noise.most_nfr) - x(level.noise.least_nfr), 3)
             place = f'x="{left:.1f}" y="{y - 14:.1f}" width="{width:.1f}" height="28" rx="3"'
             parts.append(f'<rect class="floor" {place}/>')
         if (limit := limits.get(name)) is not None:

@@ -170,16 +170,9 @@ def _level(name: str, level: LevelVerdict, verdict: Verdict) -> dict[str, Any]:
 
 
 def _noise(floor: NoiseFloor) -> dict[str, Any]:
-    return {
-        "num_models": floor.num_models,
-        "num_pairs": floor.num_pairs,
-        "mean_nfr": floor.mean,
-        "least_nfr": floor.low,
-        "most_nfr": floor.high,
-        "excess": floor.excess.value,
-        "excess_interval": [_number(floor.excess.low), _number(floor.excess.high)],
-        "is_exceeded": floor.is_exceeded,
-    }
+    interval = [_number(floor.excess.low), _number(floor.excess.high)]
+    told = asdict(floor) | {"excess": floor.excess.value}
+    return told | {"excess_interval": interval, "is_exceeded": floor.is_exceeded}
 
 
 def _slices(table: pd.DataFrame) -> list[dict[str, Any]]:

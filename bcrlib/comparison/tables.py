@@ -121,7 +121,7 @@ def noise_table(verdict: Verdict) -> Table | None:
     for name, level in verdict.levels.items():
         if (floor := level.noise) is None:
             return None
-        retraining = f"{per_cent(floor.mean)} ({per_cent(floor.low)}-{per_cent(floor.high)})"
+        retraining = f"{per_cent(floor.mean_nfr)} ({per_cent(floor.least_nfr)}-{per_cent(floor.most_nfr)})"
         exceeded = "yes" if floor.is_exceeded else "no"
         rows.append((name, exceeded, per_cent(level.flips.nfr), retraining, interval(floor.excess, "+")))
     note = (

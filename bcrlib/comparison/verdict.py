@@ -66,11 +66,10 @@ class NoiseFloor:
 
     num_models: int
     num_pairs: int
-    mean: float
-    low: float
-    """The least of all pairs."""
-    high: float
-    """The most of all pairs."""
+    mean_nfr: float
+    """Of all pairs, as the two below."""
+    least_nfr: float
+    most_nfr: float
     excess: Estimate
     """The update's NFR minus the mean, with its interval over items; models are not drawn anew."""
 
