@@ -36,7 +36,7 @@ def test_the_authors_profile_differs_in_what_no_profile_can_have(task):
 def test_a_smaller_network_is_told_value_by_value():
     network = texts("small", "dependency")["Network"]
     assert "`hidden_size` 200 (512)" in network and "`num_layers` 2 (3)" in network
-    assert "word_size" not in network  # the same
+    assert "`word_size` 300 (100)" in network and "decoder_input_size" not in network  # the same
     assert texts("small", "semantic")["Encoder"].startswith("base: `encoder` minilm (roberta-base), `encoder_layers` 3")
 
 

@@ -12,7 +12,7 @@ PROFILES = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
 
 
 def test_the_profiles_are_there():
-    assert PROFILES == ["authors", "demo", "paper", "rehearsal", "small"]
+    assert PROFILES == ["authors", "causes", "demo", "paper", "rehearsal", "small"]
 
 
 def test_the_authors_profile_is_the_paper_s_but_for_recipes_and_definitions():
@@ -47,8 +47,8 @@ def test_a_profile_starts_with_the_command_that_runs_it(name):
     assert first.split("(")[0].strip("# ") == command
 
 
-@pytest.mark.parametrize("name", PROFILES)
-def test_every_profile_runs_the_paper_s_updates(name):
+@pytest.mark.parametrize("name", [name for name in PROFILES if name != "causes"])
+def test_every_whole_run_has_the_paper_s_updates(name):
     profile = load_profile(name)
     updates = [str(update) for update in profile.parsed_updates()]
     assert updates[-3:] == ["deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr"]
@@ -190,7 +190,7 @@ def test_a_static_kind_that_differs_in_nothing_is_refused():
 
 
 def test_an_unknown_profile_is_refused():
-    with pytest.raises(ValueError, match="choose one of authors, demo"):
+    with pytest.raises(ValueError, match="choose one of authors, causes, demo"):
         load_profile("tiny")
 
 

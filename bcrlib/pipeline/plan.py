@@ -6,6 +6,7 @@ told after that: what runs beside a measurement of speed spoils it.
 
 from dataclasses import replace
 
+from bcrlib.pipeline.causes import CAUSES, is_ablation, plan_causes
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.plan_dependency import plan_dependency
 from bcrlib.pipeline.plan_semantic import plan_semantic
@@ -35,6 +36,8 @@ INTO = {"07_candidate_sources.ipynb": "stackptr"}
 """Notebooks that tell of new parsers of one kind: left out too where no update leads to it."""
 COLLECTED = {"dependency": ("collect", "speed"), "semantic": ("collect frames", "speed frames")}
 """The jobs of each task whose results the story reads (`bcrlib.report.places`): what was counted, and the speed."""
+PUBLISHING = (*(notebook.removesuffix(".ipynb") for notebook in STORY), *CAUSES.values())
+"""The jobs that make tables and figures."""
 
 
 def tasks(profile: Profile) -> list[str]:
@@ -43,8 +46,15 @@ def tasks(profile: Profile) -> list[str]:
     return [task for task, asked in updates.items() if asked]
 
 
+def kept_jobs(profile: Profile, task: str) -> tuple[str, ...]:
+    """The jobs whose results the repository keeps of a task."""
+    return (CAUSES[task],) if is_ablation(profile) else COLLECTED[task]
+
+
 def plan(profile: Profile) -> list[Job]:
     """All jobs of a profile. O(updates seeds)."""
+    if is_ablation(profile):
+        return plan_causes(profile)
     planned = tasks(profile)
     dependency = plan_dependency(profile) if "dependency" in planned else []
     semantic = plan_semantic(profile) if "semantic" in planned else []

@@ -34,7 +34,7 @@ def plan_dependency(profile: Profile) -> list[Job]:
     test += [_sweep(profile, half, model) for model in half.new() if model.kind == "stackptr"]
     choice = half.choose_dropout(profile.preset, dev)
     work = [*training, *students, *dev, choice, *test, _breakdowns(profile, half)]
-    own = ("semantic", "speed", "workers")
+    own = ("semantic", "speed", "workers", "ablation")
     asked_for = {name: value for name, value in asdict(profile).items() if name not in own}
     return [*work, half.collect(plain(asked_for), work), _speed(profile, half)]
 

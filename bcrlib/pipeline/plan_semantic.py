@@ -33,7 +33,8 @@ def plan_semantic(profile: Profile) -> list[Job]:
     test += [_sweep(asked, half, model) for model in half.new() if model.kind == _looked_at(asked).new]
     work = [*training, *students, *dev, half.choose_dropout(profile.preset, dev), *test]
     of_all = {"name": profile.name, "preset": profile.preset, "precision": profile.precision}
-    return [*work, half.collect({**of_all, **plain(asdict(asked))}, work), _speed(profile, half)]
+    asked_for = {name: value for name, value in asdict(asked).items() if name != "ablation"}
+    return [*work, half.collect({**of_all, **plain(asked_for)}, work), _speed(profile, half)]
 
 
 def half_of(profile: Profile) -> Half:

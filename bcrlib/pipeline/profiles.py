@@ -16,6 +16,7 @@ from bcrlib.bench.grid import SpeedGrid
 from bcrlib.configuration import NetworkConfig, Seq2SeqConfig, TrainingConfig
 from bcrlib.decoding.strategies import Joined, KBest, OneBest, parse_strategy
 from bcrlib.experiments import Update, parse_update
+from bcrlib.pipeline.causes import Ablation, is_ablation, with_values
 from bcrlib.pipeline.semantic_profile import SemanticProfile
 from bcrlib.tasks.names import TASKS, network_of
 
@@ -64,6 +65,8 @@ class Profile:
     stackptr_training: TrainingConfig = field(default_factory=TrainingConfig)
     stackptr_students: int = 0
     """How many of the old models teach a stackptr student, for each update into stackptr; 0: all of them."""
+    ablation: Ablation = field(default_factory=Ablation)
+    """What varies in this half, if it is no whole run but a search for causes."""
     semantic: SemanticProfile = field(default_factory=SemanticProfile)
 
     def network(self, kind: str) -> NetworkConfig:
@@ -179,6 +182,20 @@ def _check(profile: Profile) -> None:
     _check_static(profile)
     _check_share(profile.dev_share, "dev_share")
     _check_semantic(profile.semantic)
+    if is_ablation(profile):
+        _check_ablation(profile, "")
+        _check_ablation(profile.semantic, "semantic.")
+
+
+def _check_ablation(half: Profile | SemanticProfile, place: str) -> None:
+    """A run of cells has one update a half, and nothing but cells."""
+    within = [update for update in half.parsed_updates() if update.old == update.new]
+    if half.updates and not (half.ablation.vary and len(within) == len(half.updates) == 1):
+        raise ValueError(f"{place}ablation varies fields of one update of a kind to itself, not {[*half.updates]}")
+    for name in ("train_share", "test_share"):
+        _check_share(getattr(half.ablation, name), f"{place}ablation.{name}")
+    for values in half.ablation.cells().values():
+        with_values(half, values)
 
 
 def _check_static(profile: Profile) -> None:

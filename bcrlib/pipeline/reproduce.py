@@ -8,7 +8,8 @@ from pathlib import Path
 from bcrlib.data.corpora import SPLITS
 from bcrlib.data.download import ewt_path, minilm_folder, mpnet_folder, top_path
 from bcrlib.data.vectors import CONTEXTUAL
-from bcrlib.pipeline.plan import COLLECTED, STORY, plan, tasks
+from bcrlib.pipeline.causes import with_values
+from bcrlib.pipeline.plan import COLLECTED, PUBLISHING, kept_jobs, plan, tasks
 from bcrlib.pipeline.profiles import Profile, load_profile
 from bcrlib.pipeline.schedule import print_line, run_graph
 from bcrlib.report.index import write_index
@@ -42,13 +43,13 @@ def reproduce(
     folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, workers, report=report, minutes=minutes)
     kept = output / "data" / "correctness" / profile.name
     for task in tasks(profile):
-        _keep([folders[job] for job in COLLECTED[task]], kept / task)
+        _keep([folders[job] for job in kept_jobs(profile, task)], kept / task)
     figures = output / "figures" / profile.name
     if all(task in tasks(profile) for task in COLLECTED if (kept / task).exists()):
         shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir(parents=True, exist_ok=True)
-    told = [folders[name] for notebook in STORY if (name := notebook.removesuffix(".ipynb")) in folders]
-    for file in sorted(file for folder in told for file in (folder / "figures").glob("*")):
+    published = [folders[name] for name in PUBLISHING if name in folders]
+    for file in sorted(file for folder in published for file in (folder / "figures").glob("*")):
         shutil.copy(file, figures)
     return write_index(figures, profile.name)
 
@@ -57,9 +58,9 @@ def _fetch(profile: Profile) -> None:
     """Have what must be downloaded before jobs start, which would fetch it side by side or fail one by one."""
     planned, wanted = tasks(profile), set()
     if "dependency" in planned:
-        vectors = {
-            profile.network(kind).vectors for update in profile.parsed_updates() for kind in (update.old, update.new)
-        }
+        cells = [with_values(profile, values) for values in profile.ablation.cells().values()] or [profile]
+        kinds = {kind for update in profile.parsed_updates() for kind in (update.old, update.new)}
+        vectors = {cell.network(kind).vectors for cell in cells for kind in kinds}
         wanted |= {CONTEXTUAL[name].encoder if name in CONTEXTUAL else name for name in vectors}
         for split in SPLITS if profile.corpus == "ewt" else ():
             ewt_path(split)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from bcrlib.configuration import Seq2SeqConfig, Seq2SeqTraining
 from bcrlib.experiments import Update, parse_update
+from bcrlib.pipeline.causes import Ablation
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class SemanticProfile:
     large: Seq2SeqConfig = field(default_factory=lambda: Seq2SeqConfig(encoder="roberta-large"))
     base_training: Seq2SeqTraining = field(default_factory=Seq2SeqTraining)
     large_training: Seq2SeqTraining = field(default_factory=Seq2SeqTraining)
+    ablation: Ablation = field(default_factory=Ablation)
+    """What varies in this half, if it is no whole run but a search for causes."""
 
     def network(self, kind: str, preset: str) -> Seq2SeqConfig:
         """Of the parsers of this kind."""

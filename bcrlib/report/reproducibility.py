@@ -10,8 +10,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.stats import rankdata
+
 from bcrlib.pipeline.manifest import wall_time
 from bcrlib.pipeline.profiles import Profile, load_profile
+from bcrlib.report import causes
+from bcrlib.report.causes import (
+    BEATS,
+    HARM,
+    ORACLES,
+    QUANTITIES,
+    Drawn,
+    Found,
+    estimate,
+    harmed,
+    power_of_errors,
+    signs,
+)
 from bcrlib.report.departures import COUNTING, Asked, Departure, departures, differing_switches, shown
 from bcrlib.report.paper_rows import DEFINITIONS, PLACES, Run, paper_rows
 from bcrlib.report.records import write_text
@@ -60,7 +76,10 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         Section(table, runs[place.task], load_profile(name), asked[place.task], jobs, differing).text()
         for table, place in PLACES.items()
     ]
-    parts = [_opening(name), _facts(halves), _summary(runs), *sections, _design(differing), *map(_switches, TASKS)]
+    found = causes.kept(root)
+    why = [why_ours_differs(found)] if found else []
+    opening, design = [_opening(name, bool(found)), *why], [_design(differing), *map(_switches, TASKS)]
+    parts = [*opening, _facts(halves), _summary(runs), *sections, *design]
     return "\n\n".join(parts) + "\n"
 
 
@@ -76,8 +95,10 @@ def _asked(task: str, profile: Profile) -> dict[str, Any]:
     return json.loads(json.dumps(fields))
 
 
-def _opening(name: str) -> str:
+def _opening(name: str, knows_causes: bool) -> str:
     rule = inspect.getdoc(verdict).split("\n\n")[0]
+    cause = "which of them is the cause is not"
+    cause += ", but for what [a smaller experiment](#why-ours-differs) tells" if knows_causes else ""
     return f"""# Reproducibility: the paper's numbers beside ours
 
 Written by `python -m bcrlib.report.reproducibility` from [data/paper_numbers.csv](data/paper_numbers.csv), the tables
@@ -91,10 +112,132 @@ BCR over lists of best structures, which the paper does not have, is in the figu
 come; the parses are the same. `both`: the two print the same.
 
 **Differs in** gives the numbers of [what differs by design](#what-differs-by-design) for every row with a number
-outside. That they are different is known; which of them is the cause is not.
+outside. That they are different is known; {cause}.
 
 **Run** names the command under each table that makes the row again, tables and figures into the folder `again`. With
 `BCRLIB_RUNS` set to the folder of an earlier run, nothing is done twice."""
+
+
+def why_ours_differs(found: Mapping[str, Found]) -> str:
+    """What cells of an ablation tell of causes, task by task: a pure function of their results."""
+    parts = [
+        """## Why ours differs
+
+A smaller experiment, profile [`causes`](notebooks/profiles/causes.yaml), makes the same update many times, from
+one recipe to another: its tables and figures are in [figures/causes](figures/causes/index.html). Brackets are 95 %
+intervals of a paired bootstrap over test sentences. A cell has one pair of seeds, so that the luck of seeds is *not* in
+them: a difference between two cells may be luck where it is in one pair of cells alone."""
+    ]
+    for task, of_task in found.items():
+        profile = of_task.manifest["profile"]
+        share = f"{shown(profile['ablation']['train_share'])} of its training data"
+        about = f"{len(of_task.settings)} cells, {of_task.level}, {profile['corpus']}, {share}"
+        parts.append(f"### {TASKS[task].capitalize()} ({about})\n\n{answers(of_task)}\n\n{causes.effect_text(of_task)}")
+    return "\n\n".join(parts)
+
+
+def answers(found: Found) -> str:
+    """The three questions of `bcrlib.report.causes` answered for one task, as Markdown."""
+    of_cell = {name: found.of_cells(quantity) for name, quantity in QUANTITIES.items()}
+    return "\n\n".join([_beats(found, of_cell[BEATS]), _harmless(found, of_cell), _drives(found, of_cell)])
+
+
+def _beats(found: Found, differences: Mapping[str, Drawn]) -> str:
+    sign = signs(differences)
+    num_lower, num_open, num_higher = ([*sign.values()].count(which) for which in (-1, 0, 1))
+    lower = [f"{cell} {_points(differences[cell])}" for cell in sign if sign[cell] < 0]
+    where = f"Lower, in percentage points: {'; '.join(lower)}. " if lower else ""
+    oracle = {row: np.mean([found.flips[cell, found.level][row].nfi for cell in sign], axis=0) for row in ORACLES}
+    left = " and ".join(f"{_rate(oracle[row])} % in {called}" for row, called in ORACLES.items())
+    return (
+        "**When does dropout-p beat a list?** Re-ranking its samples leaves a lower NFI than re-ranking the list in"
+        f" {num_lower} of {len(sign)} cells and a higher one in {num_higher}; in {num_open} the interval of the"
+        f" difference holds 0. {where}{_moves(found, differences)} The choices with the fewest"
+        f" flips would leave an NFI of {left} (means over cells); the rest is the judge's."
+    )
+
+
+def _harmless(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
+    harm, known = harmed(found), {cell: found.teacher(cell, found.level) for cell in found.settings}
+    told = {"Where it harms": harm, "Where it does not": [cell for cell in known if cell not in harm]}
+    knowing = [f"{where}, {_knowing([known[cell] for cell in cells])}. " for where, cells in told.items() if cells]
+    return (
+        "**What makes distillation harmless?** A student has a higher NFI than the new model, which learnt from gold,"
+        f" or a lower accuracy, in {len(harm)} of {len(known)} cells. {''.join(knowing)}Rank correlation over cells"
+        f" between what teachers know and how much more NFI their students have:"
+        f" {_printed(_ranked(known, of_cell[HARM]))}. {_moves(found, of_cell[HARM])}"
+    )
+
+
+def _ranked(known: Mapping[str, float], of_cell: Mapping[str, Drawn]) -> Drawn:
+    """Spearman's correlation over cells; NaN where all are alike."""
+    x = rankdata([*known.values()])
+    y = rankdata(np.array([of_cell[cell] for cell in known]), axis=0)
+    x, y = x - x.mean(), y - y.mean(axis=0)
+    with np.errstate(invalid="ignore"):
+        return x @ y / np.sqrt((x**2).sum() * (y**2).sum(axis=0))
+
+
+def _knowing(accuracies: Sequence[float]) -> str:
+    least, most = (f"{100 * end(accuracies):.1f}" for end in (min, max))
+    return f"teachers get {least} to {most} % of their training data right"
+
+
+def _drives(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
+    power = power_of_errors(found)
+    reach = {name: [100 * drawn[0] for drawn in of_cell[name].values()] for name in ("NFI", "NFR", "error rate")}
+    reaches = ", ".join(f"{name} {min(values):.1f} to {max(values):.1f} %" for name, values in reach.items())
+    return (
+        "**What drives NFI at a given NFR?** The error rate, for NFI is NFR divided by it: at the same NFR, whatever"
+        f" makes the new model better makes NFI higher. Over the cells: {reaches}. NFR follows the error rate to"
+        f" the power {_printed(power)}: {_meaning(power)}. {_factors(found, of_cell)}"
+    )
+
+
+def _meaning(power: Drawn) -> str:
+    of_power = estimate(power)
+    if of_power["high"] < 1:
+        return "it falls more slowly than errors do, if at all, and better models have the higher NFI"
+    if of_power["low"] > 1:
+        return "it falls faster than errors do, and better models have the lower NFI"
+    return "whether it falls more slowly than errors do cannot be told"
+
+
+def _factors(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
+    """By what each factor multiplies the rates, from its first value to its last."""
+    texts = []
+    for factor, values in found.factors.items():
+        times = []
+        for name in ("NFR", "error rate", "NFI"):
+            with np.errstate(divide="ignore", invalid="ignore"):  # where a resample has no flip
+                logs = {cell: np.log(drawn) for cell, drawn in of_cell[name].items()}
+                times.append(f"{name} × {_printed(np.exp(found.moved(logs)[factor]))}")
+        texts.append(f"{factor} from {values[0]} to {values[-1]}: {', '.join(times)}")
+    return f"Factor by factor: {'; '.join(texts)}."
+
+
+def _moves(found: Found, of_cell: Mapping[str, Drawn]) -> str:
+    """Which factors move a difference of rates beyond the interval, the strongest first."""
+    moved = found.moved(of_cell)
+    told = sorted((one for one, sign in signs(moved).items() if sign), key=lambda one: -abs(moved[one][0]))
+    if not told:
+        return "Nothing that varies moves this difference beyond its interval."
+    moves = [f"{one} from {found.factors[one][0]} to {found.factors[one][-1]} by {_points(moved[one])}" for one in told]
+    return f"What moves this difference: {'; '.join(moves)}."
+
+
+def _points(drawn: Drawn) -> str:
+    """A difference of rates in percentage points, "−1.20 [−2.00, −0.40]"."""
+    return _printed(100 * drawn, "{:+.2f}")
+
+
+def _rate(drawn: Drawn) -> str:
+    return _printed(100 * drawn, "{:.2f}")
+
+
+def _printed(drawn: Drawn, form: str = "{:.2f}") -> str:
+    value, low, high = map(form.format, estimate(drawn).values())
+    return f"{value} [{low}, {high}]".replace("-", "−")
 
 
 def _facts(halves: Sequence[Half]) -> str:

@@ -6,6 +6,8 @@ from html import escape
 from bcrlib.report.records import Record
 
 MISSING = "–"
+_HEADS = {"cells": "cell", "causes": "mean over cells with"}
+"""What names a row, in tables whose rows are no methods."""
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {c: f"\\{c}" for c in "&%$#_{}"} | {"⇒": r"$\Rightarrow$", "±": r"$\pm$", "–": "--"}
 
@@ -56,6 +58,7 @@ class Grid:
         self.commands = {(c["group"], c["row"]): c["command"] for c in cells if c["command"]}
         self.groups = _unique(group for group, _ in self.lines)
         self.units = {c["metric"]: c["unit"] for c in cells}
+        self.of_row = _HEADS.get(record.name.split("_")[0], "method")
         in_paper = any(c["paper"] is not None for c in cells)
         self.sides = {"paper": paper, "ours": ours} if in_paper else {"ours": ours}
         """Who measured -> how a cell shows it; the paper has no column in a table of which it knows nothing."""
@@ -77,7 +80,7 @@ class Grid:
     def name_heads(self) -> list[str]:
         """Heads of the cells that name a line."""
         of_group = "update" if any("=>" in group for group in self.groups) else "parser"
-        return [of_group, "method"] if len(self.groups) > 1 else ["method"]
+        return [of_group, self.of_row] if len(self.groups) > 1 else [self.of_row]
 
     def opens_block(self, line: tuple[str, str]) -> bool:
         """Whether the line is the first of its update."""

@@ -1,0 +1,366 @@
+"""What the cells of an ablation tell of causes: counted, kept small, as tables, as a figure, in words.
+
+Three questions, each a number a cell (rates of the level by which the task chooses: labelled words, spans of frames):
+
+    when does dropout-p beat a list?          NFI after re-ranking its samples, minus NFI after re-ranking the list
+    what makes distillation harmless?         NFI of the student minus NFI of the new model, and the same of ACC
+    what drives NFI at a given NFR?           NFI = NFR / error rate: with which power of it NFR goes
+
+Intervals are of the paired bootstrap over test sentences, all cells by the same draws.  Where cells have one pair of
+seeds, as in the profile `causes`, what seeds do is not in them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Float64
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bcrlib import experiments
+from bcrlib.correctness import CorrectnessStore
+from bcrlib.correctness_tables import write_whole
+from bcrlib.metrics.flips import Flips
+from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
+from bcrlib.pipeline.causes import cell_name
+from bcrlib.report.headline_rows import LISTED, UNTREATED
+from bcrlib.report.house_style import INTERVAL, METHOD_COLOURS, axis_label, new_figure
+from bcrlib.report.method_counts import JOINED, SAMPLED, listed_row, rerankers
+from bcrlib.report.method_counts import count as count_rows
+from bcrlib.report.places import ROOT
+from bcrlib.report.records import Record, plain_rows
+from bcrlib.report.regression_rows import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts
+from bcrlib.report.run_rows import dropout_rate
+from bcrlib.report.table_text import markdown_grid
+from bcrlib.report.tables import tidy
+from bcrlib.tasks.names import TASKS
+
+PROFILE = "causes"
+FLIPS_FILE = "flips.parquet"
+DISTILLED = "Distillation"
+SAMPLED_ORACLE, LISTED_ORACLE = "oracle NFR, dropout-p", "oracle NFR, list"
+ORACLES = {SAMPLED_ORACLE: "samples of dropout-p", LISTED_ORACLE: "the list"}
+_COLOURS = {UNTREATED: METHOD_COLOURS[UNTREATED], LISTED: METHOD_COLOURS[LISTED], SAMPLED: METHOD_COLOURS["BCR"]}
+_COLOURS[DISTILLED] = METHOD_COLOURS[DISTILLED]
+_TEXT = "#374151"
+_PLAIN = ("error rate", "NFR")
+_BESIDE = {"textcoords": "offset points", "size": 8.5, "va": "center", "annotation_clip": False}
+_SCHEMA = pa.schema(
+    [("cell", pa.string()), ("level", pa.string()), ("row", pa.string())]
+    + [(side, pa.list_(pa.string())) for side in ("old", "new")]
+    + [("flips", pa.list_(pa.int16()))]
+)
+
+_SEEDS = " Brackets: 95 % bootstrap intervals over test sentences; one pair of seeds a cell, whose luck is not in them."
+CELLS = (
+    "A row a cell: an old and a new model of one recipe, a student of the old one, and what the old one picks from a"
+    " list and from samples at the dropout rate p, chosen on dev."
+) + _SEEDS
+EFFECTS = (
+    "Means over the cells with a value of what varies, on test: differences in percentage points; the last three are"
+    " of the plain update, in per cent."
+) + _SEEDS
+DRAWN = (
+    "A column for cells that differ only in what the uppermost axis shows, and numbers beside the points below. Top:"
+    " NFI of the plain update and after re-ranking. Middle: how much more NFI a student has than the new model, by what"
+    " its teacher knows of the training data. Bottom: the plain update; NFI is the same all along a dotted line."
+) + _SEEDS
+
+Drawn = Float64[np.ndarray, "value_and_resample"]
+"""A number, and behind it what each resample makes of it."""
+OfRow = Mapping[str, Flips]
+"""Row -> flips, each count `Drawn`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What the cells of one task found."""
+
+    counts: Mapping[str, Counts]
+    """Cell -> level -> row -> flips."""
+    manifest: Mapping[str, Any]
+
+    @property
+    def factors(self) -> Mapping[str, Sequence[str]]:
+        """What varies -> its values."""
+        return dict(self.manifest["factors"])  # pairs there: a JSON object would lose their order
+
+    @property
+    def settings(self) -> dict[str, dict[str, str]]:
+        """Cell -> factor -> value, in the order of the profile."""
+        combinations = (dict(zip(self.factors, values)) for values in product(*self.factors.values()))
+        return {cell_name(one): one for one in combinations}
+
+    @property
+    def level(self) -> str:
+        """By whose rates the questions are answered."""
+        return TASKS[self.manifest["task"]].choice_level
+
+    @cached_property
+    def flips(self) -> dict[tuple[str, str], OfRow]:
+        """By cell and level.  O(cells levels rows resamples sentences)."""
+        pairs = {(c, level, row): n for c, of in self.counts.items() for level in of for row, n in of[level].items()}
+        draws = resample(pairs, NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
+        found: dict[tuple[str, str], dict[str, Flips]] = {}
+        for (cell, level, row), drawn in draws.items():
+            value = micro_average(pairs[cell, level, row].counts)
+            sides = ((getattr(value, name), getattr(drawn, name)) for name in ("yy", "yn", "ny", "nn"))
+            found.setdefault((cell, level), {})[row] = Flips(*(np.append(one, many) for one, many in sides))
+        return found
+
+    def of_cells(self, quantity: Callable[[OfRow], Drawn]) -> dict[str, Drawn]:
+        """A number of every cell, at the level of the questions."""
+        return {cell: quantity(self.flips[cell, self.level]) for cell in self.settings}
+
+    def mean(self, of_cell: Mapping[str, Drawn], factor: str, value: str) -> Drawn:
+        """Over the cells in which the factor has this value."""
+        return np.mean([of_cell[cell] for cell, setting in self.settings.items() if setting[factor] == value], axis=0)
+
+    def moved(self, of_cell: Mapping[str, Drawn]) -> dict[str, Drawn]:
+        """Factor -> how far the mean goes from its first value to its last."""
+        means = partial(self.mean, of_cell)
+        return {name: means(name, values[-1]) - means(name, values[0]) for name, values in self.factors.items()}
+
+    def teacher(self, cell: str, level: str) -> float:
+        """What teachers get right of the data that they teach from, mean over the teachers of a cell."""
+        return float(np.mean([known[level] for known in self.manifest["cells"][cell]["teacher_accuracy"].values()]))
+
+    def dropout(self, cell: str) -> float:
+        """The rate chosen on dev."""
+        (choice,) = self.manifest["cells"][cell]["dropout_choice"].values()
+        return dropout_rate(choice["strategy"])
+
+
+def count(store: CorrectnessStore, preset: str) -> Counts:
+    """The flips of one cell from its store of test, by level and row. KeyError names what it lacks."""
+    (name,) = store.load_manifest()["dropout_choice"]
+    update = experiments.parse_update(name)
+    pools = {SAMPLED_ORACLE: experiments.dropout_strategy(store, update)}
+    pools[LISTED_ORACLE] = experiments.listed_strategy(store, update)
+    oracles = {row: partial(experiments.oracle, strategy=pool, by="NFR") for row, pool in pools.items()}
+    reranked = {LISTED if row == listed_row(update) else row: m for row, m in rerankers(store, update).items()}
+    plain = {UNTREATED: experiments.untreated, DISTILLED: experiments.distillation}
+    return count_rows(store, preset, update, plain | reranked | oracles)
+
+
+def save_flips(folder: Path, counts: Mapping[str, Counts]) -> None:
+    """Keep the flips of all cells, sentence by sentence, in one small file; equal counts give equal bytes."""
+    rows = [
+        (cell, level, row, pairs.old_of_pair, pairs.new_of_pair, pairs.counts.ravel().astype(np.int16))
+        for cell, of_level in counts.items()
+        for level, of_row in of_level.items()
+        for row, pairs in of_row.items()
+    ]
+    content = pa.table([pa.array(column, field.type) for column, field in zip(zip(*rows), _SCHEMA)], _SCHEMA)
+    write_whole(folder / FLIPS_FILE, lambda file: pq.write_table(content, file, compression="brotli"))
+
+
+def load(folder: Path) -> Found:
+    """What `save_flips` and the manifest beside it keep. FileNotFoundError where nothing was kept."""
+    counts: dict[str, dict[str, dict[str, PairCounts]]] = {}
+    for kept in pq.read_table(folder / FLIPS_FILE, schema=_SCHEMA).to_pylist():
+        flips = np.array(kept["flips"], dtype=np.int64).reshape(len(kept["old"]), -1, 4)
+        cell = kept["cell"]  # the same seed is another model in another cell
+        pairs = PairCounts(flips, *(tuple(f"{cell}: {name}" for name in kept[side]) for side in ("old", "new")))
+        counts.setdefault(cell, {}).setdefault(kept["level"], {})[kept["row"]] = pairs
+    return Found(counts, CorrectnessStore(folder).load_manifest())
+
+
+def kept(root: Path = ROOT) -> dict[str, Found]:
+    """What the repository keeps of the profile `causes`, by task; empty where nobody has run it."""
+    folders = {task: root / "data" / "correctness" / PROFILE / task for task in TASKS}
+    return {task: load(folder) for task, folder in folders.items() if (folder / FLIPS_FILE).is_file()}
+
+
+BEATS, HARM, COST = "NFI, dropout-p − list", "NFI, student − new", "ACC, student − new"
+QUANTITIES: dict[str, Callable[[OfRow], Drawn]] = {
+    BEATS: lambda rows: rows[SAMPLED].nfi - rows[LISTED].nfi,
+    "ACC, dropout-p − list": lambda rows: rows[SAMPLED].acc_new - rows[LISTED].acc_new,
+    HARM: lambda rows: rows[DISTILLED].nfi - rows[UNTREATED].nfi,
+    COST: lambda rows: rows[DISTILLED].acc_new - rows[UNTREATED].acc_new,
+    "NFR": lambda rows: rows[UNTREATED].nfr,
+    "error rate": lambda rows: 1 - rows[UNTREATED].acc_new,
+    "NFI": lambda rows: rows[UNTREATED].nfi,
+}
+"""Of one cell."""
+
+
+def cell_rows(found: Found) -> pd.DataFrame:
+    """Tidy rows: everything that a cell measured, at every level of the task; a row a cell."""
+    rows = []
+    for level in TASKS[found.manifest["task"]].levels:
+        for cell in found.settings:
+            rows += [{"row": cell, "level": level, "metric": name} | of for name, of in _measured(found, cell, level)]
+    return pd.DataFrame(rows)
+
+
+def _measured(found: Found, cell: str, level: str) -> Iterator[tuple[str, dict[str, float]]]:
+    of_row = found.flips[cell, level]
+    plain = of_row[UNTREATED]
+    yield "ACC old", estimate(plain.acc_old)
+    yield "ACC new", estimate(plain.acc_new)
+    yield "NFR", estimate(plain.nfr)
+    yield "NFI", estimate(plain.nfi)
+    yield "teacher, training data", {"value": found.teacher(cell, level)}
+    yield "ACC student", estimate(of_row[DISTILLED].acc_new)
+    yield "NFI student", estimate(of_row[DISTILLED].nfi)
+    yield "p", {"value": found.dropout(cell)}
+    for row, called in {SAMPLED: "dropout-p", LISTED: "list", JOINED: "joined"}.items():
+        yield f"ACC {called}", estimate(of_row[row].acc_new)
+        yield f"NFI {called}", estimate(of_row[row].nfi)
+    for row in (SAMPLED_ORACLE, LISTED_ORACLE):
+        yield row.replace("oracle NFR", "oracle NFI"), estimate(of_row[row].nfi)
+
+
+def effect_rows(found: Found) -> pd.DataFrame:
+    """Tidy rows: every quantity of the three questions, mean over the cells with each value of each factor."""
+    of_quantity = {name: found.of_cells(quantity) for name, quantity in QUANTITIES.items()}
+    return pd.DataFrame(
+        {"row": f"{factor} {value}", "level": found.level, "metric": name}
+        | estimate(found.mean(of_cell, factor, value))
+        for factor, values in found.factors.items()
+        for value in values
+        for name, of_cell in of_quantity.items()
+    )
+
+
+def effect_text(found: Found) -> str:
+    """`effect_rows` as a Markdown table."""
+    rows = plain_rows(tidy(effect_rows(found)))
+    return markdown_grid(Record("table", PROFILE, claim(found), EFFECTS, "", "", rows))
+
+
+def estimate(drawn: Drawn) -> dict[str, float]:
+    """A number with its 95 % interval, as tidy rows have them."""
+    known = drawn[1:][~np.isnan(drawn[1:])]
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
+    return {"value": float(drawn[0]), "low": float(low), "high": float(high)}
+
+
+def signs(of_cell: Mapping[str, Drawn]) -> dict[str, int]:
+    """Cell -> -1 where the whole interval of a difference is below 0, 1 where it is above, else 0."""
+    intervals = {cell: estimate(drawn) for cell, drawn in of_cell.items()}
+    return {cell: int(of["low"] > 0) - int(of["high"] < 0) for cell, of in intervals.items()}
+
+
+def harmed(found: Found) -> list[str]:
+    """The cells whose student has a higher NFI or a lower accuracy than the new model, beyond the interval."""
+    nfi, accuracy = (signs(found.of_cells(QUANTITIES[name])) for name in (HARM, COST))
+    return [cell for cell in found.settings if nfi[cell] > 0 or accuracy[cell] < 0]
+
+
+def power_of_errors(found: Found) -> Drawn:
+    """The slope over cells of log NFR by log error rate: below 1 better models have the higher NFI.
+
+    NaN where nothing breaks in some cell, or all cells are alike.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        nfr, errors = (np.log([*found.of_cells(QUANTITIES[name]).values()]) for name in ("NFR", "error rate"))
+        nfr, errors = nfr - nfr.mean(axis=0), errors - errors.mean(axis=0)
+        return (nfr * errors).sum(axis=0) / (errors**2).sum(axis=0)
+
+
+def claim(found: Found) -> str:
+    """The three answers in one line, for titles."""
+    beats, num_cells = [*signs(found.of_cells(QUANTITIES[BEATS])).values()], len(found.settings)
+    power = power_of_errors(found)[0]
+    return (
+        f"Dropout-p beats the list in {beats.count(-1)} of {num_cells} cells and loses in {beats.count(1)};"
+        f" distillation harms in {len(harmed(found))}; NFR goes with the error rate to the power {power:.2f}"
+    )
+
+
+def question_panels(found: Found) -> Figure:
+    """The three questions, a line of panels each; a column for all cells that differ in nothing but the first factor.
+
+    Intervals are of test sentences alone.  O(cells).
+    """
+    columns: dict[str, list[str]] = {}
+    for cell, setting in found.settings.items():
+        others = cell_name({factor: value for factor, value in setting.items() if factor != next(iter(found.factors))})
+        columns.setdefault(others, []).append(cell)
+    drawing = new_figure(1.6 + 3.0 * max(2, len(columns)), 10.6, claim(found))
+    panels = drawing.subplots(3, len(columns), squeeze=False, sharex="row", sharey="row")
+    for line, (question, draw) in zip(panels, _QUESTIONS.items()):
+        for axes, (others, cells) in zip(line, columns.items()):
+            draw(axes, found, cells)
+            axes.set_title(f"{question if axes is line[0] else ''}\n{others}", loc="left")
+            axes.set_ylabel(axes.get_ylabel() if axes is line[0] else "")
+    marks = {"marker": "o", "linewidth": 2}
+    handles = [Line2D([], [], color=colour, label=row, **marks) for row, colour in _COLOURS.items()]
+    handles.append(Line2D([], [], color=_TEXT, linewidth=1.2, label=f"vertical: {INTERVAL}, of sentences alone"))
+    handles.append(Line2D([], [], linestyle="none", label=f"numbers beside points: {next(iter(found.factors))}"))
+    drawing.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False)
+    return drawing
+
+
+def _reranked(axes: Axes, found: Found, cells: Sequence[str]) -> None:
+    """NFI of the plain update and after re-ranking, by the first factor."""
+    factor, values = next(iter(found.factors.items()))
+    for number, row in enumerate((UNTREATED, LISTED, SAMPLED)):
+        places = np.arange(len(cells)) + 0.06 * (number - 1)  # intervals side by side
+        _points(axes, places, [found.flips[cell, found.level][row].nfi for cell in cells], _COLOURS[row])
+    axes.set_xticks(range(len(cells)), values)
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel=factor, ylabel=axis_label("NFI", found.level))
+
+
+def _taught(axes: Axes, found: Found, cells: Sequence[str]) -> None:
+    """What the student has more NFI than the new model, by what its teacher knows."""
+    known = np.array([100 * found.teacher(cell, found.level) for cell in cells])
+    harm = [found.of_cells(QUANTITIES[HARM])[cell] for cell in cells]
+    axes.axhline(0, color="#9CA3AF", linewidth=1)
+    _points(axes, known, harm, _COLOURS[DISTILLED])
+    _name(axes, found, known, [100 * drawn[0] for drawn in harm])
+    axes.margins(x=0.2, y=0.12)
+    axes.set(xlabel="teacher, on its training data (%)", ylabel="NFI, student − new model\n(points)")
+
+
+def _untreated(axes: Axes, found: Found, cells: Sequence[str]) -> None:
+    """NFR over the error rate: NFI is the slope of the line through a point and the origin."""
+    errors, nfr = ([found.of_cells(QUANTITIES[name])[cell] for cell in cells] for name in _PLAIN)
+    reach = {name: [estimate(one)["high"] for one in found.of_cells(QUANTITIES[name]).values()] for name in _PLAIN}
+    right, top = (120 * max(of_cells) for of_cells in reach.values())
+    for nfi in (0.1, 0.2, 0.3, 0.5):
+        axes.plot([0, right], [0, right * nfi], color="#9CA3AF", linewidth=1, linestyle=":", zorder=1)
+        end, offset = ((right, right * nfi), (4, 0)) if right * nfi < top else ((top / nfi, top), (3, -6))
+        if axes.get_subplotspec().is_last_col():
+            text = f"{'NFI ' if end[0] == right else ''}{100 * nfi:.0f} %"
+            axes.annotate(text, end, offset, color="#6B7280", **_BESIDE)
+    places = np.array([100 * drawn[0] for drawn in errors])
+    _points(axes, places, nfr, _COLOURS[UNTREATED])
+    _name(axes, found, places, [100 * drawn[0] for drawn in nfr])
+    axes.set(xlabel="error rate of the new model (%)", ylabel=axis_label("NFR", found.level))
+    axes.set(xlim=(0, right), ylim=(0, top))
+
+
+def _points(axes: Axes, places: Sequence[float], drawn: Sequence[Drawn], colour: str) -> None:
+    """Rates in per cent at their places, joined, with their intervals."""
+    numbers = pd.DataFrame([estimate(one) for one in drawn]) * 100
+    axes.plot(places, numbers["value"], color=colour, marker="o", markersize=5.5, linewidth=2, zorder=3)
+    axes.vlines(places, numbers["low"], numbers["high"], color=colour, linewidth=1.2, zorder=2)
+
+
+def _name(axes: Axes, found: Found, x: Sequence[float], y: Sequence[float]) -> None:
+    """The value of the first factor beside each point."""
+    values = next(iter(found.factors.values()))
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.75}
+    for text, *place in zip(values, x, y):
+        axes.annotate(text, place, (7, -8), color=_TEXT, bbox=box, zorder=4, **_BESIDE)
+
+
+_QUESTIONS = {
+    "When does dropout-p beat a list?": _reranked,
+    "What makes distillation harmless?": _taught,
+    "What drives NFI at a given NFR?": _untreated,
+}
+"""And what draws a panel about each."""
