@@ -49,6 +49,10 @@ def write_rows(sentences: Sequence[Sequence[tuple[str, str, int, str]]], path: P
     return path
 
 
+GOLD_TREES = [
+    [("she", "PRON", 2, "nsubj"), ("ran", "VERB", 0, "root"), (".", "PUNCT", 2, "punct")],
+    [("go", "VERB", 0, "root"), ("home", "ADV", 1, "advmod"), ("$", "SYM", 2, "dep")],
+]
 UTTERANCES = ["call my mum now", "where is it", "stop"]
 GOLD_FRAMES = ["[IN:CALL call [SL:WHO my mum ] [SL:WHEN now ] ]", "[IN:WHERE where is it ]", "[IN:STOP stop ]"]
 OLD_FRAMES = [GOLD_FRAMES[0], "[IN:WHERE where is it", GOLD_FRAMES[2]]  # the second is never closed

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_runs import refused, run
-from comparison_files import GOLD_FRAMES, OLD_FRAMES, evaluate_files, frame_files, frame_rows, write_rows
+from comparison_files import GOLD_FRAMES, GOLD_TREES, OLD_FRAMES, evaluate_files, frame_files, frame_rows, write_rows
 from random_frames import random_frame, random_frame_bank
 from random_trees import random_mistakes, random_treebank
 from udtools.udeval import evaluate, load_conllu_file
@@ -22,10 +22,6 @@ from bcrlib.presets import PRESETS, Preset
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
 RATES = {"acc_old", "acc_new", "nfr", "pfr", "nfi", "num_units"}
-GOLD = [
-    [("she", "PRON", 2, "nsubj"), ("ran", "VERB", 0, "root"), (".", "PUNCT", 2, "punct")],
-    [("go", "VERB", 0, "root"), ("home", "ADV", 1, "advmod"), ("$", "SYM", 2, "dep")],
-]
 OLD = [  # wrong: head of the full stop; relation of "home"
     [("she", "PRON", 2, "nsubj"), ("ran", "VERB", 0, "root"), (".", "PUNCT", 1, "punct")],
     [("go", "VERB", 0, "root"), ("home", "ADV", 1, "obl"), ("$", "SYM", 2, "dep")],
@@ -38,9 +34,7 @@ NEW = [  # wrong: "she" and "ran" the other way round; head of "$"
 
 @pytest.fixture
 def trees(tmp_path) -> list[Path]:
-    return [
-        write_rows(rows, tmp_path / f"{name}.conllu") for rows, name in ((GOLD, "gold"), (OLD, "old"), (NEW, "new"))
-    ]
+    return [write_rows(rows, tmp_path / f"{i}.conllu") for i, rows in enumerate((GOLD_TREES, OLD, NEW))]
 
 
 @pytest.fixture
@@ -53,43 +47,41 @@ def options(files: list[Path]) -> list[object]:
 
 
 def counts(result: dict[str, float]) -> list[int]:
-    """Units, old right, new right, negative flips, positive flips: by hand they are whole numbers."""
+    """Units, old right, new right, negative flips, positive flips, from the rates."""
     n = result["num_units"]
     return [n] + [round(result[rate] * n) for rate in ("acc_old", "acc_new", "nfr", "pfr")]
 
 
-def test_trees_by_hand_official(trees):
-    result = evaluate_files(*trees, OFFICIAL)
-    # words: she ran go home
-    assert counts(result["UAS"]) == [4, 4, 2, 2, 0]
-    assert counts(result["LAS"]) == [4, 3, 2, 2, 1]
-    # trees: old has 1 wrong by punctuation, 2 right but for a relation; new has both wrong
-    assert counts(result["UCM"]) == [2, 1, 0, 1, 0]
-    assert counts(result["LCM"]) == [2, 0, 0, 0, 0]
-    assert result["LAS"]["nfi"] == 1.0 and result["LCM"]["nfi"] == 0.0
+# Of each level: units, old right, new right, negative flips, positive flips.
+TREES_OFFICIAL = {  # words: she ran go home; trees: old has 1 wrong by punctuation, 2 by a relation, new has both wrong
+    "UAS": [4, 4, 2, 2, 0],
+    "LAS": [4, 3, 2, 2, 1],
+    "UCM": [2, 1, 0, 1, 0],
+    "LCM": [2, 0, 0, 0, 0],
+}
+TREES_CLEAN = {  # words: she ran go home $
+    "UAS": [5, 5, 2, 3, 0],
+    "LAS": [5, 4, 2, 3, 1],
+    "UCM": [2, 2, 0, 2, 0],
+    "LCM": [2, 1, 0, 1, 0],
+}
+# Spans: call .. now, my mum, now; where is it; stop.  Old: all but the fourth.  New: my mum and stop are wrong; under
+# official the new slot breaks the sub-tree of the whole as well.
+FRAMES_OFFICIAL = {"spanEM": [5, 4, 2, 3, 1], "EM": [3, 2, 1, 2, 1]}
+FRAMES_CLEAN = {"spanEM": [5, 4, 3, 2, 1], "EM": [3, 2, 1, 2, 1]}
 
 
-def test_trees_by_hand_clean(trees):
-    result = evaluate_files(*trees, CLEAN)
-    # words: she ran go home $
-    assert counts(result["UAS"]) == [5, 5, 2, 3, 0]
-    assert counts(result["LAS"]) == [5, 4, 2, 3, 1]
-    assert counts(result["UCM"]) == [2, 2, 0, 2, 0]
-    assert counts(result["LCM"]) == [2, 1, 0, 1, 0]
-
-
-def test_frames_by_hand_clean(frames):
-    result = evaluate_files(*frames, CLEAN)
-    # spans: call .. now, my mum, now; where is it; stop. Old: all but the fourth. New: my mum and stop are wrong.
-    assert counts(result["spanEM"]) == [5, 4, 3, 2, 1]
-    assert counts(result["EM"]) == [3, 2, 1, 2, 1]
-    assert result["EM"]["nfi"] == 1.0
-
-
-def test_frames_by_hand_official(frames):
-    result = evaluate_files(*frames, OFFICIAL)
-    assert counts(result["spanEM"]) == [5, 4, 2, 3, 1]  # the new slot breaks the sub-tree of the whole as well
-    assert counts(result["EM"]) == [3, 2, 1, 2, 1]
+def test_counts_by_hand(trees, frames):
+    for files, preset, expected in (
+        (trees, OFFICIAL, TREES_OFFICIAL),
+        (trees, CLEAN, TREES_CLEAN),
+        (frames, OFFICIAL, FRAMES_OFFICIAL),
+        (frames, CLEAN, FRAMES_CLEAN),
+    ):
+        result = evaluate_files(*files, preset)
+        assert {level: counts(rates) for level, rates in result.items()} == expected
+        errors = {level: units - new for level, (units, _, new, _, _) in expected.items()}
+        assert all(rates["nfi"] * errors[level] == expected[level][3] for level, rates in result.items())
 
 
 def test_json_is_keyed_by_level_and_frames_have_invalid_outputs(trees, frames):
@@ -133,7 +125,7 @@ def test_deep_nesting_is_no_trouble(tmp_path):
 
 
 def test_the_two_tasks_do_not_mix(frames):
-    trees = write_rows(GOLD, frames[0].with_name("trees"))
+    trees = write_rows(GOLD_TREES, frames[0].with_name("trees"))
     assert f"{trees}:1: a row of CoNLL-U, but the gold file is TOP" in refused(
         "evaluate", *options([*frames[:2], trees])
     )
@@ -229,19 +221,11 @@ def test_parity_with_the_conll18_evaluator_on_ewt(ewt, tmp_path):
 
 
 @pytest.mark.corpus
-def test_units_of_ewt_test(ewt):
-    result = evaluate_files(*[ewt("test")] * 3, OFFICIAL)
-    assert {level: r["num_units"] for level, r in result.items()} == {
-        "UAS": 21_898,
-        "UCM": 2_077,
-        "LAS": 21_898,
-        "LCM": 2_077,
-    }
-    assert all(r["acc_new"] == 1 and r["nfr"] == r["nfi"] == 0 for r in result.values())
-
-
-@pytest.mark.corpus
-def test_units_of_top_test(top):
-    result = evaluate_files(*[top("test")] * 3, OFFICIAL)
-    assert {level: r["num_units"] for level, r in result.items()} == {"spanEM": 27_047, "EM": 8_241}
-    assert all(r["acc_new"] == 1 and r["nfr"] == r["nfi"] == r["num_invalid_new"] == 0 for r in result.values())
+def test_units_of_the_real_test_sets(ewt, top):
+    trees = {"UAS": 21_898, "UCM": 2_077, "LAS": 21_898, "LCM": 2_077}
+    for path, units in ((ewt("test"), trees), (top("test"), {"spanEM": 27_047, "EM": 8_241})):
+        result = evaluate_files(path, path, path, OFFICIAL)
+        assert {level: rates["num_units"] for level, rates in result.items()} == units
+        assert all(
+            r["acc_new"] == 1 and r["nfr"] == r["nfi"] == r.get("num_invalid_new", 0) == 0 for r in result.values()
+        )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from comparison_files import (
     GOLD_FRAMES,
+    GOLD_TREES,
     NEW_FRAMES,
     OLD_FRAMES,
     evaluate_files,
@@ -31,10 +32,6 @@ from bcrlib.presets import PRESETS
 CLEAN = PRESETS["clean"]
 SOME = "# sent_id = s1\n"
 CONLLU_ROW = "1\tgo\t_\tVERB\t_\t_\t0\troot\t_\t_"
-GOLD = [
-    [("she", "PRON", 2, "nsubj"), ("ran", "VERB", 0, "root"), (".", "PUNCT", 2, "punct")],
-    [("go", "VERB", 0, "root"), ("home", "ADV", 1, "advmod"), ("$", "SYM", 2, "dep")],
-]
 
 
 def without_second_id(path: Path) -> None:
@@ -164,7 +161,7 @@ def test_rows_of_frames_have_their_numbers_as_ids(tmp_path):
 
 
 def changed(place: tuple[int, int], row: tuple | None) -> list[list[tuple]]:
-    sentences = [list(sentence) for sentence in GOLD]
+    sentences = [list(sentence) for sentence in GOLD_TREES]
     sentences[place[0]][place[1] : place[1] + 1] = [] if row is None else [row]
     return sentences
 
@@ -174,15 +171,18 @@ def changed(place: tuple[int, int], row: tuple | None) -> list[list[tuple]]:
     [
         (changed((1, 1), ("Home", "ADV", 1, "advmod")), "new:8: sentence 2, word 2: 'Home', in the gold file 'home'"),
         (changed((1, 2), None), "new:8: sentence 2 has 2 words, in the gold file 3"),
-        ([GOLD[0], [*GOLD[1], ("!", "PUNCT", 1, "punct")]], "new:10: sentence 2 has 4 words, in the gold file 3"),
-        (GOLD[:1], "new:4: the file has 1 sentences, the gold file 2"),
-        ([*GOLD, GOLD[0]], "new:14: the file has 3 sentences, the gold file 2"),
+        (
+            [GOLD_TREES[0], [*GOLD_TREES[1], ("!", "PUNCT", 1, "punct")]],
+            "new:10: sentence 2 has 4 words, in the gold file 3",
+        ),
+        (GOLD_TREES[:1], "new:4: the file has 1 sentences, the gold file 2"),
+        ([*GOLD_TREES, GOLD_TREES[0]], "new:14: the file has 3 sentences, the gold file 2"),
         (changed((1, 0), ("go", "VERB", 9, "root")), "new:7: HEAD"),
     ],
 )
 @pytest.mark.parametrize("by_id", [True, False])
 def test_other_words_are_refused_by_order(tmp_path, rows, message, by_id):
-    gold, new = write_rows(GOLD, tmp_path / "gold"), write_rows(rows, tmp_path / "new")
+    gold, new = write_rows(GOLD_TREES, tmp_path / "gold"), write_rows(rows, tmp_path / "new")
     with pytest.raises(ConlluError, match=message):
         read_update(gold, gold, new, [], CLEAN, by_id)
 
