@@ -30,36 +30,15 @@ from jaxtyping import Bool, Int64
 from bcrlib.correctness_tables import write_whole
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import scored_units, treebank_correctness
-from bcrlib.metrics.breakdowns import (
-    HISTOGRAM_BINS,
-    Keys,
-    Slices,
-    by_range,
-    by_tag,
-    flips_by_slice,
-    merge_rare,
-    sentence_nfr_histogram,
-    subtree_keys,
-    tree_keys,
-    unit_counts,
-    word_keys,
-)
+from bcrlib.metrics.breakdowns import HISTOGRAM_BINS, flips_by_slice, sentence_nfr_histogram, unit_counts
 from bcrlib.metrics.co_occurrence import OUTCOMES, Couples, co_occurrence, couple_counts, subtree_couples, word_couples
 from bcrlib.metrics.flips import flips_by_sentence
+from bcrlib.metrics.slices import RANGES, Keys, Slices, by_range, by_tag, merge_rare, subtree_keys, tree_keys, word_keys
 from bcrlib.metrics.subtrees import SUBTREE_LEVELS, Subtrees, subtree_correctness, subtrees
 from bcrlib.presets import Preset
 
 BREAKDOWNS_FILE = "breakdowns.parquet"
 HISTOGRAM = "sentence NFR"
-RANGES = {
-    "distance": (1, 2, 3, 4, 5, 6, 8, 11, 16, 21),
-    "size": (2, 3, 4, 5, 6, 8, 11, 16, 21, 31),
-    "depth": (2, 3, 4, 5, 6, 7, 8, 9),
-    "length": (1, 2, 6, 11, 16, 21, 31, 41),
-    "couple distance": (1, 2, 3, 4, 5, 6, 8, 11, 16, 21, 31),
-    "couple tree distance": (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11),
-}
-"""Where the ranges of the numbers begin."""
 
 _TEXT = ("update", "method", "preset", "level", "breakdown", "key")
 _COUNTS = ("num_pairs", "num_units", "num_sentences", "yy", "yn", "ny", "nn", *OUTCOMES)

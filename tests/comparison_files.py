@@ -7,11 +7,18 @@ from pathlib import Path
 import numpy as np
 from random_trees import random_mistakes
 
+from bcrlib.comparison.read import read_update
 from bcrlib.data.conllu import format_conllu
 from bcrlib.data.frame_grammar import generate_frames
 from bcrlib.data.frames import frame_text
 from bcrlib.data.grammar import generate_treebank
 from bcrlib.data.treebank import Treebank
+from bcrlib.presets import Preset
+
+
+def evaluate_files(gold: Path, old: Path, new: Path, preset: Preset) -> dict[str, dict[str, float]]:
+    """What `bcr evaluate --json` prints."""
+    return read_update(gold, old, new, [], preset, by_id=False).rates()
 
 
 def write_trees(treebank: Treebank, path: Path, order: Sequence[int] | None = None, ids: str | None = "s{}") -> Path:
@@ -30,6 +37,42 @@ def tree_update(folder: Path, num_sentences: int = 60, num_models: int = 3, seed
     names = ["gold", "old", "new", *(f"seed{i}" for i in range(1, num_models - 1))]
     banks = [gold, *(random_mistakes(gold, rng, 0.3) for _ in range(num_models))]
     return [write_trees(bank, folder / f"{name}.conllu") for name, bank in zip(names, banks)]
+
+
+def write_rows(sentences: Sequence[Sequence[tuple[str, str, int, str]]], path: Path) -> Path:
+    """CoNLL-U of sentences of (form, upos, head, relation)."""
+    lines = []
+    for sentence in sentences:
+        rows = [f"{i}\t{f}\t_\t{u}\t_\t_\t{h}\t{r}\t_\t_" for i, (f, u, h, r) in enumerate(sentence, start=1)]
+        lines += ["# a comment", *rows, ""]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+GOLD_TREES = [
+    [("she", "PRON", 2, "nsubj"), ("ran", "VERB", 0, "root"), (".", "PUNCT", 2, "punct")],
+    [("go", "VERB", 0, "root"), ("home", "ADV", 1, "advmod"), ("$", "SYM", 2, "dep")],
+]
+UTTERANCES = ["call my mum now", "where is it", "stop"]
+GOLD_FRAMES = ["[IN:CALL call [SL:WHO my mum ] [SL:WHEN now ] ]", "[IN:WHERE where is it ]", "[IN:STOP stop ]"]
+OLD_FRAMES = [GOLD_FRAMES[0], "[IN:WHERE where is it", GOLD_FRAMES[2]]  # the second is never closed
+NEW_FRAMES = [
+    "[IN:CALL call [SL:WHAT my mum ] [SL:WHEN now ] ]",
+    GOLD_FRAMES[1],
+    "",
+]  # another label; nothing
+
+
+def frame_rows(parses: Sequence[str]) -> str:
+    """Rows of TOP of the three utterances."""
+    return "".join(f"{utterance}\t{parse}\n" for utterance, parse in zip(UTTERANCES, parses))
+
+
+def frame_files(folder: Path) -> list[Path]:
+    """Gold, old, new: no suffix says what is in them."""
+    for name, parses in (("gold", GOLD_FRAMES), ("old", OLD_FRAMES), ("new", NEW_FRAMES)):
+        (folder / name).write_text(frame_rows(parses))
+    return [folder / name for name in ("gold", "old", "new")]
 
 
 def frame_update(folder: Path, num_utterances: int = 80, seed: int = 0) -> list[Path]:

@@ -18,8 +18,8 @@ from bcrlib.breakdown_tables import (
 )
 from bcrlib.data.conllu import read_conllu
 from bcrlib.metrics.attachment import scored_units, treebank_correctness
-from bcrlib.metrics.breakdowns import OTHER
 from bcrlib.metrics.flips import flips
+from bcrlib.metrics.slices import OTHER
 from bcrlib.presets import PRESETS
 
 UPDATE = "deepbiaf=>stackptr"

@@ -122,12 +122,6 @@ def test_a_huge_word_is_quoted_in_part(tmp_path):
     assert bcr("compare", *options([paths[0]] * 3)).exit_code == PASSED
 
 
-def test_a_huge_number_is_refused(tmp_path):
-    path = tmp_path / "gold"
-    path.write_text(f"# go\n1\tgo\t_\tVERB\t_\t_\t{'9' * 5000}\troot\t_\t_\n\n")
-    assert f"{path}:2: a number of thousands of digits" in refused("compare", *options([path] * 3))
-
-
 def test_many_tags_and_long_ones_take_no_memory(tmp_path):
     """As numpy's own texts a tag of 100,000 characters would make 3,000 tags a gigabyte."""
     path = tmp_path / "gold"

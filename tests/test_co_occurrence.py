@@ -10,8 +10,8 @@ from test_breakdowns import authors_units
 from bcrlib.data.conllu import read_conllu
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import scored_words
-from bcrlib.metrics.breakdowns import by_range, by_tag
 from bcrlib.metrics.co_occurrence import co_occurrence, couple_counts, subtree_couples, word_couples
+from bcrlib.metrics.slices import by_range, by_tag
 from bcrlib.metrics.subtrees import subtrees
 from bcrlib.presets import PRESETS
 

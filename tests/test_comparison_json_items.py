@@ -5,11 +5,10 @@ import json
 import pytest
 from comparison_files import random_items, write_items
 
-from bcrlib.comparison.compare import read_items
-from bcrlib.comparison.gate import Gate
 from bcrlib.comparison.json_items import is_same
+from bcrlib.comparison.read import read_items
 from bcrlib.comparison.update import ItemsError
-from bcrlib.comparison.verdict import judge
+from bcrlib.comparison.verdict import Gate, judge
 from bcrlib.presets import PRESETS
 
 CLEAN = PRESETS["clean"]
@@ -49,8 +48,8 @@ def test_counts_seeds_and_slices_are_those_of_a_loop(tmp_path):
     assert update.missing.tolist() == ["new" not in item for item in items] and update.missing.any()
     assert level.old_right.tolist() == [item["old"] == "right" for item in items]
     assert level.new_right.tolist() == [item.get("new") == "right" for item in items]
-    assert level.seeds_right.T.tolist() == [[seed == "right" for seed in item["old_seeds"]] for item in items]
-    language = level.slices["language"]
+    assert level.old_models[1:].T.tolist() == [[seed == "right" for seed in item["old_seeds"]] for item in items]
+    language = update.slices()["EM"]["language"]
     assert [language.names[i] for i in language.of_unit] == [item["slices"]["language"] for item in items]
     flips = judge(update, Gate()).levels["EM"].flips
     assert flips.yn == sum(item["old"] == "right" != item.get("new") for item in items) > 0
@@ -61,7 +60,7 @@ def test_an_answer_that_is_missing_is_wrong_and_null_is_an_answer(tmp_path):
     verdict = judge(read_items(write_items(items, tmp_path / "items.jsonl"), CLEAN), Gate())
     flips = verdict.levels["EM"].flips
     assert (flips.yy, flips.yn, verdict.num_missing) == (2, 1, 1)
-    assert [(worst.id, worst.is_missing, worst.view.new) for worst in verdict.worst] == [("3", True, None)]
+    assert [(worst.id, worst.is_missing, worst.view.texts[2]) for worst in verdict.worst] == [("3", True, None)]
 
 
 @pytest.mark.parametrize(
@@ -118,4 +117,4 @@ def test_a_faulty_file_is_refused_by_file_line_and_fault(tmp_path, content, mess
 def test_line_ends_of_windows_and_other_keys_will_do(tmp_path):
     path = tmp_path / "items.jsonl"
     path.write_bytes(json.dumps(GOOD | {"score": 0.5, "slices": {"n": 3, "b": True}}).encode() + b"\r\n")
-    assert read_items(path, CLEAN).num_items == 1
+    assert list(read_items(path, CLEAN).ids) == ["a"]

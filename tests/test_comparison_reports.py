@@ -10,17 +10,12 @@ import numpy as np
 import pytest
 from comparison_files import frame_update, random_items, tree_update, write_items
 
-from bcrlib.comparison.compare import read_items, read_update
-from bcrlib.comparison.gate import EVERY_LEVEL, Gate
-from bcrlib.comparison.verdict import Verdict, judge
+from bcrlib.comparison.page import nfr_chart, to_html
+from bcrlib.comparison.read import read_items, read_update
+from bcrlib.comparison.reports import code, code_block, failure_text, to_json, to_junit, to_markdown, to_text
+from bcrlib.comparison.tables import clip_id, headline
+from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, Verdict, judge
 from bcrlib.presets import PRESETS
-from bcrlib.report.comparison_drawings import nfr_chart
-from bcrlib.report.comparison_html import to_html
-from bcrlib.report.comparison_json import to_json
-from bcrlib.report.comparison_junit import to_junit
-from bcrlib.report.comparison_markdown import code, code_block, to_markdown
-from bcrlib.report.comparison_rows import clip_id, headline
-from bcrlib.report.comparison_text import failure_text, to_text
 
 CLEAN = PRESETS["clean"]
 FORMS = {"text": to_text, "json": lambda v: json.dumps(to_json(v), allow_nan=False), "junit": to_junit}

@@ -4,11 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from comparison_files import frame_update, random_items, tree_update, write_items
+from comparison_files import evaluate_files, frame_update, random_items, tree_update, write_items
 
 from bcrlib.comparison.testing import assert_no_regression
 from bcrlib.data.conllu import ConlluError
-from bcrlib.evaluation import evaluate_files
 from bcrlib.presets import PRESETS
 
 

@@ -113,6 +113,8 @@ MALFORMED = {
     "head in other digits": (word(1) + word(2, head="\u0661") + "\n", 2, "not an integer"),
     "head too high": (word(1) + word(2, head="3") + "\n", 2, "HEAD 3 is out of range 0..2"),
     "head far too high": (word(1) + word(2, head="9" * 30) + "\n", 2, "out of range 0..2"),
+    "head of thousands of digits": (word(1) + word(2, head="9" * 5000) + "\n", 2, "a number of thousands of digits"),
+    "range of thousands of digits": (word(f"1-{'9' * 5000}") + word(1) + "\n", 1, "a number of thousands of digits"),
     "head of a longer sentence": (word(1, head="2") + "\n" + PAIR + "\n", 1, "HEAD 2 is out of range 0..1"),
     "negative head": (word(1) + word(2, head="-1") + "\n", 2, "HEAD -1 is out of range"),
     "own head": (word(1) + word(2, head="2") + "\n", 2, "cycle of heads: 2 -> 2"),

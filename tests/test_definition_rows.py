@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_evaluation import write
+from comparison_files import write_rows
 
 from bcrlib import experiments
+from bcrlib.comparison.read import read_update
 from bcrlib.correctness import CorrectnessStore, Pool, System
 from bcrlib.data.conllu import read_conllu
 from bcrlib.data.top import read_predicted_top, read_top
-from bcrlib.evaluation import count_files
 from bcrlib.experiments import Update
 from bcrlib.metrics import attachment, exact_match
 from bcrlib.presets import PRESETS
@@ -61,7 +61,7 @@ FRAMES_BY_HAND = {
 def trees(tmp_path) -> CorrectnessStore:
     """The old model is right everywhere, the new one as above; of its two candidates the old one picks the second."""
     for name, rows in {"gold": GOLD, "old": GOLD, "new": NEW}.items():
-        write(rows, tmp_path / name)
+        write_rows(rows, tmp_path / name)
     gold, old, new = (read_conllu(tmp_path / name) for name in ("gold", "old", "new"))
     store = CorrectnessStore(tmp_path / "store")
     for definitions in PRESETS.values():
@@ -114,9 +114,10 @@ def test_by_hand_and_different_at_every_level(task, request):
 def test_it_is_what_evaluate_counts(task, definitions, request, tmp_path):
     store = request.getfixturevalue(task)
     update = UPDATE if task == "trees" else FRAMES
-    evaluated = count_files(*(Path(tmp_path, name) for name in ("gold", "old", "new")), definitions)
+    gold, old, new = (Path(tmp_path, name) for name in ("gold", "old", "new"))
+    levels = read_update(gold, old, new, [], definitions).levels
     values = rows_of(store, update, {"Untreated": experiments.untreated})
-    for level, flips in evaluated.flips.items():
+    for level, flips in ((name, level.flips) for name, level in levels.items()):
         of = {metric: values["Untreated", level, f"{metric} {definitions.name}"] for metric in ("ACC", "NFR", "PFR")}
         assert of == pytest.approx({"ACC": flips.acc_new, "NFR": flips.nfr, "PFR": flips.pfr})
 

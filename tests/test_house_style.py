@@ -35,8 +35,6 @@ TORCH_FREE = (
     "presets",
     "rounds",
     "diversity",
-    "evaluation",
-    "frame_evaluation",
     "comparison",
 )
 

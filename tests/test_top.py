@@ -83,8 +83,8 @@ def test_a_fault_is_named_with_file_and_line(file, row, reason):
     path = file(GOOD + f"{row}\n" + GOOD)
     with pytest.raises(TopError, match=reason) as error:
         read_top(path)
-    assert (error.value.file, error.value.line) == (str(path), 2)
-    assert str(error.value) == f"{path}:2: {error.value.reason}"
+    assert (error.value.name, error.value.line) == (str(path), 2)
+    assert str(error.value) == f"{path}:2: {error.value.fault}"
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,9 @@ import typer
 from bcrlib.cli.options import Json, check_output_file, print_json
 
 if TYPE_CHECKING:
-    from bcrlib.comparison.gate import Gate
     from bcrlib.comparison.update import Update
-    from bcrlib.comparison.verdict import Verdict
 
-GATE_FAILED = 1
+PASSED, GATE_FAILED = 0, 1
 
 
 Items = Annotated[
@@ -102,23 +100,31 @@ def compare(
 
     [green]bcr compare items.jsonl --max-nfr 0.01 --must-not-break demos.txt --junit gate.xml[/green]
     """
-    for output in (markdown, junit, html):
-        if output is not None:
-            check_output_file(output)
-    from bcrlib.comparison.verdict import judge
+    for output in filter(None, (markdown, junit, html)):
+        check_output_file(output)
+    from bcrlib.comparison.page import to_html
+    from bcrlib.comparison.reports import to_json, to_junit, to_markdown, to_text
+    from bcrlib.comparison.verdict import Gate, judge, read_must_not_break
+    from bcrlib.data.formats import read_input
+    from bcrlib.report.records import write_text
 
-    gate = _gate(max_nfr, max_nfi, must_not_break)
+    listed = read_must_not_break(read_input(must_not_break)) if must_not_break else {}
+    gate = Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed)
     verdict = judge(_read(items, gold, old, new, old_seeds, preset), gate, worst)
-    _write(verdict, markdown, junit, html)
-    _print(verdict, as_json)
-    if not verdict.passed:
-        raise typer.Exit(GATE_FAILED)
+    for path, make in ((markdown, to_markdown), (junit, to_junit), (html, to_html)):
+        if path is not None:
+            write_text(path, make(verdict))
+    if as_json:
+        print_json(to_json(verdict))
+    else:
+        typer.echo(_encodable(to_text(verdict)), nl=False)
+    raise typer.Exit(PASSED if verdict.passed else GATE_FAILED)
 
 
 def _read(
     items: Path | None, gold: Path | None, old: Path | None, new: Path | None, old_seeds: list[Path], preset: str
 ) -> "Update":
-    from bcrlib.comparison.compare import read_items, read_update
+    from bcrlib.comparison.read import read_items, read_update
     from bcrlib.presets import preset as preset_named
 
     definitions = preset_named(preset)
@@ -131,16 +137,8 @@ def _read(
     return read_items(items, definitions)
 
 
-def _gate(max_nfr: list[str], max_nfi: list[str], must_not_break: Path | None) -> "Gate":
-    from bcrlib.comparison.gate import Gate, read_must_not_break
-    from bcrlib.data.formats import read_input
-
-    listed = read_must_not_break(read_input(must_not_break)) if must_not_break else {}
-    return Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed)
-
-
 def _limits(option: str, given: list[str]) -> dict[str, float]:
-    """Level -> rate, from "0.01" and "UCM=0.02"."""
+    """Level -> rate, from "0.01" (every level, "") and "UCM=0.02"."""
     limits: dict[str, float] = {}
     for text in given:
         level, _, rate = text.rpartition("=")
@@ -153,28 +151,7 @@ def _limits(option: str, given: list[str]) -> dict[str, float]:
     return limits
 
 
-def _print(verdict: "Verdict", as_json: bool) -> None:
-    from bcrlib.report.comparison_json import to_json
-    from bcrlib.report.comparison_text import to_text
-
-    if as_json:
-        print_json(to_json(verdict))
-    else:
-        typer.echo(_encodable(to_text(verdict)), nl=False)
-
-
 def _encodable(text: str) -> str:
     """The text with what a terminal's encoding does not have as escapes: words may be of any script."""
     encoding = sys.stdout.encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _write(verdict: "Verdict", markdown: Path | None, junit: Path | None, html: Path | None) -> None:
-    from bcrlib.report.comparison_html import to_html
-    from bcrlib.report.comparison_junit import to_junit
-    from bcrlib.report.comparison_markdown import to_markdown
-    from bcrlib.report.records import write_text
-
-    for path, make in ((markdown, to_markdown), (junit, to_junit), (html, to_html)):
-        if path is not None:
-            write_text(path, make(verdict))

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcrlib.cli.compare import Definitions
 from bcrlib.cli.options import Json, print_json
 
 if TYPE_CHECKING:
-    from bcrlib.evaluation import Evaluation
-    from bcrlib.metrics.flips import Flips
-    from bcrlib.presets import Preset
+    from bcrlib.comparison.update import Update
 
 HEADINGS = ("level", "units", "ACC old", "ACC new", "NFR", "PFR", "NFI", "broken", "repaired", "p")
 TREE_LEVELS = """\
@@ -35,12 +34,7 @@ def evaluate(
     new: Annotated[
         Path, typer.Option(metavar="FILE", help="The same sentences with what the new parser made of them.")
     ],
-    preset: Annotated[
-        str,
-        typer.Option(
-            help="What counts: [bold]clean[/bold] as the paper says, [bold]official[/bold] as the authors' code does."
-        ),
-    ] = "clean",
+    preset: Definitions = "clean",
     as_json: Json = False,
 ) -> None:
     """Count negative flips: what the old parser got right and the new one gets wrong.
@@ -65,47 +59,31 @@ def evaluate(
 
     [green]bcr evaluate --gold test.tsv --old old.tsv --new new.tsv[/green]
     """
-    from bcrlib.evaluation import count_files
+    from bcrlib.comparison.read import read_update
     from bcrlib.presets import preset as preset_named
 
-    definitions = preset_named(preset)
-    counted = count_files(gold, old, new, definitions)
+    update = read_update(gold, old, new, [], preset_named(preset), by_id=False)
     if as_json:
-        print_json(counted.rates())
+        print_json(update.rates())
     else:
-        typer.echo(_text(counted, definitions))
+        typer.echo(_text(update))
 
 
-def _text(counted: "Evaluation", definitions: "Preset") -> str:
+def _text(update: "Update") -> str:
     from bcrlib.data.formats import TOP
-    from bcrlib.report.definitions import describe_spans, describe_words
-
-    table = _table(counted.flips)
-    if counted.format == TOP:
-        legend = LEGEND.format(units="spans of one utterance", wholes="EM", parts="spanEM")
-        lines = [describe_spans(definitions), "", *table, "", _invalid(counted), "", FRAME_LEVELS, legend]
-    else:
-        legend = LEGEND.format(units="words of one sentence", wholes="whole trees", parts="words")
-        lines = [describe_words(definitions), "", *table, "", TREE_LEVELS, legend]
-    return "\n".join(lines)
-
-
-def _invalid(counted: "Evaluation") -> str:
-    num_utterances = counted.flips["EM"].num_units
-    old, new = (f"{counted.num_invalid[f'num_invalid_{name}']:,}" for name in ("old", "new"))
-    return f"No trees: {old} predictions of the old model, {new} of the new, out of {num_utterances:,}."
-
-
-def _table(counted: dict[str, "Flips"]) -> list[str]:
-    rows = [HEADINGS, *(_row(level, update) for level, update in counted.items())]
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
-
-
-def _row(level: str, update: "Flips") -> tuple[str, ...]:
     from bcrlib.metrics.uncertainty import mcnemar
 
-    rates = (update.acc_old, update.acc_new, update.nfr, update.pfr, update.nfi)
-    per_cent = [f"{100 * rate:.2f}" for rate in rates]
-    counts = [f"{count:,}" for count in (update.yn, update.ny)]
-    return (level, f"{update.num_units:,}", *per_cent, *counts, f"{mcnemar(update):.2g}")
+    rows = [HEADINGS]
+    for name, flips in ((name, level.flips) for name, level in update.levels.items()):
+        rates = (flips.acc_old, flips.acc_new, flips.nfr, flips.pfr, flips.nfi)
+        counts = (f"{count:,}" for count in (flips.yn, flips.ny))
+        per_cent = (f"{100 * rate:.2f}" for rate in rates)
+        rows.append((name, f"{flips.num_units:,}", *per_cent, *counts, f"{mcnemar(flips):.2g}"))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+    if update.format == TOP:
+        invalid = f"{update.invalid_outputs}, out of {len(update.ids):,}."
+        legend = LEGEND.format(units="spans of one utterance", wholes="EM", parts="spanEM")
+        return "\n".join([update.definitions, "", *table, "", invalid, "", FRAME_LEVELS, legend])
+    legend = LEGEND.format(units="words of one sentence", wholes="whole trees", parts="words")
+    return "\n".join([update.definitions, "", *table, "", TREE_LEVELS, legend])

@@ -13,32 +13,17 @@ are left alone.
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from bcrlib.comparison.slices import named_slices
-from bcrlib.comparison.update import JSON_LINES, ItemsError, Update, make_levels
-from bcrlib.comparison.views import ValueView
-from bcrlib.data.formats import InputFile
+from bcrlib.comparison.update import JSON_LINES, ItemsError, TextView, Update, make_levels
+from bcrlib.data.formats import InputFile, decoded
+from bcrlib.metrics.slices import Slices, by_tag, merge_rare
 from bcrlib.presets import Preset
 
 LEVEL = "EM"
-VALUES = ("gold", "old", "new")
-
-
-@dataclass
-class _Columns:
-    """What the lines read so far say, a place a line."""
-
-    line_of_id: dict[str, int] = field(default_factory=dict)
-    old_right: list[bool] = field(default_factory=list)
-    new_right: list[bool] = field(default_factory=list)
-    missing: list[bool] = field(default_factory=list)
-    seeds_right: list[list[bool]] = field(default_factory=list)
-    slices: dict[str, dict[int, str]] = field(default_factory=dict)
+SIDES = ("gold", "old", "new")
 
 
 def read_json_items(file: InputFile, preset: Preset) -> Update:
@@ -47,26 +32,45 @@ def read_json_items(file: InputFile, preset: Preset) -> Update:
     Raises ItemsError, with file, line and fault, for bad UTF-8, a line that is no such object, NaN and numbers out of
     range anywhere in it, a key twice, an id twice, a line without gold or old, and where no line has new.  O(bytes).
     """
-    lines, columns = _lines(file), _Columns()
+    lines = _lines(file)
+    line_of_id: dict[str, int] = {}
+    answers: list[list[bool]] = []
+    slices: list[dict[str, str]] = []
+    missing: list[bool] = []
     for number, line in enumerate(lines, 1):
         try:
-            _add(columns, _read(line), number)
-        except (ValueError, RecursionError) as error:
-            raise ItemsError(file.name, number, _fault(error)) from None
-    if all(columns.missing):
+            record = _read(line)
+            name, right = _judged(record)
+            if line_of_id.setdefault(name, number) != number:
+                raise ValueError(f"the id {name!r} a second time; the first is in line {line_of_id[name]}")
+            answers.append(right)
+            if len(right) != len(answers[0]):
+                raise ValueError(f"{len(right) - 2} old_seeds, but {len(answers[0]) - 2} in the first line")
+            missing.append("new" not in record)
+            slices.append(_slices(record))
+        except json.JSONDecodeError as error:
+            raise ItemsError(file.name, number, f"not JSON: {error}") from None
+        except RecursionError:
+            raise ItemsError(file.name, number, "brackets nested too deeply") from None
+        except ValueError as error:
+            raise ItemsError(file.name, number, str(error)) from None
+    if all(missing):
         raise ItemsError(file.name, 1, "no line of the file has a key 'new'")
-    num_items = len(lines)
-    old, new, missing = (np.array(column) for column in (columns.old_right, columns.new_right, columns.missing))
-    seeds = [{LEVEL: right} for right in np.array(columns.seeds_right).T] if columns.seeds_right[0] else []
-    slices = {LEVEL: named_slices(columns.slices, num_items)}
-    units = {LEVEL: np.arange(num_items)}
-    levels = make_levels(units, num_items, {LEVEL: old}, {LEVEL: new}, seeds, slices)
 
-    def view(item: int) -> ValueView:
+    def by_name() -> dict[str, dict[str, Slices]]:
+        breakdowns = dict.fromkeys(name for named in slices for name in named)
+        return {LEVEL: {b: merge_rare(by_tag([named.get(b, "") for named in slices])) for b in breakdowns}}
+
+    def view(item: int) -> TextView:
         record = _read(lines[item])
-        return ValueView(*(json.dumps(record[key], ensure_ascii=False) if key in record else None for key in VALUES))
+        values = (
+            json.dumps(record[key], ensure_ascii=False) if key in record else None for key in ("gold", "old", "new")
+        )
+        return TextView(tuple(values))
 
-    return Update(JSON_LINES, "id", list(columns.line_of_id), missing, levels, preset, view, {})
+    right = [{LEVEL: column} for column in np.array(answers).T]
+    levels = make_levels({LEVEL: np.arange(len(lines))}, len(lines), right)
+    return Update(JSON_LINES, "id", list(line_of_id), np.array(missing), levels, preset, by_name, view, {})
 
 
 def is_same(first: Any, second: Any) -> bool:
@@ -81,11 +85,7 @@ def is_same(first: Any, second: Any) -> bool:
 
 
 def _lines(file: InputFile) -> list[str]:
-    try:
-        text = file.content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = file.content.count(b"\n", 0, error.start) + 1
-        raise ItemsError(file.name, line, f"not UTF-8: byte 0x{file.content[error.start]:02x}") from None
+    text = decoded(file.content, file.name, ItemsError)
     if not text:
         raise ItemsError(file.name, 1, "the file is empty; it must hold at least one item")
     if text.startswith("\ufeff"):
@@ -122,42 +122,18 @@ def _read(line: str) -> dict[str, Any]:
     return record
 
 
-def _fault(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "brackets nested too deeply"
-    return f"not JSON: {error}" if isinstance(error, json.JSONDecodeError) else str(error)
-
-
-def _add(columns: _Columns, record: dict[str, Any], number: int) -> None:
-    """Judge one item; ValueError with the fault."""
+def _judged(record: dict[str, Any]) -> tuple[str, list[bool]]:
+    """The id of an item, and whether old, new and the further seeds of old are right; ValueError with the fault."""
     for key in ("id", "gold", "old"):
         if key not in record:
             raise ValueError(f"no key {key!r}")
-    name = _id(record["id"])
-    if columns.line_of_id.setdefault(name, number) != number:
-        raise ValueError(f"the id {name!r} a second time; the first is in line {columns.line_of_id[name]}")
-    gold, seeds = record["gold"], _seeds(record, columns.seeds_right)
-    columns.missing.append("new" not in record)
-    columns.old_right.append(is_same(record["old"], gold))
-    columns.new_right.append("new" in record and is_same(record["new"], gold))
-    columns.seeds_right.append([is_same(seed, gold) for seed in seeds])
-    for breakdown, value in _slices(record).items():
-        columns.slices.setdefault(breakdown, {})[number - 1] = value
-
-
-def _id(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
-        raise ValueError(f"the id {value!r} is neither text nor a whole number")
-    return _encodable(str(value))
-
-
-def _seeds(record: dict[str, Any], so_far: Sequence[list[bool]]) -> list[Any]:
-    seeds = record.get("old_seeds", [])
+    name, gold, seeds = record["id"], record["gold"], record.get("old_seeds", [])
+    if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "":
+        raise ValueError(f"the id {name!r} is neither text nor a whole number")
     if not isinstance(seeds, list):
         raise ValueError("'old_seeds' is not a list")
-    if so_far and len(seeds) != len(so_far[0]):
-        raise ValueError(f"{len(seeds)} old_seeds, but {len(so_far[0])} in the first line")
-    return seeds
+    new_right = "new" in record and is_same(record["new"], gold)
+    return _encodable(str(name)), [is_same(record["old"], gold), new_right, *(is_same(seed, gold) for seed in seeds)]
 
 
 def _slices(record: dict[str, Any]) -> dict[str, str]:

@@ -11,13 +11,11 @@ It needs no model, and imports neither torch nor pytest.
 import os
 from collections.abc import Iterable, Mapping
 
-from bcrlib.comparison.compare import Path, read_items, read_update
-from bcrlib.comparison.gate import EVERY_LEVEL, Gate, read_must_not_break
-from bcrlib.comparison.update import Update
-from bcrlib.comparison.verdict import judge
+from bcrlib.comparison.read import Path, read_items, read_update
+from bcrlib.comparison.reports import failure_text
+from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, judge, read_must_not_break
 from bcrlib.data.formats import read_input
 from bcrlib.presets import preset as preset_named
-from bcrlib.report.comparison_text import failure_text
 
 Limit = float | Mapping[str, float] | None
 
@@ -44,18 +42,16 @@ def assert_no_regression(
     listed = _listed(must_not_break)
     if max_nfr is None and max_nfi is None and not listed:
         max_nfr = 0.0
-    update = _read(gold, old, new, old_seeds, preset)
+    definitions = preset_named(preset)
+    if old is None and new is None:
+        update = read_items(gold, definitions)
+    elif old is None or new is None:
+        raise ValueError("give gold, old and new, or one file of JSON Lines alone")
+    else:
+        update = read_update(gold, old, new, list(old_seeds), definitions)
     verdict = judge(update, Gate(_limits(max_nfr), _limits(max_nfi), listed))
     if not verdict.passed:
         raise AssertionError(failure_text(verdict))
-
-
-def _read(gold: Path, old: Path | None, new: Path | None, old_seeds: Iterable[Path], preset: str) -> Update:
-    if old is None and new is None:
-        return read_items(gold, preset_named(preset))
-    if old is None or new is None:
-        raise ValueError("give gold, old and new, or one file of JSON Lines alone")
-    return read_update(gold, old, new, list(old_seeds), preset_named(preset))
 
 
 def _limits(limit: Limit) -> Mapping[str, float]:

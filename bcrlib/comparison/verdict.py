@@ -1,25 +1,63 @@
-"""What is concluded from an update: rates with intervals at every level, the noise floor, slices, worst items, gate."""
+"""What is concluded from an update: rates with intervals at every level, noise floor, slices, worst items, the gate."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
-from bcrlib.comparison.gate import Check, Gate, check_gate, check_gate_fits
-from bcrlib.comparison.slices import harm_table
-from bcrlib.comparison.update import Level, Update
-from bcrlib.comparison.worst import WorstItem, worst_items
+from bcrlib.comparison.update import ItemsError, Level, Update, View
+from bcrlib.data.formats import InputFile, decoded
+from bcrlib.metrics.breakdowns import ALL, flips_by_slice, rates_of_slices, unit_counts
 from bcrlib.metrics.flips import RATES, Flips, as_flips
-from bcrlib.metrics.item_bootstrap import estimate, resampled_sums
-from bcrlib.metrics.uncertainty import Estimate, mcnemar
+from bcrlib.metrics.slices import Slices
+from bcrlib.metrics.uncertainty import Estimate, estimate, mcnemar, resampled_sums
 
 NUM_RESAMPLES, BOOTSTRAP_SEED = 1000, 0
 NUM_WORST = 5
 CHANGE = "acc_change"
 """The accuracy of the new model minus that of the old one, beside the rates of flips."""
+EVERY_LEVEL = ""
+LEVEL_OF_Q = 0.05
+"""The share of false alarms, among the slices called harmed, that is put up with."""
+Rule = Literal["max_nfr", "max_nfi", "must_not_break"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What an update must keep to; an empty gate lets everything pass."""
+
+    max_nfr: Mapping[str, float] = field(default_factory=dict)
+    """Level -> the highest NFR, in [0, 1]; `EVERY_LEVEL` stands for those that are not named."""
+    max_nfi: Mapping[str, float] = field(default_factory=dict)
+    must_not_break: Mapping[str, str] = field(default_factory=dict)
+    """Id of an item -> where it was listed, for errors.  The item is broken, and the gate fails, where at some level of
+    wholes (UCM, LCM; EM) the old model got it right and the new one does not.  What was wrong before cannot break."""
+
+    @property
+    def bounds(self) -> tuple[tuple[Rule, Mapping[str, float]], ...]:
+        """The limits of both rates by the name of their rule."""
+        return ("max_nfr", self.max_nfr), ("max_nfi", self.max_nfi)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule of a gate at one level, kept or not."""
+
+    rule: Rule
+    level: str
+    item: str | None
+    """Of must_not_break."""
+    limit: float | None
+    """Of the bounds."""
+    value: float | None
+    passed: bool
+    finding: str
+    """What was found, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +65,13 @@ class NoiseFloor:
     """How much retraining alone flips: NFR between seeds of the old model, all ordered pairs of two different ones."""
 
     num_models: int
-    mean: float
-    low: float
-    """The least of all pairs."""
-    high: float
-    """The most of all pairs."""
+    num_pairs: int
+    mean_nfr: float
+    """Of all pairs, as the two below."""
+    least_nfr: float
+    most_nfr: float
     excess: Estimate
     """The update's NFR minus the mean, with its interval over items; models are not drawn anew."""
-
-    @property
-    def num_pairs(self) -> int:
-        """Ordered pairs of different models.  O(1)."""
-        return self.num_models * (self.num_models - 1)
 
     @property
     def is_exceeded(self) -> bool:
@@ -58,7 +91,21 @@ class LevelVerdict:
     noise: NoiseFloor | None
     """None without further seeds of the old model."""
     slices: pd.DataFrame
-    """`slices.harm_table`."""
+    """`harm_table`."""
+
+
+@dataclass(frozen=True)
+class WorstItem:
+    """One item with what the update broke and repaired in it."""
+
+    id: str
+    is_missing: bool
+    """Whether the new file lacks it."""
+    broken: Mapping[str, int]
+    """Level -> negative flips."""
+    repaired: Mapping[str, int]
+    """Level -> positive flips."""
+    view: View
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,56 +132,142 @@ def judge(update: Update, gate: Gate, num_worst: int = NUM_WORST) -> Verdict:
     """The verdict on an update.
 
     Intervals draw items with replacement, the same for all levels and both models.  Equal updates give equal verdicts.
-    Raises ValueError for a gate that does not fit the update.  O(resamples items levels + units (seeds^2 + slices)).
+    Raises ValueError for a gate that does not fit the update: a bound outside [0, 1], a level or an item that it does
+    not have, an item in which nothing counts.  O(resamples items levels + units (seeds^2 + slices)).
     """
-    check_gate_fits(update, gate)
-    levels = update.levels
-    columns = [level.counts for level in levels.values()]
-    columns += [_noise_of_items(level)[:, None] for level in levels.values()]
+    listed = _listed_items(update, gate)
+    levels, slices = update.levels, update.slices()
+    columns = [np.column_stack([level.counts, _noise_of_items(level)]) for level in levels.values()]
     sums = resampled_sums(np.concatenate(columns, axis=1), NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
-    verdicts = {
-        name: _judge_level(level, sums[:, 4 * i : 4 * i + 4], sums[:, 4 * len(levels) + i])
-        for i, (name, level) in enumerate(levels.items())
-    }
-    flips = {name: verdict.flips for name, verdict in verdicts.items()}
-    return Verdict(update, verdicts, worst_items(update, num_worst), check_gate(update, flips, gate))
+    drawn = dict(zip(levels, np.split(sums, len(levels), axis=1)))
+    verdicts = {name: _judge_level(level, drawn[name], slices[name]) for name, level in levels.items()}
+    checks = _check_bounds(gate, verdicts) + _check_items(update, listed)
+    return Verdict(update, verdicts, worst_items(update, num_worst), checks)
 
 
-def _judge_level(
-    level: Level, counts: Float64[np.ndarray, "resample 4"], noise: Float64[np.ndarray, "resample"]
-) -> LevelVerdict:
-    flips, drawn = as_flips(level.counts.sum(axis=0)), as_flips(counts)
-    flips = Flips(int(flips.yy), int(flips.yn), int(flips.ny), int(flips.nn))
+def _judge_level(level: Level, sums: Float64[np.ndarray, "resample 5"], slices: Mapping[str, Slices]) -> LevelVerdict:
+    flips, drawn = level.flips, as_flips(sums[:, :4])
+    num_models = len(level.old_models)
+    num_pairs = num_models * (num_models - 1)
     with np.errstate(invalid="ignore"):  # a resample may have no unit
         rates = {name: estimate(getattr(flips, name), getattr(drawn, name)) for name in RATES}
         rates[CHANGE] = estimate(flips.acc_new - flips.acc_old, drawn.acc_new - drawn.acc_old)
-        floor = _noise_floor(level, flips, (drawn.yn - noise / _num_pairs(level)) / drawn.num_units)
-    return LevelVerdict(flips, rates, mcnemar(flips), floor, harm_table(level))
-
-
-def _num_pairs(level: Level) -> int:
-    """Ordered pairs of different old models; 1 where there is only one model."""
-    num_models = len(level.seeds_right) + 1
-    return max(1, num_models * (num_models - 1))
-
-
-def _old_models(level: Level) -> Bool[np.ndarray, "model unit"]:
-    return np.concatenate([level.old_right[None], level.seeds_right])
+        floor = None
+        if num_pairs:
+            pairs = permutations(level.old_models, 2)
+            nfr = [np.count_nonzero(before & ~after) / flips.num_units for before, after in pairs]
+            mean = float(np.mean(nfr))
+            excess = estimate(flips.nfr - mean, (drawn.yn - sums[:, 4] / num_pairs) / drawn.num_units)
+            floor = NoiseFloor(num_models, num_pairs, mean, min(nfr), max(nfr), excess)
+    return LevelVerdict(flips, rates, mcnemar(flips), floor, harm_table(level, slices))
 
 
 def _noise_of_items(level: Level) -> Int64[np.ndarray, "item"]:
     """Negative flips of every item over all ordered pairs of old models: of c that are right with the others wrong."""
-    right = _old_models(level)
-    num_right = right.sum(axis=0)
-    flips = num_right * (len(right) - num_right)
+    num_right = level.old_models.sum(axis=0)
+    flips = num_right * (len(level.old_models) - num_right)
     return np.bincount(level.item_of_unit, flips, level.num_items).astype(np.int64)
 
 
-def _noise_floor(level: Level, flips: Flips, excess: Float64[np.ndarray, "resample"]) -> NoiseFloor | None:
-    right = _old_models(level)
-    if len(right) == 1:
-        return None
-    pairs = permutations(right, 2)
-    nfr = [np.count_nonzero(before & ~after) / flips.num_units for before, after in pairs]
-    mean = float(np.mean(nfr))
-    return NoiseFloor(len(right), mean, min(nfr), max(nfr), estimate(flips.nfr - mean, excess))
+def harm_table(level: Level, slices: Mapping[str, Slices]) -> pd.DataFrame:
+    """Every slice of a level, the most harmed first: `rates_of_slices` with what is told of harm.
+
+    extra: negative flips beyond what the slice would have at the rate of all other units, num_units * excess; by it
+    rows are sorted, and then by their names.  is_harmed: whether it has more, at a q-value of `LEVEL_OF_Q` over all
+    slices of the level.  broken: its negative flips.  O(units breakdowns).
+    """
+    counts = unit_counts(level.old_models[:1], level.new_right[None])
+    everything = {ALL: Slices(np.zeros(len(counts), dtype=np.int64), (ALL,))}
+    rows = [
+        flips_by_slice(counts, level.item_of_unit, of_units).assign(breakdown=breakdown)
+        for breakdown, of_units in {**everything, **slices}.items()
+    ]
+    table = pd.concat(rows, ignore_index=True)
+    rates = rates_of_slices(table).assign(broken=table["yn"])
+    rates["extra"] = (rates["excess"] * rates["num_units"]).fillna(0.0)
+    rates["is_harmed"] = (rates["q_value"] <= LEVEL_OF_Q) & (rates["excess"] > 0)
+    rates = rates[rates["breakdown"] != ALL]
+    return rates.sort_values("extra", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def worst_items(update: Update, most: int) -> list[WorstItem]:
+    """At most so many items with a negative flip, the worst first.
+
+    Sorted by broken parts (labelled words; spans), then broken wholes (LCM; EM), then by their order in the gold file.
+    Raises ValueError for a negative number.  O(items log items).
+    """
+    if most < 0:
+        raise ValueError(f"{most} worst items cannot be shown")
+    broken = [update.levels[level].counts[:, 1] for level in (update.parts, update.wholes[-1])]
+    order = np.lexsort([-numbers for numbers in reversed(broken)])
+    worst = []
+    for item in order[np.any(broken, axis=0)[order]][:most].tolist():
+        broken_of, repaired_of = (
+            {name: int(level.counts[item, place]) for name, level in update.levels.items()} for place in (1, 2)
+        )
+        missing = bool(update.missing[item])
+        worst.append(WorstItem(update.ids[item], missing, broken_of, repaired_of, update.view(item)))
+    return worst
+
+
+def read_must_not_break(file: InputFile) -> dict[str, str]:
+    """The ids in a file, one a line, with their places; blank lines and lines that begin with "#" are none.
+
+    Raises ItemsError, with the line, for bad UTF-8 and for an id that stands twice.  O(bytes).
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(decoded(file.content, file.name, ItemsError).split("\n"), 1):
+        name = line.strip()
+        if name in found:
+            raise ItemsError(file.name, number, f"the id {name!r} a second time; the first is {found[name]}")
+        if name and not name.startswith("#"):
+            found[name] = f"{file.name}:{number}"
+    return found
+
+
+def _listed_items(update: Update, gate: Gate) -> dict[str, tuple[int, dict[str, int]]]:
+    """Of every item that must not break: its number, and its unit at every level of wholes; refuses a misfit."""
+    for rule, limits in gate.bounds:
+        for level, limit in limits.items():
+            if level != EVERY_LEVEL and level not in update.levels:
+                raise ValueError(f"{rule}: no level {level!r} here; choose one of {', '.join(update.levels)}")
+            if not (math.isfinite(limit) and 0 <= limit <= 1):
+                raise ValueError(f"{rule}: {limit} is no rate in [0, 1]")
+    numbers = {name: number for number, name in enumerate(update.ids) if name in gate.must_not_break}
+    found = {}
+    for name, place in gate.must_not_break.items():
+        if name not in numbers:
+            raise ValueError(f"{place}: gold has no item {name!r}")
+        units = {level: update.levels[level].item_of_unit.searchsorted(numbers[name]) for level in update.wholes}
+        if any(numbers[name] not in update.levels[level].item_of_unit[at : at + 1] for level, at in units.items()):
+            raise ValueError(f"{place}: nothing in item {name!r} counts under preset {update.preset.name!r}")
+        found[name] = numbers[name], units
+    return found
+
+
+def _check_bounds(gate: Gate, verdicts: Mapping[str, LevelVerdict]) -> list[Check]:
+    checks = []
+    for rule, limits in gate.bounds:
+        rate = rule.removeprefix("max_")
+        for level, verdict in verdicts.items():
+            limit = limits.get(level, limits.get(EVERY_LEVEL))
+            if limit is not None:
+                value = float(getattr(verdict.flips, rate))
+                passed = value <= limit
+                finding = f"{rate.upper()} {100 * value:.2f} %, {'at most' if passed else 'above'} {100 * limit:g} %"
+                checks.append(Check(rule, level, None, limit, value, passed, finding))
+    return checks
+
+
+def _check_items(update: Update, listed: Mapping[str, tuple[int, Mapping[str, int]]]) -> list[Check]:
+    checks = []
+    for name, (number, units) in listed.items():
+        for level, at in units.items():
+            was_right, is_right = update.levels[level].old_right[at], update.levels[level].new_right[at]
+            if was_right and not is_right:
+                finding = "broken: missing from the new predictions" if update.missing[number] else "broken"
+            else:
+                finding = "right" if is_right else "not broken, for it was wrong before"
+            passed = bool(is_right or not was_right)
+            checks.append(Check("must_not_break", level, name, None, None, passed, finding))
+    return checks

@@ -10,23 +10,15 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8
 
 from bcrlib.data.conllu_faults import NUM_COLUMNS, find_fault, sentence_fault
+from bcrlib.data.formats import FileError, decoded
 from bcrlib.data.treebank import SourceLines, Treebank
 
 NEWLINE, HASH, TAB = 10, 35, 9  # bytes
 FORM, UPOS, HEAD, DEPREL = 1, 3, 6, 7  # columns
 
 
-class ConlluError(ValueError):
+class ConlluError(FileError):
     """A file that is not CoNLL-U; its text is "FILE:LINE: fault"."""
-
-    def __init__(self, name: str, line: int, fault: str) -> None:
-        """Name the file, the line (from 1) and the fault."""
-        super().__init__(name, line, fault)
-        self.name, self.line, self.fault = name, line, fault
-
-    def __str__(self) -> str:
-        """FILE:LINE: fault."""
-        return f"{self.name}:{self.line}: {self.fault}"
 
 
 def read_conllu(path: str | os.PathLike[str], trees: bool = True) -> Treebank:
@@ -59,11 +51,7 @@ def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
 
 
 def _decode(content: bytes, name: str) -> str:
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ConlluError(name, line, f"not UTF-8: byte 0x{content[error.start]:02x}") from None
+    text = decoded(content, name, ConlluError)
     if text.startswith("\ufeff"):
         raise ConlluError(name, 1, "byte order mark before the first line")
     if b"\r" in content:

@@ -10,6 +10,7 @@ NUM_COLUMNS = 10
 COLUMN_NAMES = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 PLAIN_NUMBER = re.compile(r"0|[1-9][0-9]*")
 RANGE_ID = re.compile(r"([1-9][0-9]*)-([1-9][0-9]*)")
+HUGE_NUMBER, HUGE = re.compile(r"[0-9]{4000}"), "a number of thousands of digits"  # which int() refuses
 EMPTY_NODE_ID = re.compile(r"(0|[1-9][0-9]*)\.([1-9][0-9]*)")
 
 Fault = tuple[int, str]  # number of the line, from 1; what is wrong with it
@@ -92,7 +93,7 @@ def _word_fault(cells: list[str]) -> str | None:
         return f"HEAD {cells[6]} is out of range"
     if not PLAIN_NUMBER.fullmatch(cells[6]):
         return f"HEAD {cells[6]!r} is not an integer"
-    return None
+    return HUGE if HUGE_NUMBER.match(cells[6]) else None
 
 
 class ExpectedIds:
@@ -109,6 +110,8 @@ class ExpectedIds:
         """The fault of the next ID, None after moving on past a right one.  O(1)."""
         if PLAIN_NUMBER.fullmatch(identifier):
             return self._word_fault(identifier)
+        if HUGE_NUMBER.search(identifier):
+            return HUGE
         if bounds := RANGE_ID.fullmatch(identifier):
             return self._range_fault(identifier, int(bounds[1]), int(bounds[2]))
         if parts := EMPTY_NODE_ID.fullmatch(identifier):

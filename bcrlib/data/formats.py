@@ -11,6 +11,28 @@ FIRST_ROW = re.compile(
 )  # blank rows and a byte order mark: for readers to refuse
 
 
+class FileError(ValueError):
+    """A file that is not what it should be; its text is "FILE:LINE: fault"."""
+
+    def __init__(self, name: str, line: int, fault: str) -> None:
+        """Name the file, the line (from 1) and the fault."""
+        super().__init__(name, line, fault)
+        self.name, self.line, self.fault = name, line, fault
+
+    def __str__(self) -> str:
+        """FILE:LINE: fault."""
+        return f"{self.name}:{self.line}: {self.fault}"
+
+
+def decoded(content: bytes, name: str, error: type[FileError]) -> str:
+    """The text in the bytes of a file; raises the error, with the line, for bad UTF-8.  O(bytes)."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        line = content.count(b"\n", 0, fault.start) + 1
+        raise error(name, line, f"not UTF-8: byte 0x{content[fault.start]:02x}") from None
+
+
 @dataclass(frozen=True)
 class InputFile:
     """A file read once, so that a pipe will do."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bcrlib.data.formats import FileError, decoded
 from bcrlib.data.frames import OPEN, FrameBank, FrameError, Node, frame_tokens, frame_words, parse_frame
 
 FilePath = str | os.PathLike[str]
@@ -21,17 +22,8 @@ COLUMN_NAMES = {
 UNSUPPORTED = "IN:UNSUPPORTED"  # a prefix: IN:UNSUPPORTED, IN:UNSUPPORTED_EVENT, ...
 
 
-class TopError(ValueError):
-    """A file that is not TOP's; its text is "FILE:LINE: reason"."""
-
-    def __init__(self, file: str, line: int, reason: str) -> None:
-        """Name the file, the line (from 1) and the reason."""
-        super().__init__(file, line, reason)
-        self.file, self.line, self.reason = file, line, reason
-
-    def __str__(self) -> str:
-        """FILE:LINE: reason."""
-        return f"{self.file}:{self.line}: {self.reason}"
+class TopError(FileError):
+    """A file that is not TOP's; its text is "FILE:LINE: fault"."""
 
 
 def read_top(path: FilePath, frames: bool = True, known_labels: Collection[str] | None = None) -> FrameBank:
@@ -136,11 +128,7 @@ def _rows(content: bytes, name: str, num_columns: tuple[int, ...], any_parse: bo
 
 
 def _decode(content: bytes, name: str) -> str:
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise TopError(name, line, f"not UTF-8: byte 0x{content[error.start]:02x}") from None
+    text = decoded(content, name, TopError)
     if text.startswith("\ufeff"):
         raise TopError(name, 1, "byte order mark before the first row")
     if "\r" in text:

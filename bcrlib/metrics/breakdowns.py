@@ -1,92 +1,26 @@
-"""Breakdowns of flips: the 2x2 counts of an update slice by slice, by tag, relation, distance, size, depth, length.
+"""Breakdowns of flips: the 2x2 counts of an update slice by slice, with rates, intervals and tests.
 
-The authors' notebooks print such tables for one update (protocol 5.5).  A *slice* is the set of units of one level
-that share a property of the gold tree.  Counts are sums over all pairs of an old and a new model, as in every table.
+The authors' notebooks print such tables for one update (protocol 5.5).  Counts are sums over all pairs of an old and a
+new model, as in every table.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float64, Int64, Integer
+from jaxtyping import Bool, Float64, Int64, Integer, Num
+from scipy.special import erfc, ndtri
 
-from bcrlib.data.treebank import Treebank
-from bcrlib.metrics.attachment import scored_units, scored_words
-from bcrlib.metrics.subtrees import Subtrees, parents
-from bcrlib.presets import Preset
+from bcrlib.metrics.slices import Slices
 
-OTHER = "other"
-FEWEST_UNITS = 10
-"""Slices with fewer units are counted together, as "other"."""
 HISTOGRAM_BINS = ("0", *(f"({k / 10}, {(k + 1) / 10}]" for k in range(10)))
 
-Keys = Mapping[str, Sequence[str] | Integer[np.ndarray, "unit"]]
+ALL = "all"
+"""The breakdown, and its only slice, that holds every unit."""
 
 
-@dataclass(frozen=True, eq=False)
-class Slices:
-    """Which slice each unit is in: an index into the names, -1 for none."""
-
-    of_unit: Int64[np.ndarray, "unit"]
-    names: tuple[str, ...]
-
-
-def word_keys(gold: Treebank, preset: Preset) -> Keys:
-    """What scored words are told apart by: their tag and relation, how far off the head is, the tag of the head.
-
-    Distances are in words.  The root word counts as the authors' code has it: its head is called "ROOT" and stands
-    at position 0, before the first word.  O(tokens).
-    """
-    words = np.flatnonzero(scored_words(gold, preset))
-    # As objects: as numpy's own texts, all would be as long as the longest.
-    upos = np.array([*gold.upos, "ROOT"], dtype=object)  # parent -1 is the last entry
-    position = np.arange(gold.num_tokens) - gold.offsets[gold.sentence_of_token] + 1
-    return {
-        "upos": upos[words],
-        "relation": np.array(gold.relations, dtype=object)[words],
-        "distance": np.abs(position - gold.heads)[words],
-        "head upos": upos[parents(gold)[words]],
-    }
-
-
-def subtree_keys(gold: Treebank, units: Subtrees) -> Keys:
-    """What sub-trees are told apart by: size in words, depth (a leaf has 1), tag of the root word.  O(sub-trees)."""
-    return {"size": units.size, "depth": units.depth, "root upos": np.array(gold.upos)[units.root]}
-
-
-def tree_keys(gold: Treebank, preset: Preset) -> Keys:
-    """What whole trees (UCM, LCM) are told apart by: the length of the sentence in words, punctuation included."""
-    return {"length": gold.lengths[scored_units(gold, preset).sentence_of_unit["UCM"]]}
-
-
-def by_tag(tags: Sequence[str]) -> Slices:
-    """A slice for each tag, in alphabetical order; a unit without one, "", is in no slice.  O(units)."""
-    names = sorted(set(map(str, tags)) - {""})
-    number_of = {"": -1} | {name: i for i, name in enumerate(names)}
-    return Slices(np.fromiter(map(number_of.__getitem__, tags), np.int64, len(tags)), tuple(names))
-
-
-def by_range(values: Integer[np.ndarray, "unit"], starts: Sequence[int]) -> Slices:
-    """Slices of numbers: from each start up to the next, the last one open: 1, 2, 4 makes "1", "2-3" and "4+".
-
-    Numbers below the first start are in no slice.  O(units log starts).
-    """
-    ends = [following - 1 for following in starts[1:]]
-    names = [str(start) if start == end else f"{start}-{end}" for start, end in zip(starts, ends)]
-    return Slices(np.searchsorted(starts, values, side="right") - 1, (*names, f"{starts[-1]}+"))
-
-
-def merge_rare(slices: Slices, fewest_units: int = FEWEST_UNITS) -> Slices:
-    """The slices with those of fewer units made one, "other", the last.  Empty slices go.  O(units + slices)."""
-    num_units = np.bincount(slices.of_unit[slices.of_unit >= 0], minlength=len(slices.names))
-    kept = np.flatnonzero(num_units >= fewest_units)
-    names = tuple(slices.names[i] for i in kept)
-    if num_units.sum() - num_units[kept].sum() > 0:
-        names = (*names, OTHER)
-    new = np.full(len(slices.names) + 1, len(kept), dtype=np.int64)
-    new[kept], new[-1] = np.arange(len(kept)), -1
-    return Slices(new[slices.of_unit], names)
+Numbers = Num[np.ndarray, "slice"]
+Rates = Float64[np.ndarray, "slice"]
 
 
 def unit_counts(
@@ -196,3 +130,86 @@ def _moments(cells: _Cells, num_slices: int) -> Float64[np.ndarray, "slice 4 4"]
     for i, j in ((0, 0), (0, 1), (1, 1), (0, 2), (0, 3), (1, 2), (1, 3)):
         moments[:, i, j] = moments[:, j, i] = np.bincount(cells.of_slice, columns[i] * columns[j], num_slices)
     return moments
+
+
+def rates_of_slices(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rates, intervals and tests of the slices of one level, in the order of `rows`.
+
+    `rows`: what `flips_by_slice` gives of every breakdown with its name as column "breakdown", the one of
+    everything (`ALL`) among them.  Columns: breakdown, key, num_units, num_sentences, acc_old, acc_new, nfr, pfr, nfi,
+    low, high (95 % interval of NFR), share (of all negative flips of the level), excess (NFR minus that of all other
+    units), p_value, q_value (by Benjamini and Hochberg over all slices of the level that are large enough; nan for
+    others).  Intervals and tests are about other sentences and these models.  O(slices).
+    """
+    yy, yn, ny, nn = (rows[name].to_numpy(np.float64) for name in ("yy", "yn", "ny", "nn"))
+    counted, num_units = yy + yn + ny + nn, rows["num_units"].to_numpy(np.float64)
+    nfr = yn / counted
+    low, high = slice_interval(nfr, rows["nfr_error"].to_numpy(np.float64), num_units)
+    (whole,) = np.flatnonzero(rows["breakdown"] == ALL)
+    rates = {"acc_old": (yy + yn) / counted, "acc_new": (yy + ny) / counted, "nfr": nfr, "pfr": ny / counted}
+    rates |= {"nfi": yn / np.maximum(yn + nn, 1), "low": low, "high": high, "share": yn / max(yn[whole], 1)}
+    rates |= _tests(rows, nfr, num_units, whole)
+    return rows[["breakdown", "key", "num_units", "num_sentences"]].assign(**rates)
+
+
+def _tests(rows: pd.DataFrame, nfr: np.ndarray, num_units: np.ndarray, whole: int) -> dict[str, np.ndarray]:
+    """Each slice against all other units: excess, p_value, q_value."""
+    rest = num_units[whole] - num_units
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = nfr - (nfr[whole] * num_units[whole] - nfr * num_units) / rest
+    errors = rows["excess_error"].to_numpy(np.float64)
+    p_values = excess_p_value(nfr, num_units, errors, nfr[whole], num_units[whole])
+    p_values[~large_enough(num_units, rows["num_sentences"].to_numpy(np.float64))] = np.nan
+    return {"excess": excess, "p_value": p_values, "q_value": benjamini_hochberg(p_values)}
+
+
+def slice_interval(rate: Rates, error: Rates, num_units: Numbers, coverage: float = 0.95) -> tuple[Rates, Rates]:
+    """Wilson's interval for the rate of each slice, with the sample size that its standard error speaks of.
+
+    `error` is over sentences (`flips_by_slice`).  Units of a sentence that flip together are worth less than
+    as many independent ones, so the size is rate (1 - rate) / error^2, but never more than the units there are: many
+    pairs of models are no further text.  Unlike rate +- 2 error it stays in [0, 1] and is open where nothing flipped.
+    O(slices).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = rate * (1 - rate) / np.square(error)
+    size = np.where((worth > 0) & (worth < num_units), worth, num_units)
+    z = ndtri((1 + coverage) / 2)
+    centre = (rate + z**2 / (2 * size)) / (1 + z**2 / size)
+    reach = z * np.sqrt(rate * (1 - rate) / size + (z / (2 * size)) ** 2) / (1 + z**2 / size)
+    return np.maximum(centre - reach, 0), np.minimum(centre + reach, 1)
+
+
+def excess_p_value(rate: Rates, num_units: Numbers, excess_error: Rates, all_rate: float, all_units: float) -> Rates:
+    """Two-sided p-value that a slice has the NFR of all other units; nan for a slice of everything.
+
+    A normal test of the difference.  Its standard error is the larger of two: the one over sentences, and that of
+    independent units if the slice were like the rest (without which a slice where nothing flips would seem certain).
+    It asks about other sentences, with these very models.  O(slices).
+    """
+    rest = all_units - num_units
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rest_rate = (all_rate * all_units - rate * num_units) / rest
+        by_chance = np.sqrt(all_rate * (1 - all_rate) * (1 / num_units + 1 / rest))
+        z = (rate - rest_rate) / np.maximum(excess_error, by_chance)
+    return erfc(np.abs(z) / np.sqrt(2))
+
+
+def benjamini_hochberg(p_values: Rates) -> Rates:
+    """For each test the smallest share of false alarms, among all tests called, at which it is called (its q-value).
+
+    Benjamini and Hochberg (1995): the i-th smallest of m p-values times m / i, and never more than that of a larger
+    one.  Holds on average for independent tests and for such that err together; slices that share units do so only
+    roughly.  nan stays nan and is not counted.  O(tests log tests).
+    """
+    q_values = np.full(len(p_values), np.nan)
+    (tested,) = np.nonzero(~np.isnan(p_values))
+    order = tested[np.argsort(-p_values[tested], kind="stable")]  # from the largest down
+    ranks = np.arange(len(order), 0, -1)
+    q_values[order] = np.minimum.accumulate(np.minimum(p_values[order] * len(order) / ranks, 1))
+    return q_values
+
+
+def large_enough(num_units: Numbers, num_sentences: Numbers) -> Bool[np.ndarray, "slice"]:
+    """Whether a slice is large enough for the normal test: 30 units in 20 sentences."""
+    return (num_units >= 30) & (num_sentences >= 20)

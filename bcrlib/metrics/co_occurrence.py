@@ -14,7 +14,7 @@ from scipy.sparse import csr_array, triu
 
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import scored_words
-from bcrlib.metrics.breakdowns import Slices
+from bcrlib.metrics.slices import Slices
 from bcrlib.metrics.subtrees import Subtrees, ancestry, parents
 from bcrlib.presets import Preset
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bcrlib.breakdown_tables import HISTOGRAM, RANGES
-from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, by_range
+from bcrlib.breakdown_tables import HISTOGRAM
+from bcrlib.metrics.slices import FEWEST_UNITS, OTHER, RANGES, by_range
 
 AUTHORS_UPDATE, AUTHORS_PRESET = "stackptr=>deepbiaf", "official"
 """The update that the authors break down, and the definitions that they count by."""

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bcrlib.metrics.breakdowns import OTHER
+from bcrlib.metrics.slices import OTHER
 from bcrlib.report.figures import PAPER_MARK
 from bcrlib.report.house_style import INTERVAL, method_colours, new_figure
 from bcrlib.report.tables import tidy

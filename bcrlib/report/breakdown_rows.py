@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bcrlib.breakdown_tables import HISTOGRAM
-from bcrlib.metrics.slice_rates import rates_of_slices
+from bcrlib.metrics.breakdowns import rates_of_slices
 from bcrlib.report.authors_breakdowns import AUTHORS_PRESET, AUTHORS_UPDATE, authors_slices
 from bcrlib.tasks.names import network_of
 

@@ -8,14 +8,13 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from bcrlib.comparison.gate import Gate
-from bcrlib.comparison.trees import read_trees
-from bcrlib.comparison.verdict import judge
+from bcrlib.comparison.read import update_of
+from bcrlib.comparison.reports import to_text
+from bcrlib.comparison.verdict import Gate, judge
 from bcrlib.data.conllu import format_conllu
 from bcrlib.data.corpora import load_treebank
 from bcrlib.data.formats import InputFile, read_input
 from bcrlib.presets import preset
-from bcrlib.report.comparison_text import to_text
 from bcrlib.report.headline_rows import CHANGE, CUT
 from bcrlib.report.records import Record, read_record
 from bcrlib.report.table_text import MISSING, compact_grid
@@ -63,7 +62,7 @@ def comparison_excerpt(folder: Path) -> str:
     gold = InputFile("gold", format_conllu(load_treebank("demo", "test")).encode())
     places = ("deepbiaf-to-stackptr/old", "deepbiaf-to-stackptr/new", "deepbiaf-to-deepbiaf/new")
     old, new, seed = (read_input(folder / f"{place}.conllu") for place in places)
-    verdict = judge(read_trees(gold, old, new, [seed], preset("clean")), Gate())
+    verdict = judge(update_of([gold, old, new, seed], preset("clean")), Gate())
     blocks = to_text(verdict).split("\n\n")
     (noise,) = (block.splitlines() for block in blocks if block.startswith("Noise floor"))
     return "\n".join(["```text", blocks[0], *noise[1 : 2 + len(verdict.levels)], "```"])

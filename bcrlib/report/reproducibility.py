@@ -29,12 +29,11 @@ from bcrlib.report.causes import (
     signs,
 )
 from bcrlib.report.departures import COUNTING, Asked, Departure, departures, differing_switches, shown
-from bcrlib.report.paper_rows import DEFINITIONS, PLACES, Run, paper_rows
+from bcrlib.report.paper_rows import DEFINITIONS, INSIDE, NOT_RUN, PLACES, Run, paper_rows, verdict
 from bcrlib.report.records import write_text
 from bcrlib.report.regression_rows import BOOTSTRAP_SEED, NUM_RESAMPLES
 from bcrlib.report.row_text import Section
 from bcrlib.report.table_text import arrow
-from bcrlib.report.verdicts import INSIDE, NOT_RUN, verdict
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = "small"

@@ -10,10 +10,9 @@ from bcrlib.pipeline.profiles import Profile
 from bcrlib.report import table_text
 from bcrlib.report.departures import Asked, Departure, shown
 from bcrlib.report.paper_numbers import paper_numbers
-from bcrlib.report.paper_rows import PLACES, SPEEDS, PaperRow, Run, paper_rows
+from bcrlib.report.paper_rows import INSIDE, NO_SPREAD, NOT_RUN, PLACES, SPEEDS, PaperRow, Run, paper_rows, verdict
 from bcrlib.report.row_commands import row_command, row_seconds
 from bcrlib.report.table_text import arrow
-from bcrlib.report.verdicts import INSIDE, NO_SPREAD, NOT_RUN, verdict
 from bcrlib.tasks.names import TASKS
 
 BOTH = "both"

@@ -1,47 +1,48 @@
-"""Updates of semantic frames: beside `bcr evaluate`, slices against loops, rows that do not fit."""
+"""Slices of gold trees and frames against loops and recursion."""
 
 from collections import Counter
 
 import numpy as np
-import pytest
-from comparison_files import frame_update
 from random_frames import random_frame_bank
 
-from bcrlib.comparison.compare import read_update
-from bcrlib.comparison.gate import Gate
-from bcrlib.comparison.slices import frame_slices
-from bcrlib.comparison.verdict import judge
 from bcrlib.data.frames import Node, frame_words
-from bcrlib.data.top import TopError
-from bcrlib.evaluation import evaluate_files
-from bcrlib.metrics.breakdowns import Slices
+from bcrlib.data.grammar import generate_treebank
+from bcrlib.metrics.attachment import scored_words
+from bcrlib.metrics.slices import Slices, frame_slices, tree_slices
+from bcrlib.metrics.subtrees import word_depths
 from bcrlib.presets import PRESETS
-from bcrlib.report.comparison_json import to_json
+
+CLEAN = PRESETS["clean"]
 
 
-@pytest.mark.parametrize("preset", PRESETS.values(), ids=lambda preset: preset.name)
-def test_rates_and_invalid_outputs_are_those_of_evaluate(tmp_path, preset):
-    paths = frame_update(tmp_path)
-    expected = evaluate_files(*paths, preset)
-    found = to_json(judge(read_update(*paths, [], preset), Gate()))
-    assert list(found) == ["spanEM", "EM"] == list(expected)
-    for level, rates in expected.items():
-        assert {name: found[level][name] for name in rates} == rates
-        assert 0 < rates["nfr"] < 1 and rates["num_invalid_new"] > 0
+def named(slices: Slices) -> list[str]:
+    return [slices.names[i] if i >= 0 else "" for i in slices.of_unit]
 
 
-def test_rows_have_their_numbers_as_ids(tmp_path):
-    paths = frame_update(tmp_path, 5)
-    update = read_update(*paths, [paths[1]], PRESETS["clean"])
-    assert list(update.ids) == ["1", "2", "3", "4", "5"] and update.num_seeds == 1
-    assert update.view(3).texts[0] == paths[0].read_text().splitlines()[3].split("\t")[1]
+def with_rare_as_other(tags: list[str]) -> list[str]:
+    counts = Counter(tags)
+    return [tag if counts[tag] >= 10 or tag == "" else "other" for tag in tags]
 
 
-def test_other_numbers_of_rows_are_refused(tmp_path):
-    gold, old, new = frame_update(tmp_path)
-    new.write_text("".join(new.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(TopError, match=r"new.tsv:79: the file has 79 rows, the gold file 80"):
-        read_update(gold, old, new, [], PRESETS["clean"])
+def test_slices_of_words_and_trees_against_loops():
+    gold = generate_treebank(40, 3)
+    found = tree_slices(gold, CLEAN)
+    depths = []
+    for t in range(gold.num_tokens):
+        start, depth, word = gold.offsets[gold.sentence_of_token[t]], 1, t
+        while gold.heads[word]:
+            word, depth = start + gold.heads[word] - 1, depth + 1
+        depths.append(depth)
+    assert word_depths(gold).tolist() == depths
+    words = np.flatnonzero(scored_words(gold, CLEAN))
+    capped = ["9+" if depths[t] >= 9 else str(depths[t]) for t in words]
+    expected = [name if Counter(capped)[name] >= 10 else "other" for name in capped]
+    assert [found["LAS"]["depth"].names[i] for i in found["LAS"]["depth"].of_unit] == expected
+    assert set(found["LAS"]) == {"upos", "relation", "distance", "depth", "length"}
+    assert set(found["LCM"]) == {"length", "depth"}
+    assert {len(slices.of_unit) for slices in found["UAS"].values()} == {len(words)}
+    upos = found["UAS"]["upos"]
+    assert all(upos.names[i] in (gold.upos[t], "other") for i, t in zip(upos.of_unit, words))
 
 
 def spans(frame: Node) -> list[dict]:
@@ -63,15 +64,6 @@ def spans(frame: Node) -> list[dict]:
 
 def deepest(node: Node) -> int:
     return 1 + max((deepest(child) for child in node.children if isinstance(child, Node)), default=0)
-
-
-def named(slices: Slices) -> list[str]:
-    return [slices.names[i] if i >= 0 else "" for i in slices.of_unit]
-
-
-def with_rare_as_other(tags: list[str]) -> list[str]:
-    counts = Counter(tags)
-    return [tag if counts[tag] >= 10 or tag == "" else "other" for tag in tags]
 
 
 def test_slices_of_spans_and_frames_against_recursion():

@@ -1,0 +1,267 @@
+"""From files to an update: dependency trees in CoNLL-U or semantic frames in rows of TOP, read and aligned in one way.
+
+Predictions must have gold's words in every item.  Items are brought together by their ids where files have some
+(`# sent_id`), else by their order.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, takewhile
+
+import numpy as np
+from jaxtyping import Int64
+
+from bcrlib.comparison.json_items import read_json_items
+from bcrlib.comparison.update import TextView, TreeView, Update, make_levels
+from bcrlib.data.conllu import ConlluError, parse_conllu
+from bcrlib.data.formats import CONLLU, TOP, InputFile, read_input
+from bcrlib.data.frames import FrameBank, Node
+from bcrlib.data.top import TopError, parse_predicted_top, parse_top
+from bcrlib.data.treebank import Treebank
+from bcrlib.metrics import attachment
+from bcrlib.metrics.slices import frame_slices, tree_slices
+from bcrlib.presets import Preset
+
+Path = str | os.PathLike[str]
+MISSING_HEAD, MISSING_RELATION = -1, ""  # gold has neither
+TOLD = {
+    CONLLU: ("sentences", "sentence {item}", "sentence {item}, word {word}"),
+    TOP: ("rows", "the utterance", "word {word} of the utterance"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Items:
+    """The items of one file, sentences or utterances, as alignment sees them."""
+
+    name: str
+    format: str
+    words: Sequence[Sequence[str]]
+    trees: Treebank | Sequence[Node | None]
+    ids: Sequence[str] | None = None
+    """None: to be brought together by order."""
+    texts: Sequence[str] = ()
+    """Of frames, also of what is no tree."""
+
+    def line(self, item: int, word: int | None = None) -> int:
+        """Where in the file an item begins, or a word of it stands; from 0, the last word is -1.  O(1)."""
+        if self.format == TOP:
+            return item + 1
+        # The source lines leave out the one blank line behind each earlier sentence.
+        source, offsets = self.trees.source, self.trees.offsets
+        if word is None:
+            return int(source.line_offsets[item]) + item + 1
+        return int(source.line_of_token[offsets[item + (word < 0)] + word]) + item + 1
+
+    def fault(self, line: int, text: str) -> ValueError:
+        """The error to raise for a fault in the file."""
+        return (TopError if self.format == TOP else ConlluError)(self.name, line, text)
+
+
+def read_update(
+    gold: Path, old: Path, new: Path, old_seeds: Sequence[Path], preset: Preset, by_id: bool = True
+) -> Update:
+    """The update in files of the predictions of an old and a new model, and of further seeds of the old one.
+
+    The gold file says which task it is.  CoNLL-U is aligned by `# sent_id` (by order where no file has one, or not
+    `by_id`), TOP by row.  A sentence of gold that the new file lacks is wrong under the new model.
+
+    Raises ConlluError or TopError, with file, line and fault, for a malformed file, an id on some sentences or in some
+    files only, an id twice, an item that gold does not have, one of gold that the old file (or a seed) lacks, other
+    words than gold's, and for gold trees without a word that counts.  A prediction that is no frame is none of these.
+    ValueError for predictions of another task than gold's, and by id for JSON Lines; OSError.  O(bytes).
+    """
+    files = [read_input(path) for path in (gold, old, new, *old_seeds)]
+    for file in files:
+        if by_id and is_json_lines(file):
+            raise ValueError(f"{file.name} holds JSON Lines; gold, old and new stand in one such file, given alone")
+    return update_of(files, preset, by_id)
+
+
+def read_items(items: Path, preset: Preset) -> Update:
+    """The update in one file of JSON Lines; see `json_items`.  Raises ItemsError, OSError.  O(bytes)."""
+    file = read_input(items)
+    if not is_json_lines(file) and file.format is not None:
+        raise ValueError(f"{file.name} holds {file.format}; give it with --gold, --old and --new")
+    return read_json_items(file, preset)
+
+
+def is_json_lines(file: InputFile) -> bool:
+    """Whether a file begins as an object of JSON does.  O(1)."""
+    return file.content[:1] == b"{"
+
+
+def update_of(files: Sequence[InputFile], preset: Preset, by_id: bool = True) -> Update:
+    """`read_update` of the contents of gold, old, new and further seeds of old."""
+    if common_format(files) == TOP:
+        gold, *models = [_frames(file, is_gold=place == 0) for place, file in enumerate(files)]
+        judge = _judge_frames
+    else:
+        gold, *models = [_trees(file, by_id) for file in files]
+        judge = _judge_trees
+    numbers = [align(gold, items, may_lack=place == 1) for place, items in enumerate(models)]
+    return judge(gold, models, numbers, preset)
+
+
+def common_format(files: Sequence[InputFile]) -> str:
+    """The format of the gold file, which is the first, and of its predictions: CONLLU or TOP.
+
+    A gold file that is neither is left to the reader of CoNLL-U, unless it might have been meant as TOP: ValueError for
+    a first row of two or three columns without a parse, and for a prediction of the other format.
+    O(bytes of the first rows).
+    """
+    gold = files[0]
+    if gold.format is None and len(gold.first_cells) in (2, 3):
+        raise ValueError(
+            f"{gold.name}:1: {len(gold.first_cells)} tab-separated columns, the last not beginning with '[': "
+            f"neither a row of TOP nor one of CoNLL-U, which has 10"
+        )
+    found = gold.format or CONLLU
+    for predicted in files[1:]:
+        if predicted.format not in (found, None):
+            raise ValueError(f"{predicted.name}:1: a row of {predicted.format}, but the gold file is {found}")
+    return found
+
+
+def align(gold: Items, predicted: Items, may_lack: bool = False) -> Int64[np.ndarray, "item"]:
+    """For every predicted item the number of gold's; raises gold's kind of error as `read_update` says.  O(words)."""
+    items, item_called, word_called = TOLD[gold.format]
+    has_ids = gold.ids is not None or predicted.ids is not None
+    numbers = _by_id(gold, predicted, may_lack) if has_ids else range(min(len(gold.words), len(predicted.words)))
+    for item, number in enumerate(numbers):
+        expected, words = gold.words[number], predicted.words[item]
+        if words != expected:
+            called = repr(gold.ids[number]) if has_ids else item + 1
+            word = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(expected, words)))
+            if word < min(len(expected), len(words)):
+                fault = f"{word_called.format(item=called, word=word + 1)}: {words[word]!r}"
+                raise predicted.fault(predicted.line(item, word), f"{fault}, in the gold file {expected[word]!r}")
+            fault = f"{item_called.format(item=called)} has {len(words)} words, in the gold file {len(expected)}"
+            raise predicted.fault(predicted.line(item, min(word, len(words) - 1)), fault)
+    if not has_ids and len(gold.words) != len(predicted.words):
+        fault = f"the file has {len(predicted.words)} {items}, the gold file {len(gold.words)}"
+        raise predicted.fault(predicted.line(len(predicted.words) - 1, -1), fault)
+    return np.array(numbers, dtype=np.int64)
+
+
+def _by_id(gold: Items, predicted: Items, may_lack: bool) -> list[int]:
+    if gold.ids is None or predicted.ids is None:
+        with_ids, without = (predicted, gold) if gold.ids is None else (gold, predicted)
+        fault = f"no '# sent_id' in this file, though {with_ids.name} has them; keep them in all files or in none"
+        raise without.fault(1, fault)
+    number_of = {name: number for number, name in enumerate(gold.ids)}
+    for item, name in enumerate(predicted.ids):
+        if name not in number_of:
+            raise predicted.fault(predicted.line(item), f"the gold file {gold.name} has no sent_id {name!r}")
+    numbers = [number_of[name] for name in predicted.ids]
+    if (lacking := sorted(set(number_of.values()) - set(numbers))) and not may_lack:
+        place = f"{gold.ids[lacking[0]]!r} ({gold.name}:{gold.line(lacking[0])})"
+        fault = f"{len(lacking):,} sentences of the gold file are not here, the first is {place}"
+        raise predicted.fault(predicted.line(len(numbers) - 1, -1), fault)
+    return numbers
+
+
+def _trees(file: InputFile, by_id: bool) -> Items:
+    treebank = parse_conllu(file.content, file.name)
+    bounds = treebank.offsets.tolist()
+    words = [treebank.forms[start:end] for start, end in pairwise(bounds)]
+    items = Items(file.name, CONLLU, words, treebank)
+    return replace(items, ids=_sent_ids(items)) if by_id else items
+
+
+def _sent_ids(items: Items) -> list[str] | None:
+    """The ids of all sentences, or None where none has one.
+
+    Raises ConlluError for ids on some sentences only, an empty one, one that stands twice on a sentence or on two.
+    """
+    ids = [_sent_id(items, sentence) for sentence in range(len(items.words))]
+    if not any(ids):
+        return None
+    line_of: dict[str, int] = {}
+    for sentence, name in enumerate(ids):
+        line = items.line(sentence)
+        if name is None:
+            raise items.fault(line, f"sentence {sentence + 1} has no '# sent_id', though others of the file have one")
+        if name in line_of:
+            raise items.fault(line, f"sent_id {name!r} a second time; the first is in line {line_of[name]}")
+        line_of[name] = line
+    return ids
+
+
+def _sent_id(items: Items, sentence: int) -> str | None:
+    """What the comments of a sentence say."""
+    source = items.trees.source
+    found, at = None, int(source.line_offsets[sentence])
+    while (line := source.lines[at])[0] == "#":
+        key, _, value = line.partition("=")
+        if "sent_id" in key and key[1:].strip() == "sent_id":
+            value = value.strip()
+            if found or not value:
+                fault = "a second sent_id of the same sentence" if value else "an empty sent_id"
+                raise items.fault(at + sentence + 1, fault)
+            found = value
+        at += 1
+    return found
+
+
+def _judge_trees(gold: Items, predicted: Sequence[Items], numbers: Sequence[np.ndarray], preset: Preset) -> Update:
+    bank, num_items = gold.trees, len(gold.words)
+    if not attachment.scored_words(bank, preset).any():
+        raise gold.fault(1, f"no word that counts under preset {preset.name!r} in the whole file")
+    models = [_over_gold(bank, items.trees, at) for items, at in zip(predicted, numbers)]
+    right = [attachment.treebank_correctness(bank, model, preset) for model in models]
+    levels = make_levels(attachment.scored_units(bank, preset).sentence_of_unit, num_items, right)
+    missing = np.ones(num_items, dtype=bool)
+    missing[numbers[1]] = False
+
+    def view(sentence: int) -> TreeView:
+        words = slice(*bank.offsets[sentence : sentence + 2].tolist())
+        correct, old, new = (list(zip(b.heads[words].tolist(), b.relations[words])) for b in (bank, *models[:2]))
+        return TreeView(bank.forms[words], bank.upos[words], correct, old, None if missing[sentence] else new)
+
+    by = "sent_id" if gold.ids else "their order, since no file has '# sent_id'"
+    ids = gold.ids or _numbers(num_items)
+    return Update(CONLLU, by, ids, missing, levels, preset, lambda: tree_slices(bank, preset), view, {})
+
+
+def _over_gold(gold: Treebank, predicted: Treebank, numbers: Int64[np.ndarray, "sentence"]) -> Treebank:
+    """The predicted trees over gold's words, in gold's order; in a sentence that is missing nothing is gold's."""
+    tokens = np.arange(predicted.num_tokens)
+    tokens += np.repeat(gold.offsets[numbers] - predicted.offsets[:-1], predicted.lengths)
+    heads = np.full(gold.num_tokens, MISSING_HEAD, dtype=np.int32)
+    relations = np.full(gold.num_tokens, MISSING_RELATION, dtype=object)
+    heads[tokens], relations[tokens] = predicted.heads, predicted.relations
+    return gold.with_trees(heads, relations.tolist())
+
+
+def _frames(file: InputFile, is_gold: bool) -> Items:
+    if is_gold:
+        bank = parse_top(file.content, file.name)
+        words, frames = bank.utterances, bank.frames
+    else:
+        words, frames = parse_predicted_top(file.content, file.name)
+    texts = [row.rpartition("\t")[2] for row in file.content.decode().removesuffix("\n").split("\n")]
+    return Items(file.name, TOP, words, frames, texts=texts)
+
+
+def _judge_frames(gold: Items, predicted: Sequence[Items], numbers: Sequence[np.ndarray], preset: Preset) -> Update:
+    from bcrlib.metrics import exact_match  # numba, which the others do without
+
+    bank, num_items = FrameBank(gold.words, gold.trees), len(gold.words)
+    right = [exact_match.frame_correctness(bank, items.trees, preset) for items in predicted]
+    levels = make_levels(exact_match.scored_units(bank, preset).sentence_of_unit, num_items, right)
+    num_invalid = {f"num_invalid_{name}": items.trees.count(None) for name, items in zip(("old", "new"), predicted)}
+
+    def view(row: int) -> TextView:
+        shown = (gold, *predicted[:2])
+        return TextView([file.texts[row] for file in shown], gold.words[row], [file.trees[row] for file in shown])
+
+    missing = np.zeros(num_items, dtype=bool)
+    return Update(
+        TOP, "their row", _numbers(num_items), missing, levels, preset, lambda: frame_slices(bank), view, num_invalid
+    )
+
+
+def _numbers(num_items: int) -> list[str]:
+    return [str(i + 1) for i in range(num_items)]

@@ -1,0 +1,210 @@
+"""The report on an update as text for a terminal, Markdown for a pull request, JSON and JUnit XML."""
+
+import math
+import re
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+
+from bcrlib.comparison.tables import (
+    HARMED,
+    MARKS_NOTE,
+    SLICE_NOTE,
+    Table,
+    clip_id,
+    gate_table,
+    grid,
+    harmed_slices,
+    headline,
+    item_lines,
+    setting,
+    summary,
+    tables,
+    what_broke,
+)
+from bcrlib.comparison.update import rates_of
+from bcrlib.comparison.verdict import CHANGE, Check, LevelVerdict, NoiseFloor, Verdict
+from bcrlib.report.svg import printable
+
+WIDTH, TEXT_SLICES, TEXT_CHECKS = 98, 5, 20
+MARKDOWN_SLICES, MARKDOWN_CHECKS = 10, 50
+SUITE = "bcr compare"
+
+
+def to_text(verdict: Verdict) -> str:
+    """Lines of some 100 characters: regressions first, the gate's verdict last; control characters of the files are
+    replaced.  O(report).
+    """
+    blocks = [_wrapped(summary(verdict)), [line for text in setting(verdict) for line in _wrapped(text)]]
+    for table in tables(verdict):
+        blocks.append([table.title, *_grid(table), *_wrapped(table.note)])
+    if any(not level.slices.empty for level in verdict.levels.values()):
+        slices = [HARMED]
+        for name, told, table in harmed_slices(verdict, TEXT_SLICES):
+            slices += [f"{name}{', ' if table.rows else ': '}{told}", *(_grid(table) if table.rows else [])]
+        blocks.append(slices + _wrapped(SLICE_NOTE))
+    blocks.append(_worst(verdict))
+    if verdict.checks:
+        blocks.append(["Gate", *_checks(verdict.checks), f"{headline(verdict)}."])
+    return _joined(blocks) + "\n"
+
+
+def failure_text(verdict: Verdict) -> str:
+    """Why the gate failed, for the message of a failed test: the verdict, the failed checks, the worst items."""
+    failed = [check for check in verdict.checks if not check.passed]
+    return _joined([[f"{headline(verdict)}.", *_checks(failed)], _wrapped(summary(verdict)), _worst(verdict)])
+
+
+def _joined(blocks: Sequence[Sequence[str]]) -> str:
+    return "\n\n".join("\n".join(block) for block in blocks if block)
+
+
+def _checks(checks: Sequence[Check]) -> list[str]:
+    """No more than a screen of them."""
+    table, more = gate_table(checks, TEXT_CHECKS)
+    return [*grid(table.rows, table.num_names), *([f"... {more}"] if more else [])]
+
+
+def _grid(table: Table) -> list[str]:
+    return grid([table.heads, *table.rows], table.num_names)
+
+
+def _worst(verdict: Verdict) -> list[str]:
+    if not verdict.worst:
+        return []
+    lines = [f"Worst items, by broken parts ({verdict.update.parts})"]
+    for number, worst in enumerate(verdict.worst, 1):
+        lines.append(f"{number}. {printable(clip_id(worst.id))}: {what_broke(worst, verdict.update)}")
+        lines += [f"   {line}" for line in item_lines(worst.view)]
+    return [*lines, MARKS_NOTE] if verdict.update.parts == "LAS" else lines
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(printable(text), WIDTH)
+
+
+def to_markdown(verdict: Verdict) -> str:
+    """The verdict first, words of the files as code: nothing in these can end a table cell or a code block, mention
+    anybody, or become HTML.  O(report).
+    """
+    blocks = [f"## {headline(verdict)}", summary(verdict), "  \n".join(setting(verdict))]
+    if verdict.checks:
+        table, more = gate_table(verdict.checks, MARKDOWN_CHECKS)
+        blocks += ["### Gate", _pipes(table), *([f"... {more}."] if more else [])]
+    for table in tables(verdict):
+        blocks += [f"### {table.title}", _pipes(table), table.note]
+    slices = []
+    for name, told, table in harmed_slices(verdict, MARKDOWN_SLICES):
+        if table.rows:
+            slices += [f"**{name}**, {told}", _pipes(table)]
+        elif not verdict.levels[name].slices.empty:
+            slices.append(f"**{name}**: {told}")
+    if slices:
+        blocks += [f"### {HARMED}", *slices, SLICE_NOTE]
+    for place, worst in enumerate(verdict.worst):
+        told = f"{code(clip_id(worst.id))}: {what_broke(worst, verdict.update)}"
+        blocks += [*(["### Worst items"] if place == 0 else []), told, code_block(item_lines(worst.view))]
+    if verdict.worst and verdict.update.parts == "LAS":
+        blocks.append(MARKS_NOTE)
+    return "\n\n".join(blocks) + "\n"
+
+
+def code(text: str) -> str:
+    """Any text as inline code: what is no letter or digit is an entity, which is never read as Markdown or HTML."""
+    shown = re.sub(r"[^\w :-]|_", lambda match: f"&#{ord(match[0])};", printable(text))
+    return f"<code>{shown}</code>" if text else ""
+
+
+def code_block(lines: Sequence[str]) -> str:
+    """The lines as a block of code that none of them can end."""
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return "\n".join([f"{fence}text", *map(printable, lines), fence])
+
+
+def _pipes(table: Table) -> str:
+    aligned = [":--"] * table.num_names + ["--:"] * (len(table.heads) - table.num_names)
+    rows = [[code(cell) if place in table.quoted else cell for place, cell in enumerate(row)] for row in table.rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [table.heads, aligned, *rows])
+
+
+def to_json(verdict: Verdict) -> dict[str, dict[str, Any]]:
+    """Level -> what `bcr evaluate --json` has, and what is known beyond it; rates in [0, 1], null for what is not.
+
+    acc_change; intervals: [low, high] at 95 % of every rate; num_broken, num_repaired; p_value (McNemar);
+    num_missing_new; noise_floor, or null; slices, the most harmed first; worst: items with the units that broke at this
+    level; gate: whether it passed as a whole, and the checks of this level.  O(report).
+    """
+    return {name: _level(name, level, verdict) for name, level in verdict.levels.items()}
+
+
+def _level(name: str, level: LevelVerdict, verdict: Verdict) -> dict[str, Any]:
+    worst = [
+        {
+            "id": item.id,
+            "num_broken": item.broken[name],
+            "num_repaired": item.repaired[name],
+            "missing": item.is_missing,
+        }
+        for item in verdict.worst
+    ]
+    checks = [asdict(check) for check in verdict.checks if check.level == name]
+    return {
+        **rates_of(level.flips),
+        **verdict.update.num_invalid,
+        CHANGE: level.rates[CHANGE].value,
+        "intervals": {rate: [_number(each.low), _number(each.high)] for rate, each in level.rates.items()},
+        "num_broken": level.flips.yn,
+        "num_repaired": level.flips.ny,
+        "p_value": level.p_value,
+        "num_missing_new": verdict.num_missing,
+        "noise_floor": _noise(level.noise) if level.noise else None,
+        "slices": _slices(level.slices),
+        "worst": worst,
+        "gate": {"passed": verdict.passed, "checks": checks},
+    }
+
+
+def _noise(floor: NoiseFloor) -> dict[str, Any]:
+    interval = [_number(floor.excess.low), _number(floor.excess.high)]
+    told = asdict(floor) | {"excess": floor.excess.value}
+    return told | {"excess_interval": interval, "is_exceeded": floor.is_exceeded}
+
+
+def _slices(table: pd.DataFrame) -> list[dict[str, Any]]:
+    renamed = table.rename(columns={"key": "slice", "num_sentences": "num_items", "broken": "num_broken"})
+    rows = renamed.drop(columns=["share"]).to_dict(orient="records")
+    return [{str(name): _number(value) for name, value in row.items()} for row in rows]
+
+
+def _number(value: Any) -> Any:
+    """What is not known, nan, as null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_junit(verdict: Verdict) -> str:
+    """One suite with a test case for every check of the gate, so that CI shows those that failed.
+
+    Cases are named by rule, level and item, and so the same from one run to the next.  Without a gate there is one
+    case, skipped.  Control characters, which XML does not allow, are replaced.  O(checks).
+    """
+    num_failed = sum(not check.passed for check in verdict.checks)
+    totals = {"tests": str(max(1, len(verdict.checks))), "failures": str(num_failed), "errors": "0"}
+    totals["skipped"] = str(int(not verdict.checks))
+    root = ElementTree.Element("testsuites", {"name": SUITE, **totals})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": SUITE, **totals})
+    for check in verdict.checks:
+        name = printable(" ".join([check.rule, check.level, *([check.item] if check.item is not None else [])]))
+        case = ElementTree.SubElement(suite, "testcase", {"classname": f"{SUITE}.{check.rule}", "name": name})
+        if not check.passed:
+            told = printable(f"{name}: {check.finding}")
+            ElementTree.SubElement(case, "failure", {"message": told, "type": check.rule}).text = told
+    if not verdict.checks:
+        case = ElementTree.SubElement(suite, "testcase", {"classname": f"{SUITE}.gate", "name": "gate"})
+        ElementTree.SubElement(case, "skipped", {"message": "no gate given"})
+    ElementTree.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -1,0 +1,255 @@
+"""From files to an update: ids, order, words; counts by loops; what is refused, by file, line and fault."""
+
+import re
+from collections import Counter
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from comparison_files import (
+    GOLD_FRAMES,
+    GOLD_TREES,
+    NEW_FRAMES,
+    OLD_FRAMES,
+    evaluate_files,
+    frame_files,
+    frame_rows,
+    frame_update,
+    tree_update,
+    write_rows,
+    write_trees,
+)
+from random_trees import random_mistakes, random_treebank
+
+from bcrlib.comparison.read import read_update
+from bcrlib.comparison.verdict import Gate, judge
+from bcrlib.data.conllu import ConlluError, read_conllu
+from bcrlib.data.formats import CONLLU, TOP, InputFile
+from bcrlib.data.top import TopError
+from bcrlib.presets import PRESETS
+
+CLEAN = PRESETS["clean"]
+SOME = "# sent_id = s1\n"
+CONLLU_ROW = "1\tgo\t_\tVERB\t_\t_\t0\troot\t_\t_"
+
+
+def without_second_id(path: Path) -> None:
+    path.write_text(re.sub(r"(# sent_id.*\n)# sent_id.*\n", r"\1", path.read_text()))
+
+
+def brute_force(gold, old, new, present) -> dict[str, Counter]:
+    """(old right, new right) of every word and tree under `clean`, by loops; a sentence not present is all wrong."""
+    counts = {level: Counter() for level in ("UAS", "UCM", "LAS", "LCM")}
+    for sentence in range(gold.num_sentences):
+        words = [t for t in range(*gold.offsets[sentence : sentence + 2]) if gold.upos[t] != "PUNCT"]
+        for part, whole, labelled in (("UAS", "UCM", False), ("LAS", "LCM", True)):
+            judged = []
+            for t in words:
+                pair = []
+                for bank, is_there in ((old, True), (new, sentence in present)):
+                    right = bank.heads[t] == gold.heads[t]
+                    right &= not labelled or bank.relations[t] == gold.relations[t]
+                    pair.append(bool(right) and is_there)
+                judged.append(tuple(pair))
+            counts[part].update(judged)
+            if words:
+                counts[whole][tuple(all(pair[i] for pair in judged) for i in (0, 1))] += 1
+    return counts
+
+
+def test_missing_and_shuffled_sentences_against_loops(tmp_path):
+    rng = np.random.default_rng(5)
+    gold = random_treebank(80, rng)
+    old, new = (random_mistakes(gold, rng) for _ in range(2))
+    present = rng.permutation(80)[:65]
+    files = [
+        write_trees(gold, tmp_path / "gold"),
+        write_trees(old, tmp_path / "old", rng.permutation(80)),
+        write_trees(new, tmp_path / "new", present),
+    ]
+    verdict = judge(read_update(*files, [], CLEAN), Gate(), 80)
+    assert verdict.num_missing == 15
+    for level, expected in brute_force(gold, old, new, set(present.tolist())).items():
+        flips = verdict.levels[level].flips
+        pairs = [(True, True), (True, False), (False, True), (False, False)]
+        assert [flips.yy, flips.yn, flips.ny, flips.nn] == [expected[pair] for pair in pairs]
+        assert flips.yn > 0 and flips.ny > 0
+    missing = [item for item in verdict.worst if item.is_missing]
+    assert missing and all(item.view.new is None and not any(item.repaired.values()) for item in missing)
+    assert {int(item.id[1:]) for item in missing}.isdisjoint(present.tolist())
+
+
+def test_files_without_ids_are_aligned_by_order_and_this_is_said(tmp_path):
+    paths = tree_update(tmp_path, num_models=2)
+    for path in paths:
+        path.write_text(re.sub(r"# sent_id.*\n", "", path.read_text()))
+    update = read_update(*paths, [], CLEAN)
+    assert "their order, since no file has '# sent_id'" in update.aligned_by and list(update.ids)[:2] == ["1", "2"]
+    assert update.rates() == evaluate_files(*paths, CLEAN)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("gold", (SOME, ""), r"gold.conllu:\d+: sentence 2 has no '# sent_id', though others"),
+        ("new", (SOME, "# sent_id = s0\n"), r"new.conllu:\d+: sent_id 's0' a second time; the first is in line 1"),
+        ("old", (SOME, "# sent_id = \n"), r"old.conllu:\d+: an empty sent_id"),
+        ("old", (SOME, SOME + "# sent_id = t\n"), r"old.conllu:\d+: a second sent_id of the same sentence"),
+        ("new", (SOME, "# sent_id = other\n"), r"new.conllu:\d+: the gold file .*gold.conllu has no sent_id 'other'"),
+    ],
+)
+def test_faulty_ids_are_refused_by_file_line_and_fault(tmp_path, name, change, message):
+    paths = dict(zip(("gold", "old", "new"), tree_update(tmp_path, num_models=2)))
+    text = paths[name].read_text()
+    paths[name].write_text(text.replace(*change))
+    with pytest.raises(ConlluError, match=message) as refused:
+        read_update(*paths.values(), [], CLEAN)
+    first_line = text.splitlines().index(SOME.strip()) + 1
+    assert first_line <= refused.value.line <= first_line + 1
+
+
+def test_ids_in_some_files_only_are_refused(tmp_path):
+    gold, old, new = tree_update(tmp_path, num_models=2)
+    new.write_text(re.sub(r"# sent_id.*\n", "", new.read_text()))
+    with pytest.raises(ConlluError, match=r"new.conllu:1: no '# sent_id' in this file, though .*gold.conllu has"):
+        read_update(gold, old, new, [], CLEAN)
+    with pytest.raises(ConlluError, match=r"new.conllu:1: no '# sent_id' in this file, though .*old.conllu has"):
+        read_update(new, old, new, [], CLEAN)
+
+
+def test_sentences_that_the_old_file_or_a_seed_lacks_are_refused(tmp_path):
+    gold, old, new, seed = tree_update(tmp_path)
+    short = write_trees(read_conllu(old), tmp_path / "short", range(1, 59))
+    without_second_id(short)
+    message = r"short:\d+: 2 sentences of the gold file are not here, the first is 's0' \(.*gold.conllu:1\)"
+    with pytest.raises(ConlluError, match=message):
+        read_update(gold, short, new, [], CLEAN)
+    with pytest.raises(ConlluError, match=message):
+        read_update(gold, old, new, [seed, short], CLEAN)
+    assert judge(read_update(gold, old, short, [seed], CLEAN), Gate()).num_missing == 2
+
+
+def test_other_words_are_refused_by_id_and_line(tmp_path):
+    gold, old, new = tree_update(tmp_path, num_models=2)
+    lines = new.read_text().split("\n")
+    at = lines.index(SOME.strip()) + 2
+    lines[at] = re.sub(r"^2\t[^\t]+", "2\tother", lines[at])
+    new.write_text("\n".join(lines))
+    with pytest.raises(ConlluError, match=rf"new.conllu:{at + 1}: sentence 's1', word 2: 'other', in the gold"):
+        read_update(gold, old, new, [], CLEAN)
+
+
+def test_by_order_ids_are_not_looked_at(tmp_path):
+    """Evaluated as they come; compared by id, the same sentences in another order are the same update."""
+    gold, old, new = tree_update(tmp_path, num_models=2)
+    expected = evaluate_files(gold, old, new, CLEAN)
+    write_trees(read_conllu(new), new, np.random.default_rng(1).permutation(60))
+    without_second_id(new)
+    assert read_update(gold, old, new, [], CLEAN).rates() == expected
+    with pytest.raises(ConlluError, match=r"new.conllu:\d+: sentence 1"):
+        evaluate_files(gold, old, new, CLEAN)
+    new.write_text(re.sub("# sent_id.*", "# sent_id = s0", old.read_text()))
+    assert evaluate_files(gold, old, new, CLEAN)["LAS"]["acc_new"] == expected["LAS"]["acc_old"]
+
+
+def test_rows_of_frames_have_their_numbers_as_ids(tmp_path):
+    paths = frame_update(tmp_path, 5)
+    update = read_update(*paths, [paths[1]], CLEAN)
+    assert list(update.ids) == ["1", "2", "3", "4", "5"] and len(update.levels["EM"].old_models) == 2
+    assert update.view(3).texts[0] == paths[0].read_text().splitlines()[3].split("\t")[1]
+
+
+def changed(place: tuple[int, int], row: tuple | None) -> list[list[tuple]]:
+    sentences = [list(sentence) for sentence in GOLD_TREES]
+    sentences[place[0]][place[1] : place[1] + 1] = [] if row is None else [row]
+    return sentences
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (changed((1, 1), ("Home", "ADV", 1, "advmod")), "new:8: sentence 2, word 2: 'Home', in the gold file 'home'"),
+        (changed((1, 2), None), "new:8: sentence 2 has 2 words, in the gold file 3"),
+        (
+            [GOLD_TREES[0], [*GOLD_TREES[1], ("!", "PUNCT", 1, "punct")]],
+            "new:10: sentence 2 has 4 words, in the gold file 3",
+        ),
+        (GOLD_TREES[:1], "new:4: the file has 1 sentences, the gold file 2"),
+        ([*GOLD_TREES, GOLD_TREES[0]], "new:14: the file has 3 sentences, the gold file 2"),
+        (changed((1, 0), ("go", "VERB", 9, "root")), "new:7: HEAD"),
+    ],
+)
+@pytest.mark.parametrize("by_id", [True, False])
+def test_other_words_are_refused_by_order(tmp_path, rows, message, by_id):
+    gold, new = write_rows(GOLD_TREES, tmp_path / "gold"), write_rows(rows, tmp_path / "new")
+    with pytest.raises(ConlluError, match=message):
+        read_update(gold, gold, new, [], CLEAN, by_id)
+
+
+def test_gold_trees_without_a_word_that_counts_are_refused(tmp_path):
+    path = write_rows([[(".", "PUNCT", 0, "root")]], tmp_path / "gold")
+    with pytest.raises(ConlluError, match="gold:1: no word that counts under preset 'clean'"):
+        read_update(path, path, path, [], CLEAN)
+
+
+GOLD_ROWS, OLD_ROWS, NEW_ROWS = map(frame_rows, (GOLD_FRAMES, OLD_FRAMES, NEW_FRAMES))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "new",
+            NEW_ROWS.replace("where is it\t", "where was it\t"),
+            "new:2: word 2 of the utterance: 'was'.*'is'",
+        ),
+        (
+            "new",
+            NEW_ROWS.replace("stop\t", "stop it\t"),
+            "new:3: the utterance has 2 words, in the gold file 1",
+        ),
+        ("old", frame_rows(OLD_FRAMES[:2]), "old:2: the file has 2 rows, the gold file 3"),
+        ("old", OLD_ROWS + "go\t[IN:GO go ]\n", "old:4: the file has 4 rows, the gold file 3"),
+        ("old", OLD_ROWS.replace("\n", "\r\n"), "old:1: carriage return"),
+        ("old", "\ufeff" + OLD_ROWS, "old:1: byte order mark"),
+        ("old", "", "old:1: the file is empty"),
+        ("old", OLD_ROWS + "\n", "old:4: empty row"),
+        ("old", OLD_ROWS + "only words\n", "old:4: 1 tab-separated columns, expected 2 or 3"),
+        ("gold", frame_rows([GOLD_FRAMES[0], *OLD_FRAMES[1:]]), r"gold:2: \[IN:WHERE is never closed"),
+        ("gold", frame_rows([GOLD_FRAMES[0], "", GOLD_FRAMES[2]]), "gold:2: empty parse column"),
+        (
+            "gold",
+            GOLD_ROWS.replace("[IN:STOP stop", "[IN:STOP go"),
+            "gold:3: word 1 of the parse is 'go'",
+        ),
+        ("gold", GOLD_ROWS.replace("\n", "\r\n"), "gold:1: carriage return"),
+        ("gold", "\ufeff" + GOLD_ROWS, "gold:1: byte order mark"),
+        ("gold", "\n" + GOLD_ROWS, "gold:1: empty row"),
+    ],
+)
+def test_malformed_frames_are_refused_by_file_line_and_fault(tmp_path, name, content, message):
+    paths = frame_files(tmp_path)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TopError, match=message):
+        read_update(*paths, [], CLEAN)
+
+
+@pytest.mark.parametrize(
+    ("first_row", "expected"),
+    [
+        ("a b\t[IN:A a b ]", TOP),
+        ("A b\ta b\t[IN:A a b ]", TOP),
+        ("# 1\t[IN:A # 1 ]", TOP),  # no comment
+        ("# a comment", CONLLU),
+        (CONLLU_ROW, CONLLU),
+        (CONLLU_ROW.replace("go", "["), CONLLU),
+        ("# 1\t", None),  # a prediction that is no tree
+        ("a b\tIN:A", None),
+        ("[IN:A a ]", None),
+        ("", None),
+    ],
+)
+def test_the_first_row_says_what_a_file_holds(first_row, expected):
+    for before, after in product(("", "\ufeff", "\n\n", "\r\n"), ("", "\n", "\r\n", "\nx")):
+        assert InputFile("f", (before + first_row + after * bool(first_row)).encode()).format == expected
