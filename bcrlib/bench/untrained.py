@@ -1,17 +1,48 @@
-"""Targets as long as a trained parser's from a network that has learnt nothing, so that decoding it costs the same."""
+"""What stands in for a trained parser where only speed is asked for.
+
+Networks with random weights; of s2s with targets as long as a trained one's, so that decoding costs the same. A trained
+parser's candidates agree more, and are re-ranked faster.
+"""
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from bcrlib.configuration import NetworkConfig, Seq2SeqConfig
 from bcrlib.data.bracket_sequences import sequences_of
+from bcrlib.data.download import DataError
 from bcrlib.data.frames import FrameBank
+from bcrlib.data.treebank import Treebank
 from bcrlib.decoding.token_search import END
+from bcrlib.models import checkpoint, s2s_checkpoint
+from bcrlib.models.graph_parser import DeepBiafParser
 from bcrlib.models.pieces import Pieces
-from bcrlib.models.s2s import Source
+from bcrlib.models.pointer_parser import StackPtrParser
+from bcrlib.models.pretrained_encoder import MINILM, empty_encoder, tiny_tokenizer
+from bcrlib.models.runtime import Runtime
+from bcrlib.models.s2s import Seq2Seq, Source
 from bcrlib.models.s2s_parser import Seq2SeqParser
 from bcrlib.models.targets import targets_of
+from bcrlib.models.vocabulary import build_vocabulary
+
+
+def untrained(
+    config: NetworkConfig | Seq2SeqConfig, items: Treebank | FrameBank, runtime: Runtime
+) -> DeepBiafParser | StackPtrParser | Seq2SeqParser:
+    """A parser of these sizes for the words of a treebank or a bank; of s2s the encoder alone has learnt something.
+
+    Where MiniLM cannot be had, not even that: random weights of its sizes, and word pieces made of the bank.
+    """
+    if isinstance(items, Treebank):
+        return checkpoint.new_parser(config, build_vocabulary(items), 0, runtime)
+    try:
+        return s2s_checkpoint.new_parser(config, items, 0, runtime)
+    except DataError:
+        if config.encoder != "minilm":
+            raise
+    network = Seq2Seq(config, empty_encoder(MINILM), len(items.labels))
+    return Seq2SeqParser([network], items.labels, tiny_tokenizer(items.utterances), runtime)
 
 
 class GoldShape:
