@@ -50,8 +50,8 @@ def test_without_ufal_its_bar_is_not_measured():
 
 
 def test_a_value_without_a_bar_is_neither_met_nor_missed():
-    record = {"precision": "float32", "greedy": 1.5, "reranking_dropout_p": 4.0}
-    bars = ratio_bars("s2s", record | {"reranking_different": 2.0, "dropout_p": 0.08, "beam": 0.2})
+    record = {"greedy": 1.5, "reranking_dropout_p": 4.0, "reranking_different": 2.0, "dropout_p": 0.08, "beam": 0.2}
+    bars = ratio_bars("s2s", {"float32": record})
     assert [line.split()[-1] for line in bar_table(bars)] == ["met", "MISSED", "2.000", "0.080", "0.200"]
     rows = speed_table({"bars": [bar.to_json() for bar in bars]}).splitlines()
     assert rows[2].endswith("| 1.50 | ≥ 1 | met |") and rows[5].endswith("| 0.08 | – |  |")
@@ -78,7 +78,7 @@ ROWS = [
 
 def test_bars_of_a_gpu_are_of_the_best_batch_size_and_costs_in_decodes():
     assert LEAST[("deepbiaf", "1-best")] == LEAST[("deepbiaf", "re-ranking")] == 10_000
-    bars = {bar.name: bar for bar in throughput_bars("deepbiaf", "bfloat16", ROWS, is_judged=True)}
+    bars = {bar.name: bar for bar in throughput_bars("deepbiaf", {"bfloat16": ROWS}, is_judged=True)}
     decoding, reranking = (bars[f"deepbiaf {step} per second (bfloat16)"] for step in ("1-best", "re-ranking"))
     assert (decoding.value, decoding.bar, decoding.met) == (12000, 10000, True) and "batches of 512" in decoding.what
     assert (reranking.value, reranking.met) == (8000, False)
@@ -89,6 +89,6 @@ def test_bars_of_a_gpu_are_of_the_best_batch_size_and_costs_in_decodes():
 
 
 def test_without_a_gpu_values_are_for_information():
-    bars = throughput_bars("deepbiaf", "float32", ROWS, is_judged=False)
+    bars = throughput_bars("deepbiaf", {"float32": ROWS}, is_judged=False)
     assert len(bars) == 7 and all(bar.met is None for bar in bars)
     assert {len(line) for line in bar_table(bars)} == {len(bar_table(bars)[0])}, "in columns, also with large numbers"

@@ -7,7 +7,7 @@ from command_runs import TINY, refused, run, work_folder  # noqa: F401  a fixtur
 
 from bcrlib.bench.bars import RATIOS
 from bcrlib.bench.contestants import nearest_in_length
-from bcrlib.cli.bench import accuracy_per_minute
+from bcrlib.bench.measure import accuracy
 from bcrlib.data.conllu import write_conllu
 from bcrlib.data.grammar import generate_treebank
 from bcrlib.pipeline.profiles import load_profile
@@ -92,7 +92,7 @@ def test_what_cannot_be_measured_is_refused(work, monkeypatch, options, message)
 def test_accuracy_per_minute_trains_and_tests():
     options = tuple(option.removeprefix("--set=") for option in TINY[:-2])
     profile = load_profile("demo", (*options, "training.num_epochs=1", "training.batch_tokens=4000"))
-    epochs = []
-    result = accuracy_per_minute(profile, epochs.append)
-    assert len(epochs) == 1 and 0 <= result["las"] <= result["uas"] <= 1
+    told = []
+    result = accuracy(profile, told.append)
+    assert len(told) == 1 and 0 <= result["las"] <= result["uas"] <= 1
     assert 0 < result["cpu_minutes"] < 1 and result["minutes"] > 0

@@ -132,11 +132,12 @@ def ratios(kind: str, seconds: Seconds) -> dict[str, float]:
     }
 
 
-def ratio_bars(kind: str, record: Mapping[str, Any]) -> list[Bar]:
-    """Bars of a kind of parser; `record`: of `ratios`, and its "precision"."""
-    prefix, precision = "" if kind == "deepbiaf" else f"{kind}_", record["precision"]
+def ratio_bars(kind: str, records: Mapping[str, Mapping[str, Any]]) -> list[Bar]:
+    """Bars of a kind of parser; `records`: precision -> what `ratios` made of its seconds."""
+    prefix = "" if kind == "deepbiaf" else f"{kind}_"
     return [
-        Bar(f"{prefix}{r.key} ({precision})", f"{kind}: {r.what}, {precision}: {r.unit}", float(record[r.key]), r.bar)
+        Bar(f"{prefix}{r.key} ({name})", f"{kind}: {r.what}, {name}: {r.unit}", float(record[r.key]), r.bar)
+        for name, record in records.items()
         for r in RATIOS[kind]
         if r.what
     ]
@@ -161,26 +162,26 @@ def accuracy_bars(record: Mapping[str, float]) -> list[Bar]:
     ]
 
 
-def throughput_bars(kind: str, precision: str, rows: Sequence[Row], is_judged: bool) -> list[Bar]:
+def throughput_bars(kind: str, rows: Mapping[str, Sequence[Row]], is_judged: bool) -> list[Bar]:
     """Speeds on a device, each in the batches that are best for it, and the cost of dropout-p in 1-best decodes.
 
     The cost is that in the paper's batches and that of each at its best; in ten passes for comparison.
-    `is_judged`: whether it ran where the bars apply; elsewhere the values are for information.
+    `rows`: by precision.  `is_judged`: whether the bars apply; elsewhere the values are for information.
     """
-    known = [row for row in rows if row["value"] is not None]
-    best, in_paper = _best(known), _best([row for row in known if row["batch_size"] == PAPER_BATCH])
-    bars = []
-    for step, row in best.items():
-        what = f"{kind}: {STEPS[step].name}, {precision}, batches of {row['batch_size']}: sentences a second"
-        least = LEAST.get((kind, step)) if is_judged else None
-        bars.append(Bar(f"{kind} {step} per second ({precision})", what, row["value"], least))
-    most, of_paper = MOST_DECODES if is_judged else None, f"batches of {PAPER_BATCH}"
-    cases = [("dropout-p", in_paper, of_paper, most), ("dropout-p", best, "best batches", most)]
-    for step, found, where, bar in [*cases, ("dropout-p, one by one", in_paper, of_paper, None)]:
-        if {step, "1-best"} <= found.keys():
-            cost = found["1-best"]["value"] / found[step]["value"]
-            what = f"{kind}: {STEPS[step].name}, {precision}, {where}: cost in 1-best decodes"
-            bars.append(Bar(f"{kind} {step} cost, {where} ({precision})", what, cost, bar, at_most=True))
+    bars, most, of_paper = [], MOST_DECODES if is_judged else None, f"batches of {PAPER_BATCH}"
+    for precision, some in rows.items():
+        known = [row for row in some if row["value"] is not None]
+        best, in_paper = _best(known), _best([row for row in known if row["batch_size"] == PAPER_BATCH])
+        for step, row in best.items():
+            what = f"{kind}: {STEPS[step].name}, {precision}, batches of {row['batch_size']}: sentences a second"
+            least = LEAST.get((kind, step)) if is_judged else None
+            bars.append(Bar(f"{kind} {step} per second ({precision})", what, row["value"], least))
+        cases = [("dropout-p", in_paper, of_paper, most), ("dropout-p", best, "best batches", most)]
+        for step, found, where, bar in [*cases, ("dropout-p, one by one", in_paper, of_paper, None)]:
+            if {step, "1-best"} <= found.keys():
+                cost = found["1-best"]["value"] / found[step]["value"]
+                what = f"{kind}: {STEPS[step].name}, {precision}, {where}: cost in 1-best decodes"
+                bars.append(Bar(f"{kind} {step} cost, {where} ({precision})", what, cost, bar, at_most=True))
     return bars
 
 

@@ -1,6 +1,7 @@
 """What is timed, of either task and on any device: what a parser does with sentences, and its yardsticks beside it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,8 +14,14 @@ from torch import nn
 
 from bcrlib.bench.grid import NUM_CANDIDATES, PAPER_BATCH, STEPS, SpeedGrid
 from bcrlib.bench.timing import Contestant
-from bcrlib.bench.untrained import GoldShapeParser
-from bcrlib.bench.yardsticks import bare_lstm, encoder_decoder, greedy_generation, has_ufal, lstm_over, ufal_over
+from bcrlib.bench.yardsticks import (
+    GoldShapeParser,
+    bare_lstm,
+    encoder_decoder,
+    greedy_generation,
+    lstm_over,
+    ufal_over,
+)
 from bcrlib.configuration import TrainingConfig
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.treebank import Treebank
@@ -33,7 +40,7 @@ from bcrlib.models.s2s_parser import Seq2SeqParser
 Items = Treebank | FrameBank
 SingleParser = DeepBiafParser | StackPtrParser | Seq2SeqParser
 """One network: an ensemble has no one encoder."""
-Runs = Mapping[str, Callable[[], object]]
+Runs = dict[str, Callable[[], object]]
 """By the name of the step."""
 
 DROPOUT_TREES, DROPOUT_FRAMES = 0.15, 0.1
@@ -166,7 +173,7 @@ def beside_lstm(parser: DeepBiafParser | StackPtrParser, treebank: Treebank) -> 
     lstm, cut = bare_lstm(parser.network.config), list(decoding_batches(encoded, parser.runtime))
     drawn = training_batches(encoded.lengths, BATCH_TOKENS, np.random.default_rng(0))[:NUM_TRAINING_BATCHES]
     num_tokens = sum(int(encoded.lengths[sentences].sum()) for sentences in drawn)
-    part = treebank if isinstance(parser, DeepBiafParser) else _every(treebank, 4)
+    part = treebank if isinstance(parser, DeepBiafParser) else treebank.select(np.arange(0, treebank.num_sentences, 4))
     of_all, of_part = steps(Work(parser, treebank)), steps(Work(parser, part))
     whole = ("1-best", *strategies(parser), RERANKING)
     return [
@@ -189,22 +196,16 @@ def beside_generate(parser: Seq2SeqParser, bank: FrameBank) -> tuple[list[Contes
     therefore timed twice: over the first NUM_DISTINCT of them, repeated, and over the candidates as they are. The
     second result is the mean number of different candidates in these two pools.
     """
-    few = _every(bank, 8)
-    shaped, shaped_few = GoldShapeParser(parser, bank), GoldShapeParser(parser, few)
-    part = Work(shaped_few, few)
-    agreeing = part.sampled.take(np.arange(NUM_CANDIDATES) % NUM_DISTINCT)
-    of_few = steps(part)
-    runs = {
-        "1-best of few": of_few["1-best"],
-        **{step: of_few[step] for step in ("beam", ONE_PASS)},
-        "re-ranking agreeing dropout-p": partial(shaped_few.log_probs, few, agreeing),
-        RERANKING_SAMPLES: of_few[RERANKING_SAMPLES],
-    }
-    generate = greedy_generation(encoder_decoder(parser), shaped, bank)
+    few, number = _select(bank, np.arange(0, bank.num_utterances, 8)), bank.num_utterances
+    shaped, part = GoldShapeParser(parser, bank), Work(GoldShapeParser(parser, few), few)
+    agreeing, of_few = part.sampled.take(np.arange(NUM_CANDIDATES) % NUM_DISTINCT), steps(part)
+    of_few |= {"1-best of few": of_few["1-best"]}
+    of_few |= {"re-ranking agreeing dropout-p": partial(part.parser.log_probs, few, agreeing)}
+    names = ("1-best of few", "beam", ONE_PASS, "re-ranking agreeing dropout-p", RERANKING_SAMPLES)
     found = [
-        Contestant("generate", generate, bank.num_utterances),
-        Contestant("1-best", steps(Work(shaped, bank))["1-best"], bank.num_utterances),
-        *(Contestant(step, run, few.num_utterances) for step, run in runs.items()),
+        Contestant("generate", greedy_generation(encoder_decoder(parser), shaped, bank), number),
+        Contestant("1-best", steps(Work(shaped, bank))["1-best"], number),
+        *(Contestant(step, of_few[step], few.num_utterances) for step in names),
     ]
     return found, [float(pool.num_distinct().mean()) for pool in (agreeing, part.sampled)]
 
@@ -226,8 +227,9 @@ def tree_searches(
         "ten_best_single_root": partial(k_best_spanning_trees, k=NUM_CANDIDATES),
     }
     runs = {name: lambda search=search: [search(*batch) for batch in cut] for name, search in searches.items()}
-    ufal = {"ufal_single_root": ufal_over(cut)} if has_ufal() else {}
-    return [Contestant(name, run, len(lengths)) for name, run in {**runs, **ufal}.items()]
+    with suppress(ImportError):  # a peer, not needed
+        runs["ufal_single_root"] = ufal_over(cut)
+    return [Contestant(name, run, len(lengths)) for name, run in runs.items()]
 
 
 @torch.inference_mode()
@@ -256,10 +258,6 @@ def evenly_drawn(items: Items, number: int) -> Items:
 def nearest_in_length(items: Items, words: int, number: int) -> Items:
     """The `number` items whose length is nearest to so many words, the first ones of the equally near."""
     return _select(items, np.argsort(np.abs(items.lengths - words), kind="stable")[:number])
-
-
-def _every(items: Items, number: int) -> Items:
-    return _select(items, np.arange(0, len(items.lengths), number))
 
 
 def _select(items: Items, index: np.ndarray) -> Items:

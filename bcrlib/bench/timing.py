@@ -79,16 +79,17 @@ def memory(contestants: Iterable[Contestant]) -> list[Row]:
     On CUDA alone, whose allocator counts them. What a process takes of a CPU's memory tells little of one step: what an
     earlier one has used is kept for the next.
     """
-    return [_row(one, MEMORY, _peak_bytes(one.run) if _fits(one.run) else None) for one in contestants]
-
-
-def _peak_bytes(run: Callable[[], object]) -> int:
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    run()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() - before
+    rows = []
+    for one in contestants:
+        fits = _fits(one.run)
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        if fits:
+            one.run()
+            torch.cuda.synchronize()
+        rows.append(_row(one, MEMORY, torch.cuda.max_memory_allocated() - before if fits else None))
+    return rows
 
 
 def _row(one: Contestant, metric: str, value: float | None) -> Row:
