@@ -6,6 +6,8 @@ PAPER_BATCH = 32
 """Sentences of a batch in the paper's measurement (section 6.4)."""
 NUM_CANDIDATES = 10
 """Of a sentence, where their number is not what is varied."""
+SEMANTIC = "s2s"
+"""The kind of parser of the other task; it reads frames, not trees."""
 SPEED, MEMORY = "per_second", "peak_bytes"
 """What is measured: sentences a second; the most bytes of tensors at once."""
 

@@ -21,6 +21,7 @@ from bcrlib.bench.contestants import (
     over_batch_sizes,
     tree_searches,
 )
+from bcrlib.bench.grid import SEMANTIC
 from bcrlib.bench.timing import Row, throughput, timed
 from bcrlib.bench.yardsticks import GoldShapeParser, untrained
 from bcrlib.configuration import NetworkConfig, Seq2SeqConfig
@@ -40,8 +41,6 @@ from bcrlib.pipeline.manifest import machine
 from bcrlib.pipeline.profiles import Profile
 from bcrlib.presets import PRESETS
 
-SEMANTIC = "s2s"
-"""The kind of parser of the other task; it reads frames, not trees."""
 TREE_TURNS = 7
 Measured = tuple[dict[str, Any], list[Bar], str]
 """The record, its bars, and for people where it was measured."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bcrlib.bench.grid import SEMANTIC
 from bcrlib.cli.models import kind_of, load_model
 from bcrlib.cli.options import Json, print_json, progress, read_profile
 from bcrlib.configuration import KINDS, NetworkConfig, Seq2SeqConfig
@@ -14,7 +15,6 @@ if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.bench.bars import Bar
     from bcrlib.models.graph_parser import GraphParser
 
-SEMANTIC = "s2s"
 BATCH_SIZES = {"cpu": (8, 32), "cuda": (32, 128, 512)}
 """Of each device that can be asked for."""
 NUMBER = {"cpu": 64, "cuda": 1000}
@@ -133,16 +133,14 @@ def bench(
         _check(device, model, accuracy)
     from bcrlib.bench.measure import Asked, on_device, on_one_core, sample
 
-    samples, trees = {}, None
+    samples = {}
     for one in kinds:
-        if one == SEMANTIC:
-            samples[one] = sample(one, frames, NUMBER.get(device, NUM_UTTERANCES) if utterances is None else utterances)
-        else:
-            number = NUMBER.get(device, NUM_SENTENCES) if sentences is None else sentences
-            samples[one] = trees = trees or sample(one, corpus, number)
+        of_frames, of_trees = (frames, utterances, NUM_UTTERANCES), (corpus, sentences, NUM_SENTENCES)
+        name, number, usual = of_frames if one == SEMANTIC else of_trees
+        samples[one] = sample(one, name, NUMBER.get(device, usual) if number is None else number)
     asked = Asked(samples, {one: _config(one, profile) for one in kinds}, profile or "paper", turns, progress)
     if device is None:
-        small = read_profile("small", [f"corpus={trees[0]}"]) if accuracy else None
+        small = read_profile("small", [f"corpus={samples['deepbiaf'][0]}"]) if accuracy else None
         result, bars, where = on_one_core(asked, (model.name, _graph_parser(model)) if model else None, small)
     else:
         result, bars, where = on_device(asked, device, batch_sizes or BATCH_SIZES[device])
