@@ -49,6 +49,11 @@ class CandidatePool:
         """Distinct labelled trees among the candidates of each sentence."""
         return (self.first_equal() == np.arange(self.num_candidates)[:, None]).sum(axis=0)
 
+    def take(self, candidates: slice | Int64[np.ndarray, "taken"]) -> "CandidatePool":
+        """These candidates of every sentence, by number; repeats are allowed. O(taken tokens), of a slice O(1)."""
+        heads, relations, log_probs = (part[candidates] for part in (self.heads, self.relations, self.log_probs))
+        return replace(self, heads=heads, relations=relations, log_probs=log_probs)
+
 
 def together(pools: Sequence[CandidatePool]) -> CandidatePool:
     """The candidates of several pools as one pool, in this order.

@@ -46,6 +46,10 @@ class FramePool:
         """Distinct sequences among the candidates of each utterance; all broken ones count as one."""
         return (self.first_equal() == np.arange(self.num_candidates)[:, None]).sum(axis=0)
 
+    def take(self, candidates: slice | Int64[np.ndarray, "taken"]) -> "FramePool":
+        """These candidates of every utterance, by number; repeats are allowed. O(taken codes), of a slice O(1)."""
+        return replace(self, sequences=self.sequences[candidates], log_probs=self.log_probs[candidates])
+
 
 def together(pools: Sequence[FramePool]) -> FramePool:
     """The candidates of several pools as one pool, in this order.

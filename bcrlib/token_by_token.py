@@ -11,14 +11,13 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 
-from bcrlib.bench.one_core import one_core
 from bcrlib.configuration import Seq2SeqConfig, Seq2SeqTraining
 from bcrlib.data.frames import FrameBank
 from bcrlib.decoding.bracket_rules import BracketRules
 from bcrlib.decoding.token_search import END
 from bcrlib.frame_candidates import FramePool
 from bcrlib.models.pieces import Pieces
-from bcrlib.models.runtime import Runtime
+from bcrlib.models.runtime import Runtime, one_core
 from bcrlib.models.s2s import make_source
 from bcrlib.models.s2s_checkpoint import new_parser
 from bcrlib.models.s2s_parser import Seq2SeqParser

@@ -1,101 +1,60 @@
-"""`bcr bench`: every ratio beside its bar."""
-
-import json
+"""Ratios and bars, of hand-made seconds."""
 
 import numpy as np
 import pytest
-from command_runs import TINY, refused, run, work_folder  # noqa: F401  a fixture
 
-from bcrlib.bench.accuracy import bench_accuracy
-from bcrlib.bench.bars import Bar, accuracy_bars, seq2seq_bars
-from bcrlib.bench.deepbiaf import deepbiaf_speeds
-from bcrlib.bench.score_tables import arc_score_tables
-from bcrlib.bench.stackptr import stackptr_speeds
-from bcrlib.candidate_files import read_candidates
+from bcrlib.bench.bars import LEAST, Bar, accuracy_bars, ratio_bars, ratios, throughput_bars, tree_bars
+from bcrlib.bench.timing import Contestant
 from bcrlib.cli.bench import bar_table
-from bcrlib.data.conllu import read_conllu
-from bcrlib.decoding.spanning_trees import maximum_spanning_trees
-from bcrlib.models.checkpoint import load_parser
-from bcrlib.models.runtime import Runtime
-from bcrlib.pipeline.profiles import load_profile
 from bcrlib.report.readme import speed_table
 
-DEEPBIAF_BARS = {"decoding": 0.65, "reranking": 0.65, "training": 0.5}
-STACKPTR_BARS = {"greedy": 0.45, "beam": 0.25, "reranking_beam": 1.0, "reranking_dropout_p": 5.0, "training": 0.35}
-SEQ2SEQ_BARS = {"greedy": 1.0, "reranking_dropout_p": 5.0} | dict.fromkeys(("reranking_different", "dropout_p", "beam"))
-QUICK = ["--profile", "demo", "--sentences", 6, "--turns", 1, "--frames", "demo", "--utterances", 8]
+
+def seconds_of(costs: dict[str, float], num_items: int = 8) -> dict[Contestant, np.ndarray]:
+    """Turns of which some are slow for all."""
+    return {Contestant(step, print, num_items): cost * np.array([1.0, 4.0, 2.0]) for step, cost in costs.items()}
 
 
-def test_bench_prints_every_ratio_of_all_kinds_beside_its_bar(work):
-    result = json.loads(run("bench", "--corpus", work, *QUICK, "--model", work / "old", "--json"))
-    bars = {bar["name"]: bar for bar in result["bars"]}
-    named = {f"{key} (float32)": bar for key, bar in DEEPBIAF_BARS.items()}
-    named |= {f"stackptr_{key} (float32)": bar for key, bar in STACKPTR_BARS.items()}
-    for name, bar in {**named, "one_best_trees": 1.0, "ten_best_trees": 0.25}.items():
-        assert bars[name]["bar"] == bar and bars[name]["value"] > 0
-        assert bars[name]["met"] == (bars[name]["value"] >= bar)
-    assert bars["decoding (float32)"]["value"] == result["parsers"]["deepbiaf"]["float32"]["decoding"]
-    assert bars["stackptr_beam (float32)"]["value"] == result["parsers"]["stackptr"]["float32"]["beam"]
-    assert result["missed"] == [bar["name"] for bar in result["bars"] if bar["met"] is False]
-    assert result["num_sentences"] == 6 and result["tree_scores"] == "old"
+def test_ratios_are_speeds_against_the_yardsticks():
+    training = {"training": 4, "training of bare LSTM": 1}
+    costs = {"bare LSTM": 1, "greedy": 2, "beam": 4, "re-ranking": 2, "dropout-p": 20, "re-ranking dropout-p": 2}
+    assert ratios("stackptr", seconds_of(costs | training)) == {
+        "lstm_sentences_per_second": 4, "lstm_training_tokens_per_second": 4,
+        "greedy": 0.5, "beam": 0.25, "reranking_beam": 2, "reranking_dropout_p": 10, "training": 0.25,
+    }  # fmt: skip
+    costs = {"bare LSTM": 1, "1-best": 2, "k-best": 4, "re-ranking": 1, "dropout-p": 5}
+    assert ratios("deepbiaf", seconds_of(costs | training)) == {
+        "lstm_sentences_per_second": 4, "lstm_training_tokens_per_second": 4, "decoding": 0.5, "k_best": 0.25,
+        "reranking": 1, "dropout_p": 0.2, "dropout_p_against_ten_decodes": 5 / 20, "training": 0.25,
+    }  # fmt: skip
+    costs = {"generate": 4, "1-best": 2, "1-best of few": 1, "beam": 4}
+    costs |= {"dropout-p": 12, "re-ranking agreeing dropout-p": 2, "re-ranking dropout-p": 8}
+    assert ratios("s2s", seconds_of(costs)) == {
+        "greedy_utterances_per_second": 2, "generate_utterances_per_second": 1,
+        "greedy": 2, "reranking_dropout_p": 6, "reranking_different": 1.5, "dropout_p": 1 / 12, "beam": 0.25,
+    }  # fmt: skip
 
 
-def test_bench_of_one_kind_times_nothing_else(work):
-    result = json.loads(run("bench", "--corpus", work, *QUICK, "--kind", "stackptr", "--json"))
-    assert list(result["parsers"]) == ["stackptr"] and result["trees"] is None
-    assert all(bar["name"].startswith("stackptr_") for bar in result["bars"])
-    assert "stackptr: greedy decoding, float32" in run("bench", "--corpus", work, *QUICK, "--kind", "stackptr")
+def test_what_slows_a_turn_changes_no_ratio():
+    """The medians of the seconds would: 3 / 2."""
+    found = {"one_best_single_root": [1.0, 2.0, 8.0], "ten_best_single_root": [3.0, 6.0, 1.0]}
+    seconds = {Contestant(step, print, 1): np.array(turns) for step, turns in found.items()}
+    assert ratios("trees", seconds)["ratio_ten_best_to_one_best"] == pytest.approx(1 / 3)
 
 
-def test_bench_of_the_semantic_parser_reads_no_treebank():
-    result = json.loads(run("bench", "--kind", "s2s", "--corpus", "nowhere", *QUICK, "--json"))
-    assert result["parsers"] == {} and result["corpus"] is None
-    bars = {bar["name"]: bar for bar in result["bars"]}
-    for key, bar in SEQ2SEQ_BARS.items():
-        found = bars[f"s2s_{key} (float32)"]
-        assert found["value"] == result["semantic"]["speeds"]["float32"][key]
-        assert found["met"] == (None if bar is None else found["value"] >= bar)
-    about = {"corpus": "demo", "num_utterances": 8, "num_turns": 1, "sizes": "demo", "encoder": "tiny"}
-    assert about.items() <= result["semantic"].items()
+def test_without_ufal_its_bar_is_not_measured():
+    record = ratios("trees", seconds_of({"one_best_single_root": 1, "ten_best_single_root": 4}))
+    assert record == {"one_best_single_root": 4, "ten_best_single_root": 1, "ratio_ten_best_to_one_best": 0.25}
+    of_ufal, of_ten = tree_bars(record)
+    assert (of_ufal.value, of_ufal.met, of_ten.value, of_ten.met) == (None, None, 0.25, True)
+    assert tree_bars(record | {"ratio_one_best_to_ufal": 15.0})[0].met
 
 
 def test_a_value_without_a_bar_is_neither_met_nor_missed():
-    speed = {"precision": "float32", "greedy": 1.5, "reranking_dropout_p": 4.0}
-    speed |= {"reranking_different": 2.0, "dropout_p": 0.08, "beam": 0.2}
-    bars = seq2seq_bars(speed)
+    record = {"greedy": 1.5, "reranking_dropout_p": 4.0, "reranking_different": 2.0, "dropout_p": 0.08, "beam": 0.2}
+    bars = ratio_bars("s2s", {"float32": record})
     assert [line.split()[-1] for line in bar_table(bars)] == ["met", "MISSED", "2.000", "0.080", "0.200"]
     rows = speed_table({"bars": [bar.to_json() for bar in bars]}).splitlines()
     assert rows[2].endswith("| 1.50 | ≥ 1 | met |") and rows[5].endswith("| 0.08 | – |  |")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--kind", "stack"], "unknown kind of parser 'stack'; choose one of deepbiaf, stackptr, s2s"),
-        (["--kind", "stackptr", "--accuracy"], "--model and --accuracy are about deepbiaf"),
-        (["--kind", "s2s", "--model", "old"], "--model and --accuracy are about deepbiaf; leave out --kind s2s"),
-        (["--kind", "deepbiaf", "--model", "stackptr"], "stackptr: a stackptr has no scores for tree searches"),
-    ],
-)
-def test_bench_refuses_what_it_cannot_time(work, monkeypatch, options, message):
-    monkeypatch.chdir(work)
-    assert message in refused("bench", "--corpus", work, *QUICK, *options)
-
-
-def test_speeds_are_ratios_within_a_turn():
-    """Turns twice as slow for all tasks change no ratio; the medians of the seconds would."""
-    turn = np.array([1.0, 2.0, 4.0])
-    of_stackptr = {"lstm": 1, "greedy": 2, "beam": 4, "reranking_beam": 2, "dropout_p": 20, "reranking_dropout_p": 2}
-    assert stackptr_speeds({name: cost * turn for name, cost in of_stackptr.items()}) == {
-        "greedy": 0.5,
-        "beam": 0.25,
-        "reranking_beam": 2.0,
-        "reranking_dropout_p": 10.0,
-    }
-    of_deepbiaf = {"lstm": 1, "decoding": 2, "k_best": 4, "reranking": 1, "dropout_p": 5}
-    speeds = deepbiaf_speeds({name: cost * turn for name, cost in of_deepbiaf.items()})
-    assert (speeds["decoding"], speeds["k_best"], speeds["reranking"], speeds["dropout_p"]) == (0.5, 0.25, 1.0, 0.2)
-    assert speeds["dropout_p_against_ten_decodes"] == pytest.approx(5 / 20)
 
 
 def test_the_table_of_bars_tells_what_is_missed():
@@ -104,15 +63,32 @@ def test_the_table_of_bars_tells_what_is_missed():
     assert "not measured" in lines[3]
 
 
-def test_accuracy_per_minute_trains_and_tests():
-    overrides = [option.removeprefix("--set=") for option in TINY[:-2]]
-    result = bench_accuracy(load_profile("demo", (*overrides, "training.num_epochs=1", "training.batch_tokens=4000")))
-    assert 0 <= result["las"] <= result["uas"] <= 1 and 0 < result["cpu_minutes"] < 1 and result["minutes"] > 0
+def row(step: str, batch_size: int, value: float | None) -> dict:
+    about = {"step": step, "batch_size": batch_size, "num_candidates": 10, "words": None}
+    return about | {"metric": "per_second", "value": value}
 
 
-def test_score_tables_give_the_parsers_own_trees(work):
-    treebank = read_conllu(work / "test.conllu")
-    parser = load_parser(work / "new", Runtime())
-    heads = maximum_spanning_trees(arc_score_tables(parser, treebank), treebank.lengths)
-    flat = [head for row, length in zip(heads, treebank.lengths) for head in row[1 : length + 1]]
-    assert flat == read_candidates(work / "pool.jsonl", treebank).heads[0].tolist()
+ROWS = [
+    *(row("1-best", size, value) for size, value in {32: 4000.0, 512: 12000.0, 1024: 9000.0}.items()),
+    *(row("re-ranking", size, value) for size, value in {32: 3000.0, 512: 8000.0, 1024: None}.items()),
+    *(row("dropout-p", size, value) for size, value in {32: 2000.0, 512: 2400.0, 1024: None}.items()),
+    row("dropout-p, one by one", 32, 400.0),
+]
+
+
+def test_bars_of_a_gpu_are_of_the_best_batch_size_and_costs_in_decodes():
+    assert LEAST[("deepbiaf", "1-best")] == LEAST[("deepbiaf", "re-ranking")] == 10_000
+    bars = {bar.name: bar for bar in throughput_bars("deepbiaf", {"bfloat16": ROWS}, is_judged=True)}
+    decoding, reranking = (bars[f"deepbiaf {step} per second (bfloat16)"] for step in ("1-best", "re-ranking"))
+    assert (decoding.value, decoding.bar, decoding.met) == (12000, 10000, True) and "batches of 512" in decoding.what
+    assert (reranking.value, reranking.met) == (8000, False)
+    names = [f"deepbiaf dropout-p cost, {batches} (bfloat16)" for batches in ("batches of 32", "best batches")]
+    assert [(bars[name].value, bars[name].met) for name in names] == [(2, True), (5, False)]
+    naive = bars["deepbiaf dropout-p, one by one cost, batches of 32 (bfloat16)"]
+    assert (naive.value, naive.bar) == (10, None)
+
+
+def test_without_a_gpu_values_are_for_information():
+    bars = throughput_bars("deepbiaf", {"float32": ROWS}, is_judged=False)
+    assert len(bars) == 7 and all(bar.met is None for bar in bars)
+    assert {len(line) for line in bar_table(bars)} == {len(bar_table(bars)[0])}, "in columns, also with large numbers"

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from bcrlib.bench.trees import bench_trees, simulated_arc_scores
-from bcrlib.decoding.brute_force import all_scored_trees, all_trees, is_tree
+from bcrlib.decoding.brute_force import all_scored_trees, all_trees, is_tree, simulated_arc_scores
 from bcrlib.decoding.k_best_trees import k_best_spanning_trees
 from bcrlib.decoding.spanning_trees import maximum_spanning_trees, tree_score
 from bcrlib.decoding.split_trees import split_and_search
@@ -138,11 +137,3 @@ def test_shapes_lengths_and_k_that_do_not_fit_are_refused():
             maximum_spanning_trees(table, np.array(lengths))
     with pytest.raises(ValueError, match="k is 0"):
         k_best_spanning_trees(table, np.array([3, 3]), 0)
-
-
-def test_bench_reports_speeds_and_their_ratio():
-    lengths = np.array([2, 5, 9, 4])
-    speeds = bench_trees(simulated_arc_scores(lengths, seed=0), lengths)
-    assert min(speeds.values()) > 0
-    ratio = speeds["ten_best_single_root"] / speeds["one_best_single_root"]
-    assert speeds["ratio_ten_best_to_one_best"] == pytest.approx(ratio)

@@ -185,11 +185,11 @@ def codes(package: Path) -> dict[str, str]:
     ],
 )
 def test_a_module_of_one_task_makes_no_job_of_the_other_stale(package, task, module):
-    """The notebooks that serve both tasks import a module by its computed name."""
+    """The notebooks that serve both tasks import a module by its computed name; speed is measured by the same code."""
     folder, before = package
     source = (folder / module).read_text()
     (folder / module).write_text(f"{source}\nFURTHER = 1\n")
-    stale = {name for name, code in codes(folder).items() if code != before[name]}
+    stale = {name for name, code in codes(folder).items() if code != before[name]} - {"speed", "speed frames"}
     (folder / module).write_text(source)
     semantic = set(jobs_of(FRAMES))
     assert stale and stale <= (semantic if task == "semantic" else set(before) - semantic)

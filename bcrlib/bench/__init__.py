@@ -1,1 +1,1 @@
-"""Speed, as ratios that carry over to other machines."""
+"""Speed: what is measured and where (grid), by whom (contestants, yardsticks), how (timing), and how fast is enough."""

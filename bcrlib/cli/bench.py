@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcrlib.cli.bench_device import BATCH_SIZES, NUMBER, check_device, on_device
-from bcrlib.cli.bench_frames import SEMANTIC
-from bcrlib.cli.bench_one_core import NUM_SENTENCES, NUM_UTTERANCES, on_one_core
-from bcrlib.cli.bench_samples import Asked
-from bcrlib.cli.options import Json, print_json
+from bcrlib.bench.grid import SEMANTIC
+from bcrlib.cli.models import kind_of, load_model
+from bcrlib.cli.options import Json, print_json, progress, read_profile
+from bcrlib.configuration import KINDS, NetworkConfig, Seq2SeqConfig
 
-if TYPE_CHECKING:  # at run time this would bring torch
+if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.bench.bars import Bar
+    from bcrlib.models.graph_parser import GraphParser
+
+BATCH_SIZES = {"cpu": (8, 32), "cuda": (32, 128, 512)}
+"""Of each device that can be asked for."""
+NUMBER = {"cpu": 64, "cuda": 1000}
+"""Of sentences, and of utterances."""
+NUM_SENTENCES, NUM_UTTERANCES = 200, 400
+"""On one core."""
 
 
 def _shown(of_device: Mapping[str, object]) -> str:
@@ -120,32 +127,65 @@ def bench(
     Example: [green]bcr bench --device cuda --kind deepbiaf[/green]
     """
     kinds = _kinds(kind, model, accuracy)
-    asked = Asked(corpus, sentences, frames, utterances, turns, profile)
+    if device is None and batch_sizes:
+        raise ValueError("--batch-size is about --device")
+    if device is not None:
+        _check(device, model, accuracy)
+    from bcrlib.bench.measure import Asked, on_device, on_one_core, sample
+
+    samples = {}
+    for one in kinds:
+        of_frames, of_trees = (frames, utterances, NUM_UTTERANCES), (corpus, sentences, NUM_SENTENCES)
+        name, number, usual = of_frames if one == SEMANTIC else of_trees
+        samples[one] = sample(one, name, NUMBER.get(device, usual) if number is None else number)
+    asked = Asked(samples, {one: _config(one, profile) for one in kinds}, profile or "paper", turns, progress)
     if device is None:
-        if batch_sizes:
-            raise ValueError("--batch-size is about --device")
-        measured = on_one_core(kinds, asked, model, accuracy)
+        small = read_profile("small", [f"corpus={samples['deepbiaf'][0]}"]) if accuracy else None
+        result, bars, where = on_one_core(asked, (model.name, _graph_parser(model)) if model else None, small)
     else:
-        if model is not None or accuracy:
-            raise ValueError("--model and --accuracy are measured on one core; leave out --device")
-        check_device(device)
-        measured = on_device(kinds, asked, device, batch_sizes or BATCH_SIZES[device])
+        result, bars, where = on_device(asked, device, batch_sizes or BATCH_SIZES[device])
     if as_json:
-        missed = [bar.name for bar in measured.bars if bar.met is False]
-        print_json({**measured.result, "bars": [bar.to_json() for bar in measured.bars], "missed": missed})
+        missed = [bar.name for bar in bars if bar.met is False]
+        print_json({**result, "bars": [bar.to_json() for bar in bars], "missed": missed})
     else:
-        typer.echo("\n".join([measured.told, "", *bar_table(measured.bars)]))
+        typer.echo("\n".join([where, "", *bar_table(bars)]))
 
 
 def _kinds(kind: str | None, model: Path | None, accuracy: bool) -> tuple[str, ...]:
-    from bcrlib.configuration import KINDS
-
     known = (*KINDS, SEMANTIC)
     if kind is not None and kind not in known:
         raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(known)}")
     if kind not in (None, "deepbiaf") and (model is not None or accuracy):
         raise ValueError(f"--model and --accuracy are about deepbiaf; leave out --kind {kind}")
     return known if kind is None else (kind,)
+
+
+def _check(device: str, model: Path | None, accuracy: bool) -> None:
+    """ValueError for a device that is not there, and for what is not measured on one."""
+    import torch
+
+    if model is not None or accuracy:
+        raise ValueError("--model and --accuracy are measured on one core; leave out --device")
+    if device not in BATCH_SIZES:
+        raise ValueError(f"unknown device {device!r}; choose one of {', '.join(BATCH_SIZES)}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("there is no CUDA device here, or PyTorch has come without CUDA")
+
+
+def _config(kind: str, profile: str | None) -> NetworkConfig | Seq2SeqConfig:
+    if profile is None:
+        return Seq2SeqConfig(encoder="minilm") if kind == SEMANTIC else NetworkConfig(kind=kind)
+    half = read_profile(profile, [])
+    return half.semantic.network("s2s-large", half.preset) if kind == SEMANTIC else half.network(kind)
+
+
+def _graph_parser(folder: Path) -> "GraphParser":
+    from bcrlib.models.graph_parser import GraphParser
+
+    parser = load_model(folder)
+    if not isinstance(parser, GraphParser):
+        raise ValueError(f"{folder}: a {kind_of(folder)} has no scores for tree searches; name a deepbiaf")
+    return parser
 
 
 def bar_table(bars: list["Bar"]) -> list[str]:

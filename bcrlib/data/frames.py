@@ -138,6 +138,11 @@ class FrameBank:
         """Number of utterances.  O(1)."""
         return len(self.utterances)
 
+    @property
+    def lengths(self) -> Int64[np.ndarray, "utterance"]:
+        """Words in each utterance.  O(utterances)."""
+        return np.array([len(words) for words in self.utterances], dtype=np.int64)
+
     @cached_property
     def labels(self) -> tuple[str, ...]:
         """All labels of the frames, sorted.  O(tokens) the first time."""

@@ -1,10 +1,13 @@
-"""Every dependency tree of a short sentence, labelled or not, one by one: what the fast searches must agree with."""
+"""What the fast tree searches are tried on: every tree of a short sentence, one by one, with which they must agree.
+
+And score tables like a trained parser's, for sentences of any length.
+"""
 
 from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float32, Integer
 
 
 def is_tree(heads: tuple[int, ...], single_root: bool = True) -> bool:
@@ -72,3 +75,35 @@ def all_scored_labelled_trees(
             if total > -np.inf:
                 scored.append((total, heads, labels))
     return sorted(scored, key=lambda scored_tree: (-scored_tree[0], *scored_tree[1:]))
+
+
+def simulated_arc_scores(
+    lengths: Integer[np.ndarray, "batch"], seed: int, mean_margin: float = 24.0
+) -> Float32[np.ndarray, "batch dep head"]:
+    """Arc log-probabilities (a log-softmax over heads) like a trained parser's, padding -inf.
+
+    Each word's logits are noise (standard deviation 2); its head in a random single-root tree has a margin
+    more, drawn for each word from a gamma distribution of shape 3: most words are sure, a few are not. At the
+    default margin one greedy choice in twenty is no single-root tree.
+    """
+    rng = np.random.default_rng(seed)
+    size = int(lengths.max()) + 1
+    scores = np.full((len(lengths), size, size), -np.inf, dtype=np.float32)
+    for b, length in enumerate(lengths):
+        logits = rng.normal(scale=2.0, size=(length + 1, length + 1))
+        words = np.arange(1, length + 1)
+        logits[words, _random_heads(int(length), rng)] += rng.gamma(3.0, mean_margin / 3.0, size=length)
+        logits[words, words] = -np.inf
+        logits -= np.logaddexp.reduce(logits, axis=1, keepdims=True)
+        scores[b, : length + 1, : length + 1] = logits
+    return scores
+
+
+def _random_heads(length: int, rng: np.random.Generator) -> np.ndarray:
+    """Heads of a random single-root tree: in random order, each word picks a near one of those before it."""
+    order = rng.permutation(length) + 1
+    heads = np.zeros(length, dtype=np.int64)
+    for i in range(1, length):
+        nearness = np.exp(-np.abs(order[:i] - order[i]) / 2.0)
+        heads[order[i] - 1] = order[np.searchsorted(np.cumsum(nearness), rng.random() * nearness.sum())]
+    return heads

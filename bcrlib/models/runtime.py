@@ -1,6 +1,7 @@
 """Where and how precisely a network runs."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,3 +54,14 @@ def best_runtime(precision: Precision | Literal["auto"] = "float32") -> Runtime:
     """The best device with this precision; "auto": the fast one."""
     device = best_device()
     return runtime_on(device, fast_precision(device) if precision == "auto" else precision)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Within, torch computes in one thread: several add in another order, and CPU time counts those that wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

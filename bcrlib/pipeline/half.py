@@ -173,8 +173,7 @@ class Half:
         """Measures how fast some parsers are, when all that is counted is there.  models: kind -> the job of one."""
         params = {**self._task, **self.corpus, **grid, "models": dict(models)}
         needs = (*models.values(), self.named("collect"))
-        modules = (*self._modules, f"bcrlib.bench.{self.task}")
-        return Job(self.named("speed"), "pipeline/speed.ipynb", params, needs, modules)
+        return Job(self.named("speed"), "pipeline/speed.ipynb", params, needs, self._modules)
 
     @property
     def _kinds(self) -> tuple[str, ...]:

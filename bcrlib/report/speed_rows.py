@@ -7,25 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from bcrlib.bench.grid import PAPER_BATCH
+from bcrlib.bench.grid import MEMORY, PAPER_BATCH, SPEED, STEPS
 from bcrlib.report.paper_numbers import lookup
 
-TEN = 10
-"""Candidates, where their number is not what is varied."""
-SPEED, MEMORY = "per_second", "peak_bytes"
-# Step of the record -> its name, how many candidates it has (None: ten), and the paper's name of it.
-_STEPS: dict[str, tuple[str, int | None, str]] = {
-    "encoder": ("the encoder alone", 0, ""),
-    "bare LSTM": ("torch.nn.LSTM of its size", 0, ""),
-    "1-best": ("1-best", 1, "decode"),
-    "greedy": ("1-best, greedy", 1, ""),
-    "k-best": ("ten candidates, k-best", None, ""),
-    "beam": ("ten candidates, beam", None, ""),
-    "dropout-p": ("ten candidates, dropout-p in one pass", None, ""),
-    "dropout-p, one by one": ("ten candidates, dropout-p in ten passes", None, ""),
-    "re-ranking": ("re-ranking ten candidates", None, "re-rank"),
-    "re-ranking dropout-p": ("re-ranking ten candidates of dropout-p", None, ""),
-}
 _COLUMNS = ["kind", "precision", "step", "batch_size", "num_candidates", "words", "metric", "value"]
 
 
@@ -51,17 +35,17 @@ def device_name(record: Mapping[str, Any]) -> str:
 
 def step_name(step: str) -> str:
     """As tables and figures write it."""
-    return _STEPS[step][0]
+    return STEPS[step].name
 
 
 def paper_speed(kind: str, step: str) -> float | None:
     """Sentences a second on a V100 in batches of 32, where the paper says it."""
-    return lookup("Section 6.4", kind, "single-model", "speed", "SENTENCES_PER_SECOND", {"stage": _STEPS[step][2]})
+    return lookup("Section 6.4", kind, "single-model", "speed", "SENTENCES_PER_SECOND", {"stage": STEPS[step].in_paper})
 
 
 def by_batch_size(frame: pd.DataFrame, metric: str = SPEED) -> pd.DataFrame:
     """What was measured with the usual number of candidates: of memory the longest sentences, of speed all of them."""
-    usual = frame["step"].map(lambda step: TEN if _STEPS[step][1] is None else _STEPS[step][1])
+    usual = frame["step"].map(lambda step: STEPS[step].num_candidates)
     found = frame[(frame["metric"] == metric) & (frame["num_candidates"] == usual)]
     return found if metric == MEMORY else found[found["words"].isna()]
 
