@@ -58,7 +58,10 @@ def _curve(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
     places = [(point[CHANGE], point[CUT]) for _, point in curve.iterrows()]
     for weight, place in zip(curve.index, places):
         if weight in _WRITTEN:
-            axes.annotate(f"{weight:g}", place, (6, 5), textcoords="offset points", size=8.5, color=_TEXT)
+            look = {"textcoords": "offset points", "size": 8.5, "color": _TEXT, "ha": "right", "va": "top"}
+            axes.annotate(
+                f"{weight:g}", place, (-4, -3), **look
+            )  # on the left: the chosen weights' ring is on the right
     _name(axes, JOINED, places[len(places) // 5], "above")  # where it is still high
 
 
