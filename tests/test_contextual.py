@@ -9,7 +9,7 @@ from transformers import AutoModel
 
 from bcrlib.data.vectors import CONTEXTUAL, Contextual
 from bcrlib.models import contextual
-from bcrlib.models.contextual import ContextualVectors
+from bcrlib.models.contextual import ContextualVectors, forget
 from bcrlib.models.encoding import encode, make_batch
 from bcrlib.models.pretrained_encoder import MINILM
 from bcrlib.models.vocabulary import build_vocabulary
@@ -93,3 +93,12 @@ def test_a_batch_has_the_vectors_of_its_tokens(minilm):
         token = train.offsets[batch.sentences[batch.packing.sentence[row]]] + step - 1
         expected = of_tokens[token] if step else np.zeros(minilm.dim)
         assert (batch.vectors[batch.vector[row]].numpy() == expected).all()
+
+
+def test_the_last_short_text_is_kept_until_it_is_forgotten(minilm, monkeypatch):
+    computed = minilm.of_tokens(FORMS, OFFSETS)
+    monkeypatch.setattr(ContextualVectors, "_computed", None)
+    assert ContextualVectors("minilm-context").of_tokens(FORMS, OFFSETS) is computed, "of another parser too"
+    forget()
+    with pytest.raises(TypeError):
+        minilm.of_tokens(FORMS, OFFSETS)

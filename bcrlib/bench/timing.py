@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float64
 
 from bcrlib.bench.grid import MEMORY, NUM_CANDIDATES, PAPER_BATCH, SPEED
+from bcrlib.models.contextual import forget
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +38,12 @@ def timed(contestants: Iterable[Contestant], num_turns: int, clock: Callable[[],
     """Seconds of each contestant in each turn, after one to warm up; without those too large for a GPU's memory.
 
     `time.process_time` counts what else runs on the machine least, and is of no use where a GPU does the work: there
-    `wall_clock`.
+    `wall_clock`. Contextual vectors are computed in every run, once.
     """
     seconds: dict[Contestant, list[float]] = {one: [] for one in contestants if _fits(one.run)}
     for _ in range(num_turns):
         for one, turns in seconds.items():
+            forget()
             start = clock()
             one.run()
             turns.append(clock() - start)

@@ -10,26 +10,33 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float16, Int64
 from tokenizers import Tokenizer
-from transformers import PreTrainedModel
 
 from bcrlib.configuration import Seq2SeqConfig
 from bcrlib.data.download import cache_folder, sha256_of_encoder
 from bcrlib.data.vectors import CONTEXTUAL
 from bcrlib.models.batching import batches
 from bcrlib.models.pieces import Pieces, cut_into_pieces
-from bcrlib.models.pretrained_encoder import PretrainedEncoder, new_encoder
 from bcrlib.models.thinning import Switch
+
+if TYPE_CHECKING:  # at run time only where such vectors are asked for: it takes longer to import than all else
+    from transformers import PreTrainedModel
 
 WINDOW = 256
 """Most word pieces that an encoder reads at once; a longer sentence is read in windows, cut between words."""
 BATCH_PIECES = 4096
 KEPT_FROM = 1000
 """Sentences of a text from which on its vectors are kept: a corpus is parsed again and again, a user's file is not."""
+
+
+def forget() -> None:
+    """Drop the vectors kept in memory: who measures time wants every text to be read anew."""
+    _LAST.clear()
 
 
 class ContextualVectors:
@@ -63,7 +70,9 @@ class ContextualVectors:
         return np.load(path, mmap_mode="r")
 
     @cached_property
-    def _encoder(self) -> tuple[PreTrainedModel, Tokenizer]:
+    def _encoder(self) -> tuple["PreTrainedModel", Tokenizer]:
+        from bcrlib.models.pretrained_encoder import PretrainedEncoder, new_encoder
+
         config = Seq2SeqConfig(encoder=self.source.encoder, encoder_layers=max(self.source.layers))
         network, tokenizer = new_encoder(config, ())
         return PretrainedEncoder(network, Switch()).network.to(self.device).eval(), tokenizer
