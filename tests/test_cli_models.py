@@ -38,7 +38,7 @@ def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):
         (["--set", "model.hidden_size=many"], "model.hidden_size must be int"),
         (["--set", "old_seeds=[1"], "profile 'demo'"),
         (["--set", "corpus.name=x"], "no fields of its own"),
-        (["--profile", "huge"], "unknown profile 'huge'; choose one of authors, demo"),
+        (["--profile", "huge"], "unknown profile 'huge'; choose one of authors, causes, demo"),
         (["--train", "x.conllu"], "--train and --dev go together"),
         (["--corpus", "no such folder"], "no such folder/train.conllu: No such file"),
         (["--set", "model.vectors=no-such-vectors.txt"], "no-such-vectors.txt"),
