@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bcrlib.cli import app
-from bcrlib.data.conllu import write_conllu
-from bcrlib.data.grammar import generate_treebank
+from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.data.treebank import write_conllu
 
 SIZES = ("hidden_size=6", "num_layers=1", "word_size=6", "char_size=4", "upos_size=4", "arc_size=6", "label_size=6")
 DECODER = ("decoder_input_size=6", "decoder_size=6")

@@ -8,12 +8,11 @@ import numpy as np
 from random_trees import random_mistakes
 
 from bcrlib.comparison.read import read_update
-from bcrlib.data.conllu import format_conllu
-from bcrlib.data.frame_grammar import generate_frames
 from bcrlib.data.frames import frame_text
-from bcrlib.data.grammar import generate_treebank
-from bcrlib.data.treebank import Treebank
-from bcrlib.presets import Preset
+from bcrlib.data.generated.frames import generate_frames
+from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.data.presets import Preset
+from bcrlib.data.treebank import Treebank, format_conllu
 
 
 def evaluate_files(gold: Path, old: Path, new: Path, preset: Preset) -> dict[str, dict[str, float]]:

@@ -7,8 +7,8 @@ import numpy as np
 
 from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.pipeline.causes import cell_name
+from bcrlib.report.candidate_sources import JOINED, SAMPLED
 from bcrlib.report.causes import DISTILLED, LISTED, LISTED_ORACLE, SAMPLED_ORACLE, UNTREATED, Found
-from bcrlib.report.method_counts import JOINED, SAMPLED
 from bcrlib.tasks.names import TASKS
 
 Share = Callable[[int], float]

@@ -1,6 +1,6 @@
 """The pointer decoder once more, step by step: one utterance, one target, plain loops, nothing cached or padded.
 
-Written from the protocol (section 2.3), to be compared with bcrlib.models.pointer_decoder. The masks of dropout-p come
+Written from the protocol (section 2.3), to be compared with bcrlib.parsers.s2s_network. The masks of dropout-p come
 from the thinning itself; where they are put is told here.
 """
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcrlib.models.pointer_decoder import DecoderLayer, PointerDecoder
-from bcrlib.models.thinning import Thinning
+from bcrlib.parsers.s2s_network import DecoderLayer, PointerDecoder
+from bcrlib.samplers.dropout_p import Thinning
 
 
 class PlainDecoder:

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bcrlib.data.treebank import Treebank
-from bcrlib.models.noise import Noise
-from bcrlib.models.pointer_parser import StackPtrParser
+from bcrlib.parsers.stackptr import StackPtrParser
+from bcrlib.samplers.dropout_p import Noise
 
 Tree = tuple[tuple[int, ...], tuple[int, ...]]
 """Heads and relations of the words."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bcrlib.correctness import CorrectnessStore, Pool, System
-from bcrlib.metrics.units import Units
+from bcrlib.experiments.store import CorrectnessStore, Pool, System
+from bcrlib.metrics.attachment import Units
 
 NUM_SENTENCES, NUM_CANDIDATES = 5, 4
 PARTS, WHOLE = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]), np.arange(NUM_SENTENCES)

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.data.conllu import read_conllu
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.presets import PRESETS
+from bcrlib.data.treebank import Treebank, read_conllu
 from bcrlib.metrics.attachment import LEVELS, correctness, scored_units, treebank_correctness
-from bcrlib.presets import PRESETS
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
 

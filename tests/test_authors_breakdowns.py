@@ -2,11 +2,10 @@
 
 import pytest
 
-from bcrlib.breakdown_tables import HISTOGRAM
-from bcrlib.metrics.breakdowns import HISTOGRAM_BINS
-from bcrlib.metrics.slices import OTHER
-from bcrlib.report.authors_breakdowns import AUTHORS_UPDATE, authors_breakdowns, authors_slices
-from bcrlib.report.paper_numbers import lookup
+from bcrlib.experiments.breakdown_tables import HISTOGRAM
+from bcrlib.experiments.paper_numbers import lookup
+from bcrlib.metrics.breakdowns import HISTOGRAM_BINS, OTHER
+from bcrlib.report.breakdowns import AUTHORS_UPDATE, authors_breakdowns, authors_slices
 
 
 def broken_down(table):

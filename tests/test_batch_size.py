@@ -5,10 +5,9 @@ import pytest
 from tiny_frames import frame_bank, tiny_seq2seq
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
-from bcrlib.data.grammar import generate_treebank
-from bcrlib.decoding.strategies import DropoutP, OneBest
-from bcrlib.models.batching import batches, batches_of_size
-from bcrlib.models.runtime import Runtime
+from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.parsers.batches import Runtime, batches, batches_of_size
+from bcrlib.samplers.strategies import DropoutP, OneBest
 
 TREES, FRAMES = generate_treebank(11, seed=3), frame_bank()
 

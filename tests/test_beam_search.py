@@ -9,11 +9,11 @@ from plain_stackptr import PlainStackPtr, Tree, any_order, inside_out, plain_bea
 from random_trees import random_treebank
 from tiny_parsers import assert_same_trees, tiny_pointer_parser
 
-from bcrlib.candidates import CandidatePool
+from bcrlib.data.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.brute_force import all_trees
-from bcrlib.decoding.strategies import Beam, KBest, OneBest
-from bcrlib.models.pointer_parser import StackPtrParser
+from bcrlib.parsers.stackptr import StackPtrParser
+from bcrlib.samplers.brute_force import all_trees
+from bcrlib.samplers.strategies import Beam, KBest, OneBest
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
 FULL = 400

@@ -29,14 +29,13 @@ from bcrlib.bench.contestants import (
 from bcrlib.bench.grid import PAPER_BATCH, STEPS, SpeedGrid
 from bcrlib.bench.timing import Contestant, throughput, timed
 from bcrlib.bench.yardsticks import GoldShapeParser, bare_lstm, encoder_decoder, greedy_generation, lstm_over
-from bcrlib.data.bracket_sequences import sequences_of
-from bcrlib.data.grammar import generate_treebank
-from bcrlib.decoding.brute_force import simulated_arc_scores
-from bcrlib.decoding.spanning_trees import maximum_spanning_trees
-from bcrlib.decoding.strategies import Beam, DropoutP, OneBest
-from bcrlib.models.batching import batches
-from bcrlib.models.encoding import encode
-from bcrlib.models.runtime import Runtime
+from bcrlib.data.frames import sequences_of
+from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.parsers.batches import Runtime, batches
+from bcrlib.parsers.encoding import encode
+from bcrlib.samplers.brute_force import simulated_arc_scores
+from bcrlib.samplers.spanning_trees import maximum_spanning_trees
+from bcrlib.samplers.strategies import Beam, DropoutP, OneBest
 
 TREES, FRAMES = generate_treebank(9, seed=3), frame_bank()
 ITEMS = {"deepbiaf": TREES, "stackptr": TREES, "s2s": FRAMES}

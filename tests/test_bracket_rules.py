@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bcrlib.decoding import bracket_rules
-from bcrlib.decoding.bracket_rules import BracketRules
-from bcrlib.decoding.sequential import best_actions
-from bcrlib.decoding.token_search import END, search
+from bcrlib.samplers import bracket_rules
+from bcrlib.samplers.bracket_rules import BracketRules
+from bcrlib.samplers.search import best_actions
+from bcrlib.samplers.token_search import END, search
 
 Target = tuple[int, ...]
 

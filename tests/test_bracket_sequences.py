@@ -6,8 +6,18 @@ import numpy as np
 import pytest
 from random_frames import LABELS, random_frame_bank
 
-from bcrlib.data.bracket_sequences import BROKEN, END, frame_of, sequence_of, sequences_of, word_code
-from bcrlib.data.frames import FrameBank, FrameError, Node, frame_text
+from bcrlib.data.frames import (
+    BROKEN,
+    END,
+    FrameBank,
+    FrameError,
+    Node,
+    frame_of,
+    frame_text,
+    sequence_of,
+    sequences_of,
+    word_code,
+)
 
 PAIR = ("IN:A", "SL:B")  # opened by 1 and 2, closed by 3 and 4; words from 5
 FRAME = Node("IN:A", ("x", Node("SL:B", ("y", "x"))))

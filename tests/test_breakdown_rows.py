@@ -4,17 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcrlib.breakdown_tables import HISTOGRAM, SCHEMA
-from bcrlib.report.authors_breakdowns import AUTHORS_UPDATE
-from bcrlib.report.breakdown_figures import co_occurrence_by_distance, nfr_by_slice
-from bcrlib.report.breakdown_rows import (
+from bcrlib.experiments.breakdown_tables import HISTOGRAM, SCHEMA
+from bcrlib.report.breakdowns import (
+    AUTHORS_UPDATE,
     authors_histogram,
     authors_nfr,
+    co_occurrence_by_distance,
     co_occurrence_rows,
     headline_update,
     histogram_rows,
     most_flips,
     most_harmed,
+    nfr_by_slice,
     nfr_rows,
     slice_rates,
 )

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.breakdown_tables import (
+from bcrlib.data.presets import PRESETS
+from bcrlib.data.treebank import read_conllu
+from bcrlib.experiments.breakdown_tables import (
     HISTOGRAM,
     gold_slices,
     read_breakdowns,
@@ -16,11 +18,9 @@ from bcrlib.breakdown_tables import (
     update_breakdowns,
     write_breakdowns,
 )
-from bcrlib.data.conllu import read_conllu
 from bcrlib.metrics.attachment import scored_units, treebank_correctness
+from bcrlib.metrics.breakdowns import OTHER
 from bcrlib.metrics.flips import flips
-from bcrlib.metrics.slices import OTHER
-from bcrlib.presets import PRESETS
 
 UPDATE = "deepbiaf=>stackptr"
 

@@ -9,22 +9,28 @@ import pytest
 from random_trees import random_treebank
 from scipy.stats import binomtest, false_discovery_control
 
-from bcrlib.data.conllu import read_conllu
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.presets import PRESETS
+from bcrlib.data.treebank import Treebank, read_conllu
 from bcrlib.metrics.breakdowns import (
     HISTOGRAM_BINS,
+    OTHER,
+    Slices,
     benjamini_hochberg,
+    by_range,
+    by_tag,
     excess_p_value,
     flips_by_slice,
     large_enough,
+    merge_rare,
     sentence_nfr_histogram,
     slice_interval,
+    subtree_keys,
+    tree_keys,
     unit_counts,
+    word_keys,
 )
-from bcrlib.metrics.slices import OTHER, Slices, by_range, by_tag, merge_rare, subtree_keys, tree_keys, word_keys
 from bcrlib.metrics.subtrees import subtrees
-from bcrlib.presets import PRESETS
-from bcrlib.report.authors_breakdowns import authors_breakdowns
+from bcrlib.report.breakdowns import authors_breakdowns
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from random_trees import RELATIONS, random_mistakes, random_treebank
 
-from bcrlib.candidate_files import (
+from bcrlib.data.candidate_files import (
     CandidateFileError,
     check_relations,
     check_single_roots,
     read_candidates,
     write_candidates,
 )
-from bcrlib.candidates import CandidatePool
+from bcrlib.data.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.reranking import choose
 
@@ -204,5 +204,5 @@ def test_the_first_candidate_with_several_roots_is_named_as_counting_finds_it():
 
 
 def test_candidate_files_need_no_torch():
-    code = "import sys, bcrlib.candidate_files; sys.exit('torch' in sys.modules)"
+    code = "import sys, bcrlib.data.candidate_files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bcrlib.candidates import CandidatePool, joined, single, together
-from bcrlib.decoding.strategies import Beam, DropoutP, Joined, KBest, OneBest, parse_strategy
+from bcrlib.data.candidates import CandidatePool, joined, single, together
+from bcrlib.samplers.strategies import Beam, DropoutP, Joined, KBest, OneBest, parse_strategy
 
 
 @pytest.fixture

@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 from made_up_cells import FACTORS, KINDS, made_up, rates
 
-from bcrlib.correctness import CorrectnessStore, Pool
-from bcrlib.data.conllu import write_conllu
 from bcrlib.data.corpora import load_treebank
 from bcrlib.data.download import TOP_FILES
 from bcrlib.data.frame_corpora import load_frames
 from bcrlib.data.frames import frame_text
+from bcrlib.data.presets import PRESETS
 from bcrlib.data.top import write_top
-from bcrlib.decoding.strategies import OneBest
+from bcrlib.data.treebank import write_conllu
+from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.flips import flips
 from bcrlib.metrics.uncertainty import micro_average
-from bcrlib.models.runtime import best_runtime
+from bcrlib.parsers.batches import best_runtime
 from bcrlib.pipeline.causes import CAUSES, Ablation, cell_name, with_values
 from bcrlib.pipeline.plan import kept_jobs, plan
-from bcrlib.pipeline.profiles import load_profile
+from bcrlib.pipeline.profile import load_profile
 from bcrlib.pipeline.reproduce import reproduce
-from bcrlib.presets import PRESETS
 from bcrlib.report import causes
+from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.causes import DISTILLED, LISTED, QUANTITIES, UNTREATED
-from bcrlib.report.house_style import METHOD_COLOURS
-from bcrlib.report.method_counts import SAMPLED
 from bcrlib.report.reproducibility import reproducibility, why_ours_differs
+from bcrlib.report.style import METHOD_COLOURS
+from bcrlib.samplers.strategies import OneBest
 from bcrlib.tasks import dependency, semantic
 
 TASKS = {"dependency": dependency, "semantic": semantic}

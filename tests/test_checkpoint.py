@@ -9,12 +9,12 @@ from random_trees import random_treebank
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.stack_transitions import Rules
-from bcrlib.decoding.strategies import DropoutP, OneBest
-from bcrlib.models.checkpoint import load_parser, load_parsers, save_parser
-from bcrlib.models.graph_parser import DeepBiafParser, GraphEnsemble
-from bcrlib.models.pointer_parser import PointerEnsemble, StackPtrParser
-from bcrlib.models.runtime import Runtime
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import load_parser, load_parsers, save_parser
+from bcrlib.parsers.deepbiaf import DeepBiafParser, GraphEnsemble
+from bcrlib.parsers.stackptr import PointerEnsemble, StackPtrParser
+from bcrlib.samplers.strategies import DropoutP, OneBest
+from bcrlib.samplers.transitions import Rules
 
 
 @pytest.fixture

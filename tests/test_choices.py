@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from random_stores import random_store
 
-from bcrlib import experiments
-from bcrlib.choices import NEW_WEIGHTS, choose_on_dev, chosen_rate, chosen_weight
-from bcrlib.correctness import CorrectnessStore
-from bcrlib.experiments import Update
+from bcrlib.experiments import counting
+from bcrlib.experiments.choices import NEW_WEIGHTS, choose_on_dev, chosen_rate, chosen_weight
+from bcrlib.experiments.counting import Update
+from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import micro_average
 
@@ -78,7 +78,7 @@ def test_all_that_was_tried_is_kept_and_the_rules_follow_from_it(store):
     assert joined["strategy"] == f"1-best+beam(b=10)+{choice['strategy']}"
     assert [row["new_weight"] for row in joined["grid"][::4]] == list(NEW_WEIGHTS)
     for row in joined["grid"]:
-        counts = experiments.bcr(
+        counts = counting.bcr(
             store, "clean", row["level"], UPDATE, joined["strategy"], new_weight=row["new_weight"]
         ).counts
         assert (row["nfr"], row["acc_new"]) == (micro_average(counts).nfr, micro_average(counts).acc_new)
@@ -93,6 +93,6 @@ def test_all_that_was_tried_is_kept_and_the_rules_follow_from_it(store):
     best = keep or accuracy
     assert joined["new_weight"] == max(best, key=best.get)
     store.save_manifest({"dropout_choice": {str(UPDATE): choice}})
-    assert experiments.joined_choice(store, UPDATE) == (joined["strategy"], joined["new_weight"])
+    assert counting.joined_choice(store, UPDATE) == (joined["strategy"], joined["new_weight"])
     store.save_manifest({"dropout_choice": {str(UPDATE): {"strategy": choice["strategy"]}}})
-    assert experiments.joined_choice(store, UPDATE) is None
+    assert counting.joined_choice(store, UPDATE) is None

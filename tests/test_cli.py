@@ -12,7 +12,7 @@ import pytest
 from command_runs import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
 
 import bcrlib.pipeline.reproduce
-from bcrlib.pipeline.schedule import GraphFailed, TimeIsUp
+from bcrlib.pipeline.run import GraphFailed, TimeIsUp
 
 LEVELS = ["UAS", "UCM", "LAS", "LCM"]
 

@@ -8,9 +8,9 @@ from command_runs import TINY, refused, run, work_folder  # noqa: F401  a fixtur
 from bcrlib.bench.bars import RATIOS
 from bcrlib.bench.contestants import nearest_in_length
 from bcrlib.bench.measure import accuracy
-from bcrlib.data.conllu import write_conllu
-from bcrlib.data.grammar import generate_treebank
-from bcrlib.pipeline.profiles import load_profile
+from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.data.treebank import write_conllu
+from bcrlib.pipeline.profile import load_profile
 
 DEEPBIAF_BARS = {"decoding": 0.65, "reranking": 0.65, "training": 0.5}
 STACKPTR_BARS = {"greedy": 0.45, "beam": 0.25, "reranking_beam": 1.0, "reranking_dropout_p": 5.0, "training": 0.35}

@@ -16,8 +16,8 @@ from command_runs import bcr, refused, run
 from comparison_files import frame_update, random_items, tree_update, write_items, write_trees
 from random_trees import random_mistakes
 
-from bcrlib.data.conllu import read_conllu
-from bcrlib.data.grammar import generate_treebank
+from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.data.treebank import read_conllu
 
 ROOT = Path(__file__).resolve().parents[1]
 PASSED, GATE_FAILED, BAD_INPUT = 0, 1, 2

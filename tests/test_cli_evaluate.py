@@ -13,12 +13,12 @@ from random_trees import random_mistakes, random_treebank
 from udtools.udeval import evaluate, load_conllu_file
 
 from bcrlib.comparison.read import read_update
-from bcrlib.data.conllu import read_conllu, write_conllu
 from bcrlib.data.frames import frame_text
+from bcrlib.data.presets import PRESETS, Preset
 from bcrlib.data.top import write_top
-from bcrlib.data.treebank import Treebank
-from bcrlib.metrics import attachment, exact_match
-from bcrlib.presets import PRESETS, Preset
+from bcrlib.data.treebank import Treebank, read_conllu, write_conllu
+from bcrlib.metrics import attachment
+from bcrlib.metrics import frames as exact_match
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
 RATES = {"acc_old", "acc_new", "nfr", "pfr", "nfi", "num_units"}

@@ -11,16 +11,15 @@ import pytest
 from command_runs import bcr, refused, run
 from tiny_frames import frame_bank
 
-from bcrlib.cli.strategies import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
+from bcrlib.cli.options import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
+from bcrlib.data.frame_candidate_files import read_frame_candidates, write_frame_candidates
+from bcrlib.data.frame_candidates import FramePool, predicted_frames, single
 from bcrlib.data.frames import FrameBank, frame_text, frame_words
 from bcrlib.data.top import read_predicted_top, read_top
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
-from bcrlib.frame_candidate_files import read_frame_candidates, write_frame_candidates
-from bcrlib.frame_candidates import FramePool, single
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s_checkpoint import load_parser
-from bcrlib.models.s2s_parser import Seq2SeqParser
-from bcrlib.predicted_frames import predicted_frames
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.s2s import Seq2SeqParser
+from bcrlib.parsers.s2s_checkpoint import load_parser
+from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 SIZES = ("encoder=tiny", "encoder_layers=1", "tiny_size=16", "decoder_layers=1", "decoder_size=16", "max_steps=40")
 SIZES += ("decoder_inner_size=32", "decoder_heads=2", "max_pieces=24")

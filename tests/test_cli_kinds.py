@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from command_runs import SIZES, TINY_STACKPTR, refused, run, work_folder  # noqa: F401  a fixture
 
-from bcrlib.candidate_files import read_candidates
-from bcrlib.cli.strategies import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
-from bcrlib.data.conllu import read_conllu
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
-from bcrlib.models.checkpoint import load_parser
-from bcrlib.models.runtime import Runtime
+from bcrlib.cli.options import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
+from bcrlib.data.candidate_files import read_candidates
+from bcrlib.data.treebank import read_conllu
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import load_parser
+from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 
 def test_train_makes_a_stackptr_by_its_own_recipe(work, tmp_path):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from command_runs import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
 
-from bcrlib.candidate_files import read_candidates
-from bcrlib.data.conllu import read_conllu
-from bcrlib.models.checkpoint import load_parser
-from bcrlib.models.runtime import Runtime
+from bcrlib.data.candidate_files import read_candidates
+from bcrlib.data.treebank import read_conllu
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import load_parser
 
 
 def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):

@@ -7,13 +7,12 @@ import pytest
 from random_trees import random_treebank
 from test_breakdowns import authors_units
 
-from bcrlib.data.conllu import read_conllu
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.presets import PRESETS
+from bcrlib.data.treebank import Treebank, read_conllu
 from bcrlib.metrics.attachment import scored_words
+from bcrlib.metrics.breakdowns import by_range, by_tag
 from bcrlib.metrics.co_occurrence import co_occurrence, couple_counts, subtree_couples, word_couples
-from bcrlib.metrics.slices import by_range, by_tag
 from bcrlib.metrics.subtrees import subtrees
-from bcrlib.presets import PRESETS
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
 

@@ -9,7 +9,7 @@ from bcrlib.comparison.json_items import is_same
 from bcrlib.comparison.read import read_items
 from bcrlib.comparison.update import ItemsError
 from bcrlib.comparison.verdict import Gate, judge
-from bcrlib.presets import PRESETS
+from bcrlib.data.presets import PRESETS
 
 CLEAN = PRESETS["clean"]
 GOOD = {"id": "a", "gold": 1, "old": 1, "new": 1}

@@ -24,10 +24,10 @@ from random_trees import random_mistakes, random_treebank
 
 from bcrlib.comparison.read import read_update
 from bcrlib.comparison.verdict import Gate, judge
-from bcrlib.data.conllu import ConlluError, read_conllu
-from bcrlib.data.formats import CONLLU, TOP, InputFile
+from bcrlib.data.files import CONLLU, TOP, InputFile
+from bcrlib.data.presets import PRESETS
 from bcrlib.data.top import TopError
-from bcrlib.presets import PRESETS
+from bcrlib.data.treebank import ConlluError, read_conllu
 
 CLEAN = PRESETS["clean"]
 SOME = "# sent_id = s1\n"

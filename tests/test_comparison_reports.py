@@ -15,7 +15,7 @@ from bcrlib.comparison.read import read_items, read_update
 from bcrlib.comparison.reports import code, code_block, failure_text, to_json, to_junit, to_markdown, to_text
 from bcrlib.comparison.tables import clip_id, headline
 from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, Verdict, judge
-from bcrlib.presets import PRESETS
+from bcrlib.data.presets import PRESETS
 
 CLEAN = PRESETS["clean"]
 FORMS = {"text": to_text, "json": lambda v: json.dumps(to_json(v), allow_nan=False), "junit": to_junit}

@@ -7,8 +7,8 @@ import pytest
 from comparison_files import evaluate_files, frame_update, random_items, tree_update, write_items
 
 from bcrlib.comparison.testing import assert_no_regression
-from bcrlib.data.conllu import ConlluError
-from bcrlib.presets import PRESETS
+from bcrlib.data.presets import PRESETS
+from bcrlib.data.treebank import ConlluError
 
 
 def test_bounds_for_every_level_or_for_one(tmp_path):

@@ -10,11 +10,11 @@ from comparison_files import evaluate_files, random_items, tree_update, write_it
 from bcrlib.comparison.read import read_items, read_update
 from bcrlib.comparison.update import ItemsError, Update
 from bcrlib.comparison.verdict import CHANGE, EVERY_LEVEL, Gate, judge, read_must_not_break
-from bcrlib.data.conllu import read_conllu
-from bcrlib.data.formats import InputFile
+from bcrlib.data.files import InputFile
+from bcrlib.data.presets import PRESETS
+from bcrlib.data.treebank import read_conllu
 from bcrlib.metrics.flips import flips
 from bcrlib.metrics.uncertainty import mcnemar
-from bcrlib.presets import PRESETS
 
 CLEAN = PRESETS["clean"]
 

@@ -6,9 +6,16 @@ import pickle
 import numpy as np
 import pytest
 
-from bcrlib.data.conllu import ConlluError, format_conllu, parse_conllu, read_conllu, write_conllu
-from bcrlib.data.conllu_faults import find_cycle, find_fault
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.treebank import (
+    ConlluError,
+    Treebank,
+    find_cycle,
+    find_fault,
+    format_conllu,
+    parse_conllu,
+    read_conllu,
+    write_conllu,
+)
 
 
 def word(number, form="w", head="0", relation="root", upos="NOUN"):

@@ -5,8 +5,7 @@ import time
 import conllu
 import pytest
 
-from bcrlib.data.conllu import format_conllu, parse_conllu, read_conllu
-from bcrlib.data.conllu_faults import find_fault
+from bcrlib.data.treebank import find_fault, format_conllu, parse_conllu, read_conllu
 
 
 @pytest.mark.corpus

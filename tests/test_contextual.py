@@ -8,11 +8,10 @@ from tiny_encoders import real_minilm
 from transformers import AutoModel
 
 from bcrlib.data.vectors import CONTEXTUAL, Contextual
-from bcrlib.models import contextual
-from bcrlib.models.contextual import ContextualVectors, forget
-from bcrlib.models.encoding import encode, make_batch
-from bcrlib.models.pretrained_encoder import MINILM
-from bcrlib.models.vocabulary import build_vocabulary
+from bcrlib.parsers import contextual
+from bcrlib.parsers.contextual import ContextualVectors, forget
+from bcrlib.parsers.encoding import build_vocabulary, encode, make_batch
+from bcrlib.parsers.pretrained import MINILM
 
 SENTENCES = [("The", "unparseable", "cat", "sleeps"), ("A",), ("Don't", "zzxqj", "!", "\x07", "Dr.-Ing.")]
 FORMS, OFFSETS = [word for words in SENTENCES for word in words], np.array([0, 4, 5, 10])

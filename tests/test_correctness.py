@@ -4,11 +4,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bcrlib.configuration import KINDS
-from bcrlib.correctness import SCORE_STEP, CorrectnessStore, Pool, System, consolidate
-from bcrlib.correctness_tables import read_rows
-from bcrlib.metrics.attachment import LEVELS
-from bcrlib.metrics.units import Units
+from bcrlib.experiments.store import SCORE_STEP, CorrectnessStore, Pool, System, consolidate, read_rows
+from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.parsers.configuration import KINDS
 
 UNITS = Units({level: np.arange(7) // (2 if level in ("UAS", "LAS") else 1) for level in LEVELS}, 8)
 POOL = Pool("stackptr/1", "dropout-p(p=0.15)")

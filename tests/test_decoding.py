@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from bcrlib.decoding.brute_force import all_scored_trees, all_trees, is_tree, simulated_arc_scores
-from bcrlib.decoding.k_best_trees import k_best_spanning_trees
-from bcrlib.decoding.spanning_trees import maximum_spanning_trees, tree_score
-from bcrlib.decoding.split_trees import split_and_search
+from bcrlib.samplers.brute_force import all_scored_trees, all_trees, is_tree, simulated_arc_scores
+from bcrlib.samplers.k_best import k_best_spanning_trees
+from bcrlib.samplers.spanning_trees import maximum_spanning_trees, split_and_search, tree_score
 
 SINGLE_ROOT = pytest.mark.parametrize("single_root", [True, False])
 KINDS = ("normal", "integer", "forbidden", "many roots", "peaked", "constant")

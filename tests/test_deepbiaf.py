@@ -8,12 +8,12 @@ import torch
 from random_trees import random_treebank
 from tiny_parsers import noise_of, strewn, tiny_parser, whole_batch
 
-from bcrlib.configuration import NetworkConfig
-from bcrlib.models.biaffine import ArcBiaffine, LabelBiaffine
-from bcrlib.models.encoding import encode, make_batch
-from bcrlib.models.graph_parser import score_trees
-from bcrlib.models.noise import Noise
-from bcrlib.models.runtime import Runtime
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.biaffine import ArcBiaffine, LabelBiaffine
+from bcrlib.parsers.configuration import NetworkConfig
+from bcrlib.parsers.deepbiaf import score_trees
+from bcrlib.parsers.encoding import encode, make_batch
+from bcrlib.samplers.dropout_p import Noise
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
 

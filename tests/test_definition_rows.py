@@ -7,16 +7,17 @@ import pandas as pd
 import pytest
 from comparison_files import write_rows
 
-from bcrlib import experiments
 from bcrlib.comparison.read import read_update
-from bcrlib.correctness import CorrectnessStore, Pool, System
-from bcrlib.data.conllu import read_conllu
+from bcrlib.data.presets import PRESETS
 from bcrlib.data.top import read_predicted_top, read_top
-from bcrlib.experiments import Update
-from bcrlib.metrics import attachment, exact_match
-from bcrlib.presets import PRESETS
-from bcrlib.report.method_counts import count
-from bcrlib.report.regression_rows import definition_rows
+from bcrlib.data.treebank import read_conllu
+from bcrlib.experiments import counting
+from bcrlib.experiments.counting import Update
+from bcrlib.experiments.store import CorrectnessStore, Pool, System
+from bcrlib.metrics import attachment
+from bcrlib.metrics import frames as exact_match
+from bcrlib.report.candidate_sources import count
+from bcrlib.report.regression import definition_rows
 
 UPDATE, FRAMES = Update("deepbiaf", "deepbiaf"), Update("s2s-base", "s2s-large")
 GOLD = [
@@ -100,7 +101,7 @@ def rows_of(store: CorrectnessStore, update: Update, methods: dict) -> pd.DataFr
 def test_by_hand_and_different_at_every_level(task, request):
     store = request.getfixturevalue(task)
     update, by_hand = (UPDATE, BY_HAND) if task == "trees" else (FRAMES, FRAMES_BY_HAND)
-    values = rows_of(store, update, {"Untreated": experiments.untreated})
+    values = rows_of(store, update, {"Untreated": counting.untreated})
     for (level, definitions), (right, units) in by_hand.items():
         found = [values["Untreated", level, f"{metric} {definitions}"] for metric in ("ACC", "NFR", "PFR", "NFI")]
         assert found == pytest.approx([right / units, 1 - right / units, 0, float(right < units)])
@@ -116,7 +117,7 @@ def test_it_is_what_evaluate_counts(task, definitions, request, tmp_path):
     update = UPDATE if task == "trees" else FRAMES
     gold, old, new = (Path(tmp_path, name) for name in ("gold", "old", "new"))
     levels = read_update(gold, old, new, [], definitions).levels
-    values = rows_of(store, update, {"Untreated": experiments.untreated})
+    values = rows_of(store, update, {"Untreated": counting.untreated})
     for level, flips in ((name, level.flips) for name, level in levels.items()):
         of = {metric: values["Untreated", level, f"{metric} {definitions.name}"] for metric in ("ACC", "NFR", "PFR")}
         assert of == pytest.approx({"ACC": flips.acc_new, "NFR": flips.nfr, "PFR": flips.pfr})
@@ -125,8 +126,8 @@ def test_it_is_what_evaluate_counts(task, definitions, request, tmp_path):
 def test_re_ranking_picks_the_same_trees_whatever_counts(trees):
     """The old model's scores decide, and they prefer the trees that are right everywhere."""
     methods = {
-        "Untreated": experiments.untreated,
-        "BCR": lambda *where: experiments.bcr(*where, strategy="k-best"),
+        "Untreated": counting.untreated,
+        "BCR": lambda *where: counting.bcr(*where, strategy="k-best"),
     }
     values = rows_of(trees, UPDATE, methods)
     for level, definitions in BY_HAND:
@@ -136,7 +137,7 @@ def test_re_ranking_picks_the_same_trees_whatever_counts(trees):
 
 def test_the_definitions_of_a_metric_stand_side_by_side(trees):
     counts = {
-        name: {str(UPDATE): count(trees, name, UPDATE, {"Untreated": experiments.untreated})}
+        name: {str(UPDATE): count(trees, name, UPDATE, {"Untreated": counting.untreated})}
         for name in ("clean", "official")
     }
     frame = definition_rows(counts, num_resamples=20)

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bcrlib import experiments
-from bcrlib.correctness import CorrectnessStore
+from bcrlib.experiments import counting
+from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, micro_average
 
 DEMO = Path(__file__).resolve().parents[1] / "data" / "correctness" / "demo"
@@ -17,14 +17,14 @@ ALIKE = ["deepbiaf=>deepbiaf", "stackptr=>stackptr"]
 
 def untreated(text: str) -> dict[str, PairCounts]:
     """Every pair of an old and a new model, by level."""
-    update = experiments.parse_update(text)
+    update = counting.parse_update(text)
     store = CorrectnessStore(DEMO / ("semantic" if text.startswith("s2s") else "dependency"))
-    return {level: experiments.untreated(store, "clean", level, update) for level in update.task.levels}
+    return {level: counting.untreated(store, "clean", level, update) for level in update.task.levels}
 
 
 def test_these_are_all_updates():
     stores = [CorrectnessStore(DEMO / task) for task in ("dependency", "semantic")]
-    assert {str(update) for store in stores for update in experiments.updates(store)} == {*BETTER, *ALIKE}
+    assert {str(update) for store in stores for update in counting.updates(store)} == {*BETTER, *ALIKE}
 
 
 @pytest.mark.parametrize("update", BETTER)

@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 import pytest
 
+from bcrlib.data.presets import PRESETS
 from bcrlib.pipeline.plan import plan
-from bcrlib.pipeline.profiles import Profile, load_profile
-from bcrlib.presets import PRESETS
+from bcrlib.pipeline.profile import Profile, load_profile
 from bcrlib.report.departures import COUNTING, departures, differences, differing_switches
 from bcrlib.report.paper_rows import PLACES, RETRAINED, PaperRow, paper_rows
 from bcrlib.report.row_commands import row_command, row_overrides, row_seconds

@@ -10,13 +10,13 @@ from plain_stackptr import PlainStackPtr, inside_out
 from random_trees import random_treebank
 from tiny_parsers import tiny_parser, tiny_pointer_parser, whole_batch
 
-from bcrlib.candidates import CandidatePool
+from bcrlib.data.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.brute_force import all_trees
-from bcrlib.decoding.stack_transitions import start
-from bcrlib.decoding.strategies import Beam, KBest, Nucleus, OneBest, TopK
-from bcrlib.models.pointer_parser import StackPtrParser
-from bcrlib.models.runtime import Runtime
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.stackptr import StackPtrParser
+from bcrlib.samplers.brute_force import all_trees
+from bcrlib.samplers.strategies import Beam, KBest, Nucleus, OneBest, TopK
+from bcrlib.samplers.transitions import start
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from plain_stackptr import any_order, inside_out
 
-from bcrlib.data.conllu import read_conllu
-from bcrlib.decoding.brute_force import all_trees, is_tree
-from bcrlib.decoding.derivations import Derivations, derivations, prefix_tree, word_on_cycle
+from bcrlib.data.treebank import read_conllu
+from bcrlib.samplers.brute_force import all_trees, is_tree
+from bcrlib.samplers.derivations import Derivations, derivations, prefix_tree, word_on_cycle
 
 
 def padded(trees: list[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray]:

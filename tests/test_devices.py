@@ -16,15 +16,15 @@ from random_trees import random_treebank
 from tiny_frames import TINY_SEQ2SEQ, frame_bank
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
-from bcrlib.configuration import Seq2SeqTraining, TrainingConfig
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
-from bcrlib.models import s2s_training, training
-from bcrlib.models.encoding import encode
-from bcrlib.models.graph_parser import GraphEnsemble
-from bcrlib.models.pointer_parser import PointerEnsemble
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s_checkpoint import new_parser
-from bcrlib.models.s2s_parser import ensemble
+from bcrlib.parsers import s2s_training, training
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.configuration import Seq2SeqTraining, TrainingConfig
+from bcrlib.parsers.deepbiaf import GraphEnsemble
+from bcrlib.parsers.encoding import encode
+from bcrlib.parsers.s2s import ensemble
+from bcrlib.parsers.s2s_checkpoint import new_parser
+from bcrlib.parsers.stackptr import PointerEnsemble
+from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 LISTS = {"deepbiaf": [KBest(3), KBest(3, labelled=True)], "stackptr": [Beam(3, 3), TopK(3, 2), Nucleus(0.9, 2)]}
 MAKE = {"deepbiaf": tiny_parser, "stackptr": tiny_pointer_parser}

@@ -5,13 +5,12 @@ import itertools
 import numpy as np
 import pytest
 
-from bcrlib import diversity, experiments
-from bcrlib.candidates import CandidatePool
-from bcrlib.correctness import CorrectnessStore, Pool, System
-from bcrlib.experiments import parse_update
-from bcrlib.metrics.attachment import LEVELS
+from bcrlib.data.candidates import CandidatePool
+from bcrlib.experiments import counting, diversity
+from bcrlib.experiments.counting import parse_update
+from bcrlib.experiments.store import CorrectnessStore, Pool, System
+from bcrlib.metrics.attachment import LEVELS, Units
 from bcrlib.metrics.uncertainty import micro_average
-from bcrlib.metrics.units import Units
 
 UPDATE = parse_update("deepbiaf=>stackptr")
 OLD, NEW = ["deepbiaf/11", "deepbiaf/12"], ["stackptr/1", "stackptr/2", "stackptr/3"]
@@ -144,14 +143,14 @@ def test_a_single_candidate_has_no_agreement(tmp_path, rng):
     result = diversity.measure(store, "clean", "UAS", UPDATE, STRATEGY, 1)
     assert sorted(result) == ["ACC random", "distinct trees", "safe"]
     assert value(result["distinct trees"]) == 1
-    picked = micro_average(experiments.bcr(store, "clean", "UAS", UPDATE, STRATEGY, 1).counts)
+    picked = micro_average(counting.bcr(store, "clean", "UAS", UPDATE, STRATEGY, 1).counts)
     assert value(result["ACC random"]) == pytest.approx(picked.acc_new)
 
 
 def test_no_re_ranker_saves_unsafe_sentences_and_the_oracle_saves_all_others(tmp_path, rng):
     store, _ = saved(tmp_path, rng)
     safe = value(diversity.measure(store, "clean", "UAS", UPDATE, STRATEGY)["safe"])
-    oracle = experiments.oracle(store, "clean", "UAS", UPDATE, STRATEGY, "NFR")
+    oracle = counting.oracle(store, "clean", "UAS", UPDATE, STRATEGY, "NFR")
     with_units = np.bincount(WORDS, minlength=6) > 0
     unbroken = oracle.counts[:, with_units, 1] == 0
     assert safe == pytest.approx(unbroken.mean())

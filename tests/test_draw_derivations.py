@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from random_trees import random_heads
 
-from bcrlib.decoding.derivations import derivations, prefix_tree
 from bcrlib.report.draw_derivations import (
     by_shared_prefix,
     prefix_figure,
@@ -13,6 +12,7 @@ from bcrlib.report.draw_derivations import (
     stacks,
     step_rows,
 )
+from bcrlib.samplers.derivations import derivations, prefix_tree
 
 FORMS = ["She", "ate", "pizza", "with", "friends"]
 TREES = np.array([[0, 2, 0, 2, 5, 2], [0, 2, 0, 2, 5, 3], [0, 2, 0, 2, 2, 3], [0, 2, 0, 2, 5, 2]])

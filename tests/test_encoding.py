@@ -6,19 +6,24 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bcrlib.data.conllu import read_conllu
-from bcrlib.data.treebank import Treebank
-from bcrlib.models.encoding import (
+from bcrlib.data.treebank import Treebank, read_conllu
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.encoding import (
     BUCKET_LIMITS,
+    MAX_CHARS,
+    NUM_SPECIAL,
+    ROOT,
+    UNKNOWN,
     EncodedTreebank,
+    Vocabulary,
     bucket_batches,
+    build_vocabulary,
     decoding_batches,
     encode,
     make_batch,
+    normalise,
     training_batches,
 )
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.vocabulary import MAX_CHARS, NUM_SPECIAL, ROOT, UNKNOWN, Vocabulary, build_vocabulary, normalise
 
 TRAIN = [
     [("The", "DET", 2, "det"), ("cat", "NOUN", 3, "nsubj"), ("sleeps", "VERB", 0, "root")],

@@ -4,12 +4,22 @@ import numpy as np
 import pytest
 from random_frames import LABELS, random_frame, random_frame_bank
 
-from bcrlib.data.bracket_sequences import BROKEN, END, frame_of, sequences_of, word_code
-from bcrlib.data.frames import FrameBank, FrameError, Node, frame_words, parse_frame
+from bcrlib.data.frame_candidates import FramePool
+from bcrlib.data.frames import (
+    BROKEN,
+    END,
+    FrameBank,
+    FrameError,
+    Node,
+    frame_of,
+    frame_words,
+    parse_frame,
+    sequences_of,
+    word_code,
+)
+from bcrlib.data.presets import PRESETS
 from bcrlib.data.top import read_top
-from bcrlib.frame_candidates import FramePool
-from bcrlib.metrics.exact_match import LEVELS, correctness, frame_correctness, invalid, num_invalid, scored_units
-from bcrlib.presets import PRESETS
+from bcrlib.metrics.frames import LEVELS, correctness, frame_correctness, invalid, num_invalid, scored_units
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
 PRESET = pytest.mark.parametrize("preset", [OFFICIAL, CLEAN], ids=lambda preset: preset.name)

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from random_stores import random_store
 
-from bcrlib import experiments
-from bcrlib.correctness import CorrectnessStore, Pool, System
-from bcrlib.experiments import Update, parse_update
-from bcrlib.metrics.attachment import LEVELS
+from bcrlib.experiments import counting
+from bcrlib.experiments.counting import Update, parse_update
+from bcrlib.experiments.store import CorrectnessStore, Pool, System
+from bcrlib.metrics.attachment import LEVELS, Units
 from bcrlib.metrics.uncertainty import micro_average
-from bcrlib.metrics.units import Units
 
 WORDS = {"UAS": 12, "LAS": 12, "UCM": 5, "LCM": 5}
 OLD, NEW = (11, 12), (1, 2)
@@ -93,11 +92,11 @@ def test_malformed_updates_are_refused(text, words):
 
 
 def test_a_store_tells_its_updates_models_and_strategies(store):
-    assert experiments.updates(store) == list(UPDATES)
-    assert experiments.old_models(store, "deepbiaf") == ["deepbiaf/11", "deepbiaf/12"]
-    assert experiments.new_models(store, "stackptr") == ["stackptr/1", "stackptr/2"]
-    assert experiments.strategies(store, "stackptr") == [STRATEGY]
-    assert experiments.dropout_strategy(store, CROSS) == STRATEGY
+    assert counting.updates(store) == list(UPDATES)
+    assert counting.old_models(store, "deepbiaf") == ["deepbiaf/11", "deepbiaf/12"]
+    assert counting.new_models(store, "stackptr") == ["stackptr/1", "stackptr/2"]
+    assert counting.strategies(store, "stackptr") == [STRATEGY]
+    assert counting.dropout_strategy(store, CROSS) == STRATEGY
 
 
 @pytest.mark.parametrize(
@@ -106,8 +105,8 @@ def test_a_store_tells_its_updates_models_and_strategies(store):
 )
 def test_the_list_is_the_best_that_the_store_has(tmp_path, stored, listed):
     store = random_store(tmp_path, np.random.default_rng(0), ["deepbiaf/11"], ["deepbiaf/1"], stored)
-    assert experiments.listed_strategy(store, HOMOGENEOUS) == listed
-    assert experiments.listed_strategy(store, CROSS) == "beam(b=10)"
+    assert counting.listed_strategy(store, HOMOGENEOUS) == listed
+    assert counting.listed_strategy(store, CROSS) == "beam(b=10)"
 
 
 def test_a_kind_s_variants_are_replaced_before_it_and_other_kinds_last(tmp_path, units):
@@ -122,7 +121,7 @@ def test_a_kind_s_variants_are_replaced_before_it_and_other_kinds_last(tmp_path,
             store.save_scores(Pool(f"{kind}/1", STRATEGY), f"{scorer}/11", np.zeros((2, 5), dtype=np.float32))
     within = ["deepbiaf-static=>deepbiaf", "deepbiaf=>deepbiaf", "stackptr=>stackptr"]
     across = ["stackptr=>deepbiaf", "deepbiaf-static=>stackptr", "deepbiaf=>stackptr"]
-    found = [str(update) for update in experiments.updates(store)]
+    found = [str(update) for update in counting.updates(store)]
     assert found[:3] == within and sorted(found[3:]) == sorted(across)
 
 
@@ -133,18 +132,18 @@ def test_scores_of_peers_alone_make_no_update(tmp_path, units):
     for system in (System("old", "deepbiaf", 11), System("new", "deepbiaf", 1), System("new", "deepbiaf", 2)):
         store.save_system(system, random_right(rng), "clean")
     store.save_scores(Pool("deepbiaf/1", "k-best"), "deepbiaf/2", np.zeros((3, 5), dtype=np.float32))
-    assert experiments.updates(store) == []
+    assert counting.updates(store) == []
     with pytest.raises(KeyError, match="no dropout rate was chosen for deepbiaf=>deepbiaf"):
-        experiments.dropout_strategy(store, HOMOGENEOUS)
+        counting.dropout_strategy(store, HOMOGENEOUS)
     with pytest.raises(KeyError, match="no models of this update"):
-        experiments.untreated(store, "clean", "UAS", Update("stackptr", "stackptr"))
+        counting.untreated(store, "clean", "UAS", Update("stackptr", "stackptr"))
 
 
 @every_level
 def test_retrained_takes_ordered_pairs_of_old_models(store, level):
     right = {seed: right_of(store, level, "old", "deepbiaf", seed) for seed in OLD}
     pairs = [(right[a], right[b]) for a, b in itertools.permutations(OLD, 2)]
-    assert totals(experiments.retrained(store, "clean", level, HOMOGENEOUS)) == counted(pairs)
+    assert totals(counting.retrained(store, "clean", level, HOMOGENEOUS)) == counted(pairs)
 
 
 @every_level
@@ -153,7 +152,7 @@ def test_retrained_across_kinds_takes_equal_seeds_too(store, level):
         (right_of(store, level, "old", "deepbiaf", a), right_of(store, level, "old", "stackptr", b))
         for a, b in itertools.product(OLD, OLD)
     ]
-    result = experiments.retrained(store, "clean", level, CROSS)
+    result = counting.retrained(store, "clean", level, CROSS)
     assert totals(result) == counted(pairs)
     assert len(result.old_of_pair) == 4
 
@@ -165,7 +164,7 @@ def test_untreated_takes_every_old_with_every_new(store, level, update):
         (right_of(store, level, "old", update.old, a), right_of(store, level, "new", update.new, b))
         for a, b in itertools.product(OLD, NEW)
     ]
-    result = experiments.untreated(store, "clean", level, update)
+    result = counting.untreated(store, "clean", level, update)
     assert totals(result) == counted(pairs)
     assert set(result.new_of_pair) == {f"{update.new}/1", f"{update.new}/2"}
 
@@ -177,7 +176,7 @@ def test_distillation_takes_each_old_with_its_own_student(store, update):
         for seed in OLD
         for name in [f"{update.old}/{seed}"]
     ]
-    result = experiments.distillation(store, "clean", "LAS", update)
+    result = counting.distillation(store, "clean", "LAS", update)
     assert totals(result) == counted(pairs)
     assert result.nested
 
@@ -188,7 +187,7 @@ def test_old_models_without_a_student_are_left_out_of_distillation(tmp_path, uni
     student = System("distillation", "stackptr", 1, "deepbiaf/12")
     for system in (*(System("old", "deepbiaf", seed) for seed in OLD), student):
         store.save_system(system, random_right(rng), "clean")
-    result = experiments.distillation(store, "clean", "LAS", CROSS)
+    result = counting.distillation(store, "clean", "LAS", CROSS)
     assert (result.old_of_pair, result.new_of_pair) == (("deepbiaf/12",), (student.name,))
 
 
@@ -196,7 +195,7 @@ def test_old_models_without_a_student_are_left_out_of_distillation(tmp_path, uni
 def test_ensemble_takes_every_old_with_every_group(store, update):
     groups = [right_of(store, "UAS", "ensemble", update.new, n, None, g) for n, g in enumerate(GROUPS, start=1)]
     pairs = [(right_of(store, "UAS", "old", update.old, seed), group) for seed in OLD for group in groups]
-    assert totals(experiments.ensemble(store, "clean", "UAS", update)) == counted(pairs)
+    assert totals(counting.ensemble(store, "clean", "UAS", update)) == counted(pairs)
 
 
 def chosen_right(store, units, proposer, level, scores) -> np.ndarray:
@@ -219,21 +218,21 @@ def test_bcr_lets_the_old_model_pick(store, units, level, num_candidates, update
         scores = store.load_scores(Pool(proposer, STRATEGY), f"{update.old}/{old}")[:num_candidates]
         old_right = right_of(store, level, "old", update.old, old)
         pairs.append((old_right, chosen_right(store, units, proposer, level, scores)))
-    assert totals(experiments.bcr(store, "clean", level, update, STRATEGY, num_candidates)) == counted(pairs)
+    assert totals(counting.bcr(store, "clean", level, update, STRATEGY, num_candidates)) == counted(pairs)
 
 
 @every_update
 def test_a_large_new_weight_is_the_new_model_s_own_choice(store, update):
-    weighted = experiments.bcr(store, "clean", "LAS", update, STRATEGY, new_weight=1e6)
-    assert totals(weighted) == totals(experiments.own_choice(store, "clean", "LAS", update, STRATEGY))
+    weighted = counting.bcr(store, "clean", "LAS", update, STRATEGY, new_weight=1e6)
+    assert totals(weighted) == totals(counting.own_choice(store, "clean", "LAS", update, STRATEGY))
 
 
 @every_update
 def test_oracles_are_best_at_what_they_look_at(store, update):
     methods = {
-        "bcr": micro_average(experiments.bcr(store, "clean", "UAS", update, STRATEGY).counts),
-        "ACC": micro_average(experiments.oracle(store, "clean", "UAS", update, STRATEGY, "ACC").counts),
-        "NFR": micro_average(experiments.oracle(store, "clean", "UAS", update, STRATEGY, "NFR").counts),
+        "bcr": micro_average(counting.bcr(store, "clean", "UAS", update, STRATEGY).counts),
+        "ACC": micro_average(counting.oracle(store, "clean", "UAS", update, STRATEGY, "ACC").counts),
+        "NFR": micro_average(counting.oracle(store, "clean", "UAS", update, STRATEGY, "NFR").counts),
     }
     assert methods["ACC"].acc_new == max(flips.acc_new for flips in methods.values()) > methods["bcr"].acc_new
     assert methods["NFR"].nfr == min(flips.nfr for flips in methods.values()) < methods["bcr"].nfr
@@ -245,7 +244,7 @@ def test_the_oracle_decides_by_words_for_whole_trees(store, units, update):
     words = store.load_pool(Pool(proposer, STRATEGY), "clean", "UAS")
     scores = [[sum(row[units.sentence_of_unit["UAS"] == s]) for s in range(5)] for row in words]
     expected = chosen_right(store, units, proposer, "UCM", scores)
-    result = experiments.oracle(store, "clean", "UCM", update, STRATEGY, "ACC")
+    result = counting.oracle(store, "clean", "UCM", update, STRATEGY, "ACC")
     pair = list(zip(result.old_of_pair, result.new_of_pair)).index((old, proposer))
     old_right = right_of(store, "UCM", "old", update.old, OLD[0])
     assert tuple(result.counts[pair].sum(axis=0)) == counted([(old_right, expected)])
@@ -280,17 +279,17 @@ def test_a_joined_strategy_is_a_choice_among_different_structures(tmp_path, unit
         chosen.append(max(once, key=lambda i: (log_probs[old][i, s] + weight * log_probs[new][i, s], -once.index(i))))
     expected = [structures[level][chosen[s]][unit] for unit, s in enumerate(units.sentence_of_unit[level])]
     old_right = right_of(store, level, "old", "deepbiaf", 11)
-    result = experiments.bcr(store, "clean", level, HOMOGENEOUS, f"1-best+k-best+{STRATEGY}", new_weight=weight)
+    result = counting.bcr(store, "clean", level, HOMOGENEOUS, f"1-best+k-best+{STRATEGY}", new_weight=weight)
     assert totals(result) == counted([(old_right, expected)])
-    assert experiments.strategies(store, "deepbiaf") == [STRATEGY, "k-best"]
-    assert experiments.joined_strategy(store, HOMOGENEOUS, STRATEGY) == f"1-best+k-best+{STRATEGY}"
+    assert counting.strategies(store, "deepbiaf") == [STRATEGY, "k-best"]
+    assert counting.joined_strategy(store, HOMOGENEOUS, STRATEGY) == f"1-best+k-best+{STRATEGY}"
 
 
 def test_so_many_candidates_of_a_joined_strategy_are_those_of_each_part(tmp_path):
     strategies = ["beam(b=10)", STRATEGY]
     store = random_store(tmp_path, np.random.default_rng(2), ["stackptr/11"], ["stackptr/1"], strategies)
     update, joined = Update("stackptr", "stackptr"), "+".join(strategies)
-    assert experiments.joined_strategy(store, update, STRATEGY) == joined  # no 1-best is stored
+    assert counting.joined_strategy(store, update, STRATEGY) == joined  # no 1-best is stored
     right, scores = [], []
     for strategy in strategies:
         pool = Pool("stackptr/1", strategy)
@@ -298,4 +297,4 @@ def test_so_many_candidates_of_a_joined_strategy_are_those_of_each_part(tmp_path
         scores += [*store.load_scores(pool, "stackptr/11")[:2]]
     expected = np.array(right)[np.argmax(scores, axis=0), np.arange(5)]
     old_right = right_of(store, "UCM", "old", "stackptr", 11)
-    assert totals(experiments.bcr(store, "clean", "UCM", update, joined, 2)) == counted([(old_right, expected)])
+    assert totals(counting.bcr(store, "clean", "UCM", update, joined, 2)) == counted([(old_right, expected)])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from random_stores import FRAME_UNITS, NUM_SENTENCES, PARTS, random_right, random_store
 
-from bcrlib import diversity, experiments, rounds
-from bcrlib.correctness import CorrectnessStore, Pool, System
-from bcrlib.experiments import Update
+from bcrlib.experiments import counting, diversity, rounds
+from bcrlib.experiments.counting import Update
+from bcrlib.experiments.store import CorrectnessStore, Pool, System
 from bcrlib.metrics.uncertainty import micro_average
-from bcrlib.report.method_counts import by_score, count, listed_row, methods
+from bcrlib.report.candidate_sources import by_score, count, listed_row, methods
 
 STRATEGY = "dropout-p(p=0.3)"
 OLD = ["s2s-base-part/11", "s2s-base-part/12", "s2s-base/11", "s2s-base/12"]
@@ -51,7 +51,7 @@ def counted(pairs) -> tuple[int, int, int, int]:
 def test_part_models_are_replaced_first_then_the_smaller_by_the_larger(tmp_path):
     large = ["s2s-large/1"]
     store = random_store(tmp_path, np.random.default_rng(0), ["s2s-large-part/11", *OLD], NEW + large, [STRATEGY])
-    found = [str(update) for update in experiments.updates(store)]
+    found = [str(update) for update in counting.updates(store)]
     within = [name for name in found if name.split("=>")[0].removesuffix("-part") == name.split("=>")[1]]
     assert found[: len(within)] == within
     assert found.index("s2s-base-part=>s2s-base") < found.index("s2s-large-part=>s2s-large")
@@ -60,7 +60,7 @@ def test_part_models_are_replaced_first_then_the_smaller_by_the_larger(tmp_path)
 
 def test_levels_kinds_and_list_come_from_the_task(store):
     assert PART.task.levels == ("spanEM", "EM")
-    assert experiments.listed_strategy(store, PART) == "beam(b=10)"
+    assert counting.listed_strategy(store, PART) == "beam(b=10)"
     assert listed_row(PART) == "BCR (beam)"
     counts = count(store, "clean", PART, methods(store, PART))
     assert list(counts) == ["spanEM", "EM"]
@@ -68,10 +68,10 @@ def test_levels_kinds_and_list_come_from_the_task(store):
 
 
 def test_a_kind_that_nothing_replaces_is_counted_by_its_new_models(store):
-    retrained = experiments.retrained(store, "clean", "EM", SIZE)
+    retrained = counting.retrained(store, "clean", "EM", SIZE)
     new = right_of(store, "EM", "s2s-large/1")
     assert totals(retrained) == counted([(right_of(store, "EM", name), new) for name in OLD[2:]])
-    among_old = experiments.retrained(store, "clean", "EM", PART)
+    among_old = counting.retrained(store, "clean", "EM", PART)
     assert set(among_old.new_of_pair) == {"s2s-base/11", "s2s-base/12"}
 
 
@@ -101,7 +101,7 @@ def plainly_reranked(store: CorrectnessStore, level: str, score: str) -> tuple[i
 @pytest.mark.parametrize("level", FRAME_UNITS)
 def test_re_ranking_by_the_sum_and_by_the_mean_a_token(with_lengths, level):
     found = {
-        score: totals(experiments.bcr(with_lengths, "clean", level, PART, STRATEGY, score=score))
+        score: totals(counting.bcr(with_lengths, "clean", level, PART, STRATEGY, score=score))
         for score in ("sum", "mean")
     }
     assert found == {score: plainly_reranked(with_lengths, level, score) for score in found}
@@ -112,19 +112,19 @@ def test_the_score_is_the_sum_until_one_was_chosen(with_lengths):
     sums, means = (plainly_reranked(with_lengths, "EM", score) for score in ("sum", "mean"))
     for choice, expected in ({}, sums), ({"score": "sum"}, sums), ({"score": "mean"}, means):
         with_lengths.save_manifest({"dropout_choice": {str(PART): {"strategy": STRATEGY, **choice}}})
-        assert totals(experiments.bcr(with_lengths, "clean", "EM", PART, STRATEGY)) == expected
-        explicit = experiments.bcr(with_lengths, "clean", "EM", PART, STRATEGY, score="sum")
+        assert totals(counting.bcr(with_lengths, "clean", "EM", PART, STRATEGY)) == expected
+        explicit = counting.bcr(with_lengths, "clean", "EM", PART, STRATEGY, score="sum")
         assert totals(explicit) == sums
 
 
 def test_flips_by_score_are_those_of_both_levels(with_lengths, store):
-    found = experiments.flips_by_score(with_lengths, "clean", PART, STRATEGY)
+    found = counting.flips_by_score(with_lengths, "clean", PART, STRATEGY)
     expected = {
         score: sum(plainly_reranked(with_lengths, level, score)[1] for level in FRAME_UNITS)
         for score in ("sum", "mean")
     }
     assert found == expected and list(found) == ["sum", "mean"], "of equal ones the sum comes first"
-    assert list(experiments.flips_by_score(store, "clean", PART, STRATEGY)) == ["sum"]
+    assert list(counting.flips_by_score(store, "clean", PART, STRATEGY)) == ["sum"]
 
 
 def test_both_scores_have_rows_where_there_are_lengths(with_lengths, store):
@@ -134,17 +134,17 @@ def test_both_scores_have_rows_where_there_are_lengths(with_lengths, store):
     assert list(counts) == ["a, sum", "a, mean a token", "b, sum", "b, mean a token"]
     assert totals(counts["a, mean a token"]) == plainly_reranked(with_lengths, "EM", "mean")
     with pytest.raises(KeyError, match="no lengths of Pool"):
-        experiments.bcr(store, "clean", "EM", PART, STRATEGY, score="mean")
+        counting.bcr(store, "clean", "EM", PART, STRATEGY, score="mean")
 
 
 def test_growing_ensembles_are_counted_by_size_and_left_out_of_ensemble(store):
-    by_size = experiments.growing_ensembles(store, "clean", "EM", PART)
+    by_size = counting.growing_ensembles(store, "clean", "EM", PART)
     assert list(by_size) == [1, 2, 3]
     olds = [right_of(store, "EM", name) for name in OLD[:2]]
     three = right_of(store, "EM", "s2s-base/growing ensemble(1,2,3)/3")
     assert totals(by_size[3]) == counted([(old, three) for old in olds])
     one = right_of(store, "EM", "s2s-base/ensemble(1,2)/1")
-    assert totals(experiments.ensemble(store, "clean", "EM", PART)) == counted([(old, one) for old in olds])
+    assert totals(counting.ensemble(store, "clean", "EM", PART)) == counted([(old, one) for old in olds])
 
 
 def test_the_oracle_decides_by_spans_for_whole_frames(store):
@@ -154,7 +154,7 @@ def test_the_oracle_decides_by_spans_for_whole_frames(store):
         for old in OLD[:2]:
             choice = [max(range(4), key=lambda c: (spans[c][u == PARTS].sum(), -c)) for u in range(NUM_SENTENCES)]
             pairs.append((right_of(store, "EM", old), frames[choice, np.arange(NUM_SENTENCES)]))
-    assert totals(experiments.oracle(store, "clean", "EM", PART, STRATEGY, "ACC")) == counted(pairs)
+    assert totals(counting.oracle(store, "clean", "EM", PART, STRATEGY, "ACC")) == counted(pairs)
 
 
 def test_rounds_and_diversity_take_frames_as_they_take_trees(store):

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from random_frames import random_frame, random_frame_bank
 
-from bcrlib.candidate_files import read_candidates
-from bcrlib.candidate_lines import CandidateFileError
-from bcrlib.data.bracket_sequences import BROKEN, frame_of, sequences_of
-from bcrlib.data.frames import FrameBank, frame_text
+from bcrlib.data.candidate_files import read_candidates
+from bcrlib.data.candidate_lines import CandidateFileError
+from bcrlib.data.frame_candidate_files import check_labels, read_frame_candidates, write_frame_candidates
+from bcrlib.data.frame_candidates import FramePool
+from bcrlib.data.frames import BROKEN, FrameBank, frame_of, frame_text, sequences_of
 from bcrlib.data.treebank import Treebank
-from bcrlib.frame_candidate_files import check_labels, read_frame_candidates, write_frame_candidates
-from bcrlib.frame_candidates import FramePool
 
 UTTERANCES = (("call", "mum"), ("stop",))
 BANK = FrameBank(UTTERANCES, ())
@@ -207,5 +206,5 @@ def test_frames_are_no_candidates_of_sentences(tmp_path):
 
 
 def test_frame_candidate_files_need_no_torch():
-    code = "import sys, bcrlib.frame_candidate_files; sys.exit('torch' in sys.modules)"
+    code = "import sys, bcrlib.data.frame_candidate_files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

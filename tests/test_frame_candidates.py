@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from bcrlib.data.bracket_sequences import BROKEN, END
-from bcrlib.frame_candidates import FramePool, joined, single, together
+from bcrlib.data.frame_candidates import FramePool, joined, single, together
+from bcrlib.data.frames import BROKEN, END
 
 LABELS = ("IN:A", "SL:B")
 

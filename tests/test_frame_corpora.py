@@ -3,8 +3,8 @@
 import pytest
 
 from bcrlib.data.frame_corpora import load_frames
-from bcrlib.data.frame_grammar import demo_frames
 from bcrlib.data.frames import Node
+from bcrlib.data.generated.frames import demo_frames
 from bcrlib.data.top import TopError, read_top, write_top
 
 

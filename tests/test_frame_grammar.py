@@ -8,9 +8,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from bcrlib.data import frame_grammar
-from bcrlib.data.bracket_sequences import frame_of, sequence_of
-from bcrlib.data.frame_grammar import (
+from bcrlib.data.frames import FrameBank, Node, frame_of, frame_text, frame_words, parse_frame, sequence_of
+from bcrlib.data.generated import frames
+from bcrlib.data.generated.frame_rules import FLOATING, SHARED_LIKINGS
+from bcrlib.data.generated.frame_words import NAMES, WORDS
+from bcrlib.data.generated.frames import (
     DEMO_SIZES,
     NEARNESS,
     RULES,
@@ -23,9 +25,6 @@ from bcrlib.data.frame_grammar import (
     misspellings,
     parse_rules,
 )
-from bcrlib.data.frame_rules import FLOATING, SHARED_LIKINGS
-from bcrlib.data.frame_words import NAMES, WORDS
-from bcrlib.data.frames import FrameBank, Node, frame_text, frame_words, parse_frame
 
 ITEMS = [item for rules in RULES.values() for rule in rules.bodies for item in rule.items]
 TERMINALS = {item.name for item in ITEMS if item.name not in RULES}
@@ -136,11 +135,11 @@ def test_the_dial_moves_frames_but_no_word() -> None:
 
 def few_words(monkeypatch: pytest.MonkeyPatch, typo_rate: float) -> None:
     """A language of one or two words a symbol: utterances repeat often enough to meet every open place again."""
-    frame_grammar._typos()  # is cached: of all words, not of the few
-    small = {symbol: frame_grammar._word_rules(entries.split(", ")[:2]) for symbol, entries in WORDS.items()}
-    names = {symbol: frame_grammar._word_rules([symbol.title()]) for symbol in NAMES}
-    monkeypatch.setattr(frame_grammar, "RULES", RULES | small | names)
-    monkeypatch.setattr(frame_grammar, "TYPO_RATE", typo_rate)
+    frames._typos()  # is cached: of all words, not of the few
+    small = {symbol: frames._word_rules(entries.split(", ")[:2]) for symbol, entries in WORDS.items()}
+    names = {symbol: frames._word_rules([symbol.title()]) for symbol in NAMES}
+    monkeypatch.setattr(frames, "RULES", RULES | small | names)
+    monkeypatch.setattr(frames, "TYPO_RATE", typo_rate)
 
 
 @pytest.mark.parametrize("typo_rate", [0.0, 0.1])
@@ -174,10 +173,10 @@ def test_no_other_derivation_gives_the_same_words_another_frame() -> None:
     """With all words of the language: what two derivations could say differently, the dial would not govern."""
     num_derivations = []
     for i in range(150):
-        words = tuple(frame_grammar._derive_utterance(Random(i)).words())
+        words = tuple(frames._derive_utterance(Random(i)).words())
         complete = [derivation for derivation, end in derivations("UTTERANCE", words, 0) if end == len(words)]
         roots = [frame_grammar._Annotation(derivation, Random(0), 0.0).root for derivation in complete]
-        assert len({frame_grammar._freeze(root, words) for root in roots}) == 1
+        assert len({frames._freeze(root, words) for root in roots}) == 1
         num_derivations.append(len(complete))
     assert max(num_derivations) > 1  # a phrase that floats may come from an inner rule or an outer one
 
@@ -202,7 +201,7 @@ def test_a_time_behind_an_event_goes_in_or_out_by_the_words_or_by_chance(monkeyp
     assert len(blind) > 100
     assert 0.4 < np.mean([inside for _, inside in blind]) < 0.65
     for nearness, share in ((10.0, 1.0), (-10.0, 0.0)):
-        monkeypatch.setattr(frame_grammar, "NEARNESS", nearness)
+        monkeypatch.setattr(frames, "NEARNESS", nearness)
         decided = times_of_nested_events(generate_frames(600, seed=6, ambiguity=0.0))
         assert np.mean([inside for _, inside in decided]) == share
     assert NEARNESS < 1  # what the words like counts more
@@ -227,7 +226,7 @@ def test_some_words_are_mistyped_and_one_can_tell_which() -> None:
     typed = [word for words in generate_frames(1500, seed=2).utterances for word in words[1:]]
     assert 0.005 < np.mean([word not in TERMINALS for word in typed]) < TYPO_RATE  # not all are long enough
     sources = defaultdict(set)
-    for word, typos in frame_grammar._typos().items():
+    for word, typos in frames._typos().items():
         for typo in typos:
             sources[typo.lower()].add(word.lower())
     assert all(len(words) == 1 for words in sources.values())

@@ -8,10 +8,10 @@ import torch
 from tiny_generators import LETTERS, tiny_generator
 from torch import nn
 
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
-from bcrlib.models.dropout_calls import thinned_calls
-from bcrlib.models.generators import Generator, TextPool
+from bcrlib.parsers.generator import Generator, TextPool
 from bcrlib.reranking import bcr_scores, choose
+from bcrlib.samplers.dropout_p import thinned_calls
+from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 KINDS = ["t5", "bart", "gpt2"]
 INPUTS = ["abca", "dd", "b a c"]
@@ -205,7 +205,7 @@ def test_a_prompt_is_made_of_the_input():
 
 
 def test_the_date_task_is_what_it_says():
-    from bcrlib import dates
+    from bcrlib.data.generated import dates
 
     months = {name: i for i, month in enumerate(dates.MONTHS, start=1) for name in (month, month[:3])}
     for text, date in dates.examples(300, seed=4):

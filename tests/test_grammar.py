@@ -7,12 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bcrlib.data.conllu import format_conllu, parse_conllu
-from bcrlib.data.grammar import RULES, demo_splits, generate_treebank, parse_rules
-from bcrlib.data.grammar_rules import ATTACHMENTS, OPEN, ROLES, SHARED_TASTES
-from bcrlib.data.lexicon import Shelf, build_lexicon, inflect
-from bcrlib.data.lexicon_words import CLOSED
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.generated.lexicon import Shelf, build_lexicon, inflect
+from bcrlib.data.generated.tree_rules import ATTACHMENTS, OPEN, ROLES, SHARED_TASTES
+from bcrlib.data.generated.trees import RULES, demo_splits, generate_treebank, parse_rules
+from bcrlib.data.generated.words import CLOSED
+from bcrlib.data.treebank import Treebank, format_conllu, parse_conllu
 
 
 def sentences_of(treebank: Treebank) -> list[tuple[tuple, tuple]]:
@@ -91,7 +90,7 @@ def test_without_ambiguity_the_words_determine_the_tree(monkeypatch: pytest.Monk
     """With one word a role, sentences repeat often enough to meet every ambiguity again."""
     lexicon = build_lexicon()
     shelves = {name: Shelf(shelf.words[:1], [1.0]) for name, shelf in lexicon.shelves.items()}
-    monkeypatch.setattr("bcrlib.data.grammar.build_lexicon", lambda: replace(lexicon, shelves=shelves))
+    monkeypatch.setattr("bcrlib.data.generated.trees.build_lexicon", lambda: replace(lexicon, shelves=shelves))
     assert num_contradictions(1.0) > 20
     assert num_contradictions(0.0) == 0
 

@@ -9,14 +9,14 @@ import torch
 from random_trees import random_treebank
 from tiny_parsers import assert_same_trees, tiny_parser, whole_batch
 
-from bcrlib.candidates import CandidatePool
+from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.brute_force import all_scored_labelled_trees, all_scored_trees, all_trees, is_tree
-from bcrlib.decoding.strategies import DropoutP, KBest, OneBest
-from bcrlib.models.graph_parser import DeepBiafParser
-from bcrlib.models.noise import Noise
-from bcrlib.models.runtime import Runtime
-from bcrlib.randomness import key
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.deepbiaf import DeepBiafParser
+from bcrlib.samplers.brute_force import all_scored_labelled_trees, all_scored_trees, all_trees, is_tree
+from bcrlib.samplers.dropout_p import Noise
+from bcrlib.samplers.strategies import DropoutP, KBest, OneBest
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
 STRATEGIES = pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from tiny_parsers import assert_same_trees, tiny_parser, whole_batch
 
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import TextVectors
-from bcrlib.decoding.brute_force import all_scored_trees
-from bcrlib.decoding.strategies import DropoutP, KBest, OneBest
-from bcrlib.models.graph_parser import DeepBiafParser, GraphEnsemble
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.vocabulary import build_vocabulary
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.deepbiaf import DeepBiafParser, GraphEnsemble
+from bcrlib.parsers.encoding import build_vocabulary
+from bcrlib.samplers.brute_force import all_scored_trees
+from bcrlib.samplers.strategies import DropoutP, KBest, OneBest
 
 STRATEGIES = pytest.mark.parametrize(
     "strategy", [OneBest(), KBest(4), KBest(4, labelled=True), DropoutP(0.2, 4)], ids=str

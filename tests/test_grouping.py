@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bcrlib.models.grouping import grouped
+from bcrlib.parsers.batches import grouped
 
 
 def test_groups_by_hand():

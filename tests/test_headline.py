@@ -6,17 +6,24 @@ import numpy as np
 import pytest
 from random_stores import FRAME_UNITS, random_store
 
-from bcrlib import experiments
+from bcrlib.experiments import counting
 from bcrlib.metrics.uncertainty import PairCounts, micro_average
-from bcrlib.report import method_counts
-from bcrlib.report.headline_figures import frontier
-from bcrlib.report.headline_rows import CHANGE, CUT, METHODS, frontier_rows, headline_rows, paper_cells, paper_headline
-from bcrlib.report.house_style import METHOD_COLOURS
-from bcrlib.report.method_counts import JOINED, SAMPLED
+from bcrlib.report import candidate_sources
+from bcrlib.report.candidate_sources import JOINED, SAMPLED
+from bcrlib.report.headline import (
+    CHANGE,
+    CUT,
+    METHODS,
+    frontier,
+    frontier_rows,
+    headline_rows,
+    paper_cells,
+    paper_headline,
+)
 from bcrlib.report.readme import headline_table
-from bcrlib.report.records import Record, plain_rows
-from bcrlib.report.regression_rows import update_rows
-from bcrlib.report.tables import beside_paper, tidy
+from bcrlib.report.regression import update_rows
+from bcrlib.report.style import METHOD_COLOURS
+from bcrlib.report.tables import Record, beside_paper, plain_rows, tidy
 
 UPDATES = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
 LISTS = {"deepbiaf=>deepbiaf": "BCR (k-best)", "stackptr=>stackptr": "BCR (beam)", "deepbiaf=>stackptr": "BCR (beam)"}
@@ -120,11 +127,11 @@ def run(tmp_path):
     strategies = ["1-best", "beam(b=10)", "dropout-p(p=0.1)"]
     old, new = ["s2s-base/11", "s2s-base/12"], ["s2s-large/1", "s2s-large/2"]
     store = random_store(tmp_path, np.random.default_rng(8), old, new, strategies, FRAME_UNITS)
-    update, joined = experiments.parse_update("s2s-base=>s2s-large"), {"strategy": "+".join(strategies)}
+    update, joined = counting.parse_update("s2s-base=>s2s-large"), {"strategy": "+".join(strategies)}
     choice = {"strategy": "dropout-p(p=0.1)", "grid": [], "joined": joined | {"new_weight": 0.25}}
     store.save_manifest({"dropout_choice": {str(update): choice}})
-    rows = {"Untreated": experiments.untreated, **method_counts.rerankers(store, update)}
-    return store, {str(update): method_counts.count(store, "clean", update, rows)}
+    rows = {"Untreated": counting.untreated, **candidate_sources.rerankers(store, update)}
+    return store, {str(update): candidate_sources.count(store, "clean", update, rows)}
 
 
 def test_the_frontier_goes_through_the_weight_chosen_on_dev(run):
@@ -159,11 +166,11 @@ def test_the_frontier_is_drawn_in_the_methods_colours_with_the_paper_s_points(ru
 
 def test_a_run_without_a_joined_choice_has_a_curve_but_no_row(run):
     store, _ = run
-    update = experiments.parse_update("s2s-base=>s2s-large")
+    update = counting.parse_update("s2s-base=>s2s-large")
     store.save_manifest({"dropout_choice": {str(update): {"strategy": "dropout-p(p=0.1)", "grid": []}}})
-    rows = {"Untreated": experiments.untreated, **method_counts.rerankers(store, update)}
+    rows = {"Untreated": counting.untreated, **candidate_sources.rerankers(store, update)}
     assert list(rows) == ["Untreated", SAMPLED, "BCR (beam)"]
-    counts = {str(update): method_counts.count(store, "clean", update, rows)}
+    counts = {str(update): candidate_sources.count(store, "clean", update, rows)}
     assert JOINED not in set(headline_rows("semantic", counts, 50)["row"])
     trade = frontier_rows("semantic", store, "clean", counts, (0.0,))
     assert set(trade.loc[trade["row"] == JOINED, "new_weight"]) == {0.0}
@@ -195,6 +202,6 @@ def test_the_readme_s_table_shows_the_paper_first_and_ours_with_its_interval():
 def test_tables_have_the_row_beside_the_paper(run):
     _, counts = run
     update = "s2s-base=>s2s-large"
-    table = beside_paper(update_rows(counts, 50), "Table 4", method_counts.IN_PAPER)
+    table = beside_paper(update_rows(counts, 50), "Table 4", candidate_sources.IN_PAPER)
     rows = table[table["group"] == update].groupby("row")["paper"].count()
     assert rows[JOINED] == 0 < rows[SAMPLED]

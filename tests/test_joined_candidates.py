@@ -7,7 +7,7 @@ from tiny_frames import frame_bank, tiny_seq2seq
 from tiny_generators import tiny_generator
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
-from bcrlib.decoding.strategies import parse_strategy
+from bcrlib.samplers.strategies import parse_strategy
 
 TREEBANK = random_treebank(20, np.random.default_rng(4), longest=6)
 INPUTS = ["abca", "dd", "b a c"]

@@ -5,8 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bcrlib.decoding.brute_force import all_scored_labelled_trees, all_trees, is_tree, simulated_arc_scores
-from bcrlib.decoding.k_best_trees import k_best_labelled_trees, k_best_spanning_trees
+from bcrlib.samplers.brute_force import all_scored_labelled_trees, all_trees, is_tree, simulated_arc_scores
+from bcrlib.samplers.k_best import k_best_labelled_trees, k_best_spanning_trees
 
 SINGLE_ROOT = pytest.mark.parametrize("single_root", [True, False])
 KINDS = ("normal", "ties", "forbidden", "constant", "sure heads", "sure relations")

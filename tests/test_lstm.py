@@ -7,7 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from bcrlib.models.lstm_cell import (
+from bcrlib.parsers.batches import Packing, pack
+from bcrlib.parsers.lstm import (
+    ForwardLayer,
+    Recurrence,
+    VariationalLSTM,
     cell_backward,
     cell_backward_reference,
     cell_forward,
@@ -15,8 +19,6 @@ from bcrlib.models.lstm_cell import (
     cell_of_rows,
     cell_of_rows_reference,
 )
-from bcrlib.models.packing import Packing, pack
-from bcrlib.models.variational_lstm import ForwardLayer, Recurrence, VariationalLSTM
 
 LENGTHS = np.array([7, 5, 5, 3, 1])
 INPUT, HIDDEN, LAYERS = 6, 4, 3

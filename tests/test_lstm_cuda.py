@@ -9,8 +9,8 @@ import torch
 os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")  # read with the kernels
 pytest.importorskip("triton", reason="the GPU's kernels are not tested: pip install triton (they run without a GPU)")
 
-from bcrlib.models import lstm_cuda, variational_lstm
-from bcrlib.models.packing import Packing, pack
+from bcrlib.parsers import lstm_cuda
+from bcrlib.parsers.batches import Packing, pack
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from bcrlib.data.download import RECORDS, data_folder
-from bcrlib.pipeline.data_hashes import data_hashes
+from bcrlib.data.presets import PRESETS
 from bcrlib.pipeline.half import plain
-from bcrlib.pipeline.manifest import commit, machine, provenance, stage, switches, wall_time
-from bcrlib.pipeline.profiles import load_profile
-from bcrlib.presets import PRESETS
+from bcrlib.pipeline.manifest import commit, data_hashes, machine, provenance, stage, switches, wall_time
+from bcrlib.pipeline.profile import load_profile
 
 DEMO = plain(asdict(load_profile("demo")))
 FRAMES = plain(asdict(load_profile("demo").semantic))

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 
-from bcrlib import experiments
-from bcrlib.correctness import CorrectnessStore, Pool, System
-from bcrlib.experiments import Update
-from bcrlib.metrics.attachment import LEVELS
-from bcrlib.metrics.units import Units
-from bcrlib.report.method_counts import IN_PAPER, SAMPLED, count, listed_row, methods, pickers, rerankers, sources
-from bcrlib.report.paper_numbers import lookup
+from bcrlib.experiments import counting
+from bcrlib.experiments.counting import Update
+from bcrlib.experiments.paper_numbers import lookup
+from bcrlib.experiments.store import CorrectnessStore, Pool, System
+from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.report.candidate_sources import IN_PAPER, SAMPLED, count, listed_row, methods, pickers, rerankers, sources
 
 SAME, ACROSS = Update("deepbiaf", "deepbiaf"), Update("deepbiaf", "stackptr")
 STRATEGIES = {"deepbiaf": ["k-best", "dropout-p(p=0.1)"], "stackptr": ["beam(b=10)"]}
@@ -52,11 +51,11 @@ def test_the_list_is_named_after_the_new_parser_s_search():
 def test_every_row_is_what_the_experiments_count(store, level, update, sampling, listed):
     where = (store, "clean", level, update)
     expected = {
-        "Untreated": experiments.untreated(*where),
-        "Distillation": experiments.distillation(*where),
-        "Ensemble": experiments.ensemble(*where),
-        SAMPLED: experiments.bcr(*where, sampling),
-        listed_row(update): experiments.bcr(*where, listed),
+        "Untreated": counting.untreated(*where),
+        "Distillation": counting.distillation(*where),
+        "Ensemble": counting.ensemble(*where),
+        SAMPLED: counting.bcr(*where, sampling),
+        listed_row(update): counting.bcr(*where, listed),
     }
     counted = count(store, "clean", update, methods(store, update))
     assert list(counted) == list(LEVELS) and list(counted[level]) == list(expected)
@@ -79,7 +78,7 @@ def test_every_source_is_re_ranked_by_its_own_strategy(store):
     counted = count(store, "clean", ACROSS, sources(store, ACROSS), ["LAS"])["LAS"]
     assert list(counted) == ["beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2), chosen on dev"]
     for pairs, strategy in zip(counted.values(), ("beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2)")):
-        np.testing.assert_array_equal(pairs.counts, experiments.bcr(store, "clean", "LAS", ACROSS, strategy).counts)
+        np.testing.assert_array_equal(pairs.counts, counting.bcr(store, "clean", "LAS", ACROSS, strategy).counts)
 
 
 @pytest.mark.parametrize(("row", "percent"), [(SAMPLED, 1.11), ("oracle NFR", 0.65), ("oracle ACC", 0.76)])

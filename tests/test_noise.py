@@ -5,12 +5,11 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
-from bcrlib.models.encoding import encode
-from bcrlib.models.noise import Noise, random_uint16
-from bcrlib.models.packing import pack
-from bcrlib.models.vocabulary import build_vocabulary
-from bcrlib.randomness import key
+from bcrlib.parsers.batches import pack
+from bcrlib.parsers.encoding import build_vocabulary, encode
+from bcrlib.samplers.dropout_p import Noise, random_uint16
 
 RATES = [0.05, 0.15, 0.33, 0.5]
 LENGTHS = np.array([9, 9, 6, 4, 1])

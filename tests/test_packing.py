@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from bcrlib.models.packing import pack, unpack
+from bcrlib.parsers.batches import pack, unpack
 
 CASES = [[1], [4], [3, 3, 3], [1, 1], [9, 4, 4, 2, 1, 1], sorted(range(1, 30), reverse=True)]
 

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bcrlib.report.paper_numbers import lookup, paper_numbers, reranked_from
+from bcrlib.experiments.paper_numbers import lookup, paper_numbers, reranked_from
 from bcrlib.report.paper_rows import PLACES, PaperRow, Printed, Run, paper_rows, strategy_of, verdict
-from bcrlib.report.places import ROOT
-from bcrlib.report.records import Record, plain_rows, write_record
-from bcrlib.report.tables import beside_paper, write_table
+from bcrlib.report.publisher import ROOT
+from bcrlib.report.tables import Record, beside_paper, plain_rows, write_record, write_table
 
 ABOUT = {"title": "t", "caption": "c", "signature": {}, "command": "make reproduce"}
 DD, SIZE = "deepbiaf=>deepbiaf", "s2s-base=>s2s-large"

@@ -10,14 +10,13 @@ from tiny_encoders import bpe_folder, real_minilm
 from tokenizers import Tokenizer, models, normalizers
 from transformers import AutoTokenizer
 
-from bcrlib.configuration import Seq2SeqConfig
-from bcrlib.data.bracket_sequences import BROKEN, END, frame_of, sequences_of
-from bcrlib.data.frames import FrameBank, frame_words, parse_frame
+from bcrlib.data.frames import BROKEN, END, FrameBank, frame_of, frame_words, parse_frame, sequences_of
+from bcrlib.data.randomness import key
 from bcrlib.data.top import read_top
-from bcrlib.models.pieces import Pieces, cut_into_pieces
-from bcrlib.models.pretrained_encoder import new_encoder, tiny_tokenizer
-from bcrlib.models.targets import sequences_of_targets, targets_of
-from bcrlib.randomness import key
+from bcrlib.parsers.configuration import Seq2SeqConfig
+from bcrlib.parsers.pieces import Pieces, cut_into_pieces
+from bcrlib.parsers.pretrained import new_encoder, tiny_tokenizer
+from bcrlib.parsers.targets import sequences_of_targets, targets_of
 
 OTHER_LABELS = ("SL:PLACE", "IN:WAKE", "IN:COMBINE", "IN:CALL", "SL:COMBINE")
 """All of random frames' labels and one more, in another order."""

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.breakdown_tables import gold_slices, read_breakdowns, right_units, update_breakdowns
-from bcrlib.data.conllu import read_conllu, write_conllu
+from bcrlib.data.presets import PRESETS
+from bcrlib.data.treebank import read_conllu, write_conllu
+from bcrlib.experiments.breakdown_tables import gold_slices, read_breakdowns, right_units, update_breakdowns
 from bcrlib.pipeline.execute import execute_notebook
 from bcrlib.pipeline.jobs import read_notebook
-from bcrlib.presets import PRESETS
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 WITHIN, ACROSS, REVERSE = "deepbiaf=>deepbiaf", "deepbiaf=>stackptr", "stackptr=>deepbiaf"

@@ -10,7 +10,7 @@ from tiny_notebooks import notebook, write, write_arithmetic
 
 from bcrlib.pipeline.execute import Finished, JobFailed, NotebookError, execute_notebook, run_job
 from bcrlib.pipeline.jobs import Job
-from bcrlib.pipeline.schedule import plan_graph
+from bcrlib.pipeline.run import plan_graph
 
 
 def execute(tmp_path, *cells, parameters="", values=None, num_threads=None):
@@ -110,5 +110,5 @@ def test_code_edited_after_planning_is_not_filed_under_the_old_hash(tmp_path):
 
 
 def test_pipeline_does_not_load_torch():
-    check = "import sys, bcrlib.pipeline.schedule; sys.exit('torch' in sys.modules)"
+    check = "import sys, bcrlib.pipeline.run; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0

@@ -11,9 +11,9 @@ import psutil
 import pytest
 from tiny_notebooks import notebook, quick_imports  # noqa: F401
 
-from bcrlib.pipeline import forked_kernels
+from bcrlib.pipeline import kernels
 from bcrlib.pipeline.execute import NotebookError, execute_notebook
-from bcrlib.pipeline.forked_kernels import ForkServer
+from bcrlib.pipeline.kernels import ForkServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
 
@@ -48,7 +48,7 @@ def execute(folder, *cells, packages=(), **values):
 
 
 def is_server(process):
-    return str(forked_kernels.FORK_SERVER) in psutil.Process(process).cmdline()
+    return str(kernels.FORK_SERVER) in psutil.Process(process).cmdline()
 
 
 def running(process):
@@ -67,7 +67,7 @@ def test_a_forked_kernel_is_like_one_that_was_started(tmp_path, monkeypatch, cap
         return json.loads(execute(tmp_path / name, LOOK, packages=("json", "numba"), here=str(tmp_path / name)))
 
     first, second = look("first"), look("second")
-    monkeypatch.setattr(forked_kernels, "_fork_kernel", lambda *kernel: None)
+    monkeypatch.setattr(kernels, "_fork_kernel", lambda *kernel: None)
     started = look("started")
     assert first[0] == second[0] == started[0]
     assert (first[1], second[1], started[1]) == (True, True, False)

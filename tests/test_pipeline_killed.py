@@ -12,13 +12,13 @@ import psutil
 import pytest
 from tiny_notebooks import number, quick_imports, states, write, write_arithmetic  # noqa: F401
 
-from bcrlib.pipeline.forked_kernels import FORK_SERVER
+from bcrlib.pipeline.kernels import FORK_SERVER
 
 DRIVER = """
 import signal, sys
 from pathlib import Path
 from bcrlib.pipeline.jobs import Job
-from bcrlib.pipeline.schedule import run_graph
+from bcrlib.pipeline.run import run_graph
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -13,7 +13,7 @@ from distributed import LocalCluster
 from tiny_notebooks import number, quick_imports, states, write, write_arithmetic  # noqa: F401
 
 from bcrlib.pipeline.jobs import GraphError, Job
-from bcrlib.pipeline.schedule import GraphFailed, TimeIsUp, plan_graph, run_graph
+from bcrlib.pipeline.run import GraphFailed, TimeIsUp, plan_graph, run_graph
 
 ARITHMETIC = [
     Job("one", "number.ipynb", {"number": 1}),
@@ -181,13 +181,13 @@ def test_nothing_runs_when_anything_is_wrong(run, tmp_path):
 
 
 def test_no_scheduler_at_the_address(run, monkeypatch):
-    monkeypatch.setattr("bcrlib.pipeline.schedule.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("bcrlib.pipeline.run.CONNECT_SECONDS", 1)
     with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         run(ARITHMETIC, scheduler_address="tcp://127.0.0.1:9")
 
 
 def test_scheduler_without_workers(run, monkeypatch):
-    monkeypatch.setattr("bcrlib.pipeline.schedule.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("bcrlib.pipeline.run.CONNECT_SECONDS", 1)
     with (
         LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
         pytest.raises(ConnectionError) as caught,

@@ -7,8 +7,8 @@ import pytest
 
 from bcrlib.pipeline import reproduce as pipeline
 from bcrlib.pipeline.plan import COLLECTED, plan
-from bcrlib.pipeline.profiles import load_profile
-from bcrlib.report.places import ROOT, places, tasks_measured
+from bcrlib.pipeline.profile import load_profile
+from bcrlib.report.publisher import ROOT, places, tasks_measured
 
 TASKS = ("dependency", "semantic")
 
@@ -39,7 +39,7 @@ def test_in_a_run_the_jobs_before_are_read():
 def test_the_tasks_that_were_measured_are_those_that_there_are(monkeypatch, tmp_path):
     assert tasks_measured("demo", {"collect frames": "/runs/c", "speed frames": "/runs/d"}) == ["semantic"]
     assert tasks_measured("demo", dict.fromkeys(("collect", "speed", "speed frames"), "/runs")) == [*TASKS]
-    monkeypatch.setattr("bcrlib.report.places.ROOT", tmp_path)
+    monkeypatch.setattr("bcrlib.report.publisher.ROOT", tmp_path)
     assert tasks_measured("demo", {}) == []
     kept = tmp_path / "data" / "correctness" / "demo" / "dependency"
     kept.mkdir(parents=True)

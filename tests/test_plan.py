@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from bcrlib.configuration import NetworkConfig, TrainingConfig
+from bcrlib.parsers.configuration import NetworkConfig, TrainingConfig
 from bcrlib.pipeline.jobs import Job, in_running_order
 from bcrlib.pipeline.plan import plan
-from bcrlib.pipeline.profiles import PROFILE_FOLDER, Profile, load_profile
-from bcrlib.pipeline.schedule import plan_graph
+from bcrlib.pipeline.profile import PROFILE_FOLDER, Profile, load_profile
+from bcrlib.pipeline.run import plan_graph
 
 PROFILES = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
 NOTEBOOKS = PROFILE_FOLDER.parent

@@ -10,8 +10,8 @@ from test_plan import NOTEBOOKS, TINY, jobs_of, names
 from bcrlib.pipeline.fingerprint import code_fingerprint
 from bcrlib.pipeline.jobs import read_notebook
 from bcrlib.pipeline.plan import plan
-from bcrlib.pipeline.schedule import PACKAGE_FOLDER
-from bcrlib.pipeline.semantic_profile import SemanticProfile
+from bcrlib.pipeline.profile import SemanticProfile
+from bcrlib.pipeline.run import PACKAGE_FOLDER
 
 PART, LARGE_PART, SIZE = "s2s-base-part=>s2s-base", "s2s-large-part=>s2s-large", "s2s-base=>s2s-large"
 SEMANTIC = SemanticProfile(

@@ -9,8 +9,8 @@ from tiny_frames import TINY_SEQ2SEQ
 from tiny_parsers import strewn
 from torch import Tensor
 
-from bcrlib.models.pointer_decoder import GROWTH, Memory, PointerDecoder
-from bcrlib.models.thinning import Switch, Thinning
+from bcrlib.parsers.s2s_network import GROWTH, Memory, PointerDecoder
+from bcrlib.samplers.dropout_p import Switch, Thinning
 
 NUM_SYMBOLS, SOURCE_SIZE, STEPS = 7, 12, GROWTH + 5
 LENGTHS = torch.tensor([5, 1, 8, 3])

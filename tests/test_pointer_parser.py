@@ -11,13 +11,13 @@ from random_trees import random_treebank
 from test_beam_search import all_ways, assert_is_beam, candidates_of
 from tiny_parsers import assert_same_trees, tiny_parser, tiny_pointer_parser
 
-from bcrlib.data.grammar import generate_treebank
+from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.brute_force import all_trees, is_tree
-from bcrlib.decoding.strategies import Beam, DropoutP, Nucleus, OneBest, TopK
-from bcrlib.models.pointer_parser import PointerEnsemble, StackPtrParser
-from bcrlib.models.runtime import Runtime
-from bcrlib.randomness import key
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.stackptr import PointerEnsemble, StackPtrParser
+from bcrlib.samplers.brute_force import all_trees, is_tree
+from bcrlib.samplers.strategies import Beam, DropoutP, Nucleus, OneBest, TopK
 
 ALL = [OneBest(), Beam(4, 4), TopK(3, 4), Nucleus(0.9, 4), Nucleus(0.9, 4, temperature=2.0), DropoutP(0.2, 4)]
 STRATEGIES = pytest.mark.parametrize("strategy", ALL, ids=str)

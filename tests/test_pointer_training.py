@@ -8,16 +8,15 @@ import torch
 from random_trees import random_treebank
 from tiny_parsers import TINY, tiny_parser
 
-from bcrlib.configuration import TrainingConfig
-from bcrlib.data.grammar import generate_treebank
+from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.strategies import Beam, OneBest
-from bcrlib.models.checkpoint import new_parser
-from bcrlib.models.encoding import encode
-from bcrlib.models.pointer_parser import StackPtrParser
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.training import dev_score, train
-from bcrlib.models.vocabulary import build_vocabulary
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import new_parser
+from bcrlib.parsers.configuration import TrainingConfig
+from bcrlib.parsers.encoding import build_vocabulary, encode
+from bcrlib.parsers.stackptr import StackPtrParser
+from bcrlib.parsers.training import dev_score, train
+from bcrlib.samplers.strategies import Beam, OneBest
 
 LARGE_ENOUGH = replace(
     TINY, kind="stackptr", word_size=16, char_size=8, upos_size=16, hidden_size=32, num_layers=1, arc_size=32,

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.utils import logging
 
-from bcrlib.configuration import Seq2SeqConfig
 from bcrlib.data.download import DataError
-from bcrlib.models import pretrained_encoder
-from bcrlib.models.pieces import cut_into_pieces
-from bcrlib.models.pretrained_encoder import (
+from bcrlib.data.randomness import key
+from bcrlib.parsers import pretrained as pretrained_encoder
+from bcrlib.parsers.configuration import Seq2SeqConfig
+from bcrlib.parsers.pieces import cut_into_pieces
+from bcrlib.parsers.pretrained import (
     ATTENTION,
     PretrainedEncoder,
     empty_encoder,
@@ -27,9 +28,8 @@ from bcrlib.models.pretrained_encoder import (
     sizes_of,
     tiny_tokenizer,
 )
-from bcrlib.models.s2s_parser import thinned
-from bcrlib.models.thinning import Rates, SiteDropout, Switch, Thinning, set_rates
-from bcrlib.randomness import key
+from bcrlib.parsers.s2s import thinned
+from bcrlib.samplers.dropout_p import Rates, SiteDropout, Switch, Thinning, set_rates
 
 ARCHITECTURES = pytest.mark.parametrize("name", SIZES)
 UNUSED = {"encoder.albert_layer_groups.0.albert_layers.0.dropout"}

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from bcrlib.configuration import NetworkConfig, TrainingConfig
+from bcrlib.parsers.configuration import NetworkConfig, TrainingConfig
 from bcrlib.pipeline.plan import plan
-from bcrlib.pipeline.profiles import PROFILE_FOLDER, load_profile
+from bcrlib.pipeline.profile import PROFILE_FOLDER, load_profile
 
 PROFILES = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, rate_intervals
-from bcrlib.report.regression_rows import (
+from bcrlib.report.regression import (
     BOOTSTRAP_SEED,
     difference_rows,
     method_rows,

@@ -9,20 +9,23 @@ import pytest
 from random_frames import random_frame
 
 from bcrlib.data.frames import Node, frame_words, parse_frame
-from bcrlib.report.draw_frames import MISSED, WRONG, draw_frame, draw_frame_update, span_changes
-from bcrlib.report.draw_trees import NEGATIVE, POSITIVE, SAME, STILL_WRONG
-from bcrlib.report.frame_layout import (
+from bcrlib.report.draw_frames import (
+    MISSED,
     NODE_GAP,
     WORD_GAP,
+    WRONG,
     Bracket,
     brackets,
     chains,
     cut,
+    draw_frame,
+    draw_frame_update,
     nested,
     place_lines,
     place_words,
+    span_changes,
 )
-from bcrlib.report.tree_layout import WORD_SIZE, text_width
+from bcrlib.report.draw_trees import NEGATIVE, POSITIVE, SAME, STILL_WRONG, WORD_SIZE, text_width
 
 GOLD = parse_frame("[IN:FIND open [SL:PLACE [IN:NEAR bakeries here ] ] [SL:TIME today ] ]")
 FLAT = parse_frame("[IN:FIND open [SL:PLACE bakeries here ] [SL:DAY today ] ]")

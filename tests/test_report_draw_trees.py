@@ -16,11 +16,13 @@ from bcrlib.report.draw_trees import (
     changes,
     draw_tree,
     draw_update,
+    place_arcs,
+    place_words,
+    ports,
     save_drawing,
     summary,
 )
 from bcrlib.report.index import write_index
-from bcrlib.report.tree_layout import place_arcs, place_words, ports
 
 FORMS = ["She", "saw", "stars", "with", "glass"]
 UPOS = ["PRON", "VERB", "NOUN", "ADP", "NOUN"]

@@ -20,7 +20,7 @@ from bcrlib.report.figures import (
     save_figure,
     seed_pair_heat_map,
 )
-from bcrlib.report.house_style import method_colours, new_figure
+from bcrlib.report.style import method_colours, new_figure
 
 ABOUT = {"caption": "c", "signature": {"preset": "clean"}, "command": "make reproduce"}
 METHODS = {"Untreated": 0.023, "Ensemble": 0.015, "BCR": 0.0103}

@@ -5,11 +5,11 @@ import pytest
 from jupyter_client.manager import run_kernel
 from random_stores import random_store
 
-from bcrlib import experiments
-from bcrlib.correctness import Pool
+from bcrlib.experiments import counting
+from bcrlib.experiments.store import Pool
 from bcrlib.report import interactive
 
-UPDATE = experiments.Update("deepbiaf", "stackptr")
+UPDATE = counting.Update("deepbiaf", "stackptr")
 OLD, NEW = ["deepbiaf/1", "deepbiaf/2"], ["stackptr/1"]
 STRATEGY = "dropout-p(p=0.1)"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bcrlib.report.paper_numbers import lookup, paper_numbers
+from bcrlib.experiments.paper_numbers import lookup, paper_numbers
 
 DD, DS = "deepbiaf=>deepbiaf", "deepbiaf=>stackptr"
 

@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 from random_stores import random_store
 
-from bcrlib import rounds
-from bcrlib.experiments import parse_update
+from bcrlib.experiments import rounds
+from bcrlib.experiments.counting import parse_update
 from bcrlib.metrics.uncertainty import difference_intervals, micro_average, rate_intervals
-from bcrlib.report.regression_rows import BOOTSTRAP_SEED
-from bcrlib.report.round_figures import metric_by_round
-from bcrlib.report.round_rows import NFR_AGAINST, last_round, last_round_differences, round_rows
+from bcrlib.report.many_rounds import NFR_AGAINST, last_round, last_round_differences, metric_by_round, round_rows
+from bcrlib.report.regression import BOOTSTRAP_SEED
 from bcrlib.report.tables import tidy
 
 UPDATE, STRATEGY = parse_update("stackptr=>stackptr"), "beam(b=4)"

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcrlib.report import speed_figures
-from bcrlib.report.speed_rows import (
+from bcrlib.report import costs
+from bcrlib.report.costs import (
     MEMORY,
     best_rows,
     by_batch_size,
@@ -135,7 +135,7 @@ def lines(axes) -> list[tuple[list, list]]:
 
 
 def test_the_figure_of_costs_has_lines_a_cross_and_the_linear_cost(measured):
-    figure = speed_figures.cost_by_candidates(cost_rows(measured), "Cost")
+    figure = costs.cost_by_candidates(cost_rows(measured), "Cost")
     assert len(figure.axes) == 3 and figure.axes[1].get_title(loc="left") == "stackptr, float32"
     assert lines(figure.axes[1]) == [
         ([1, 10], [1, 10]),
@@ -147,7 +147,7 @@ def test_the_figure_of_costs_has_lines_a_cross_and_the_linear_cost(measured):
 
 
 def test_the_figure_of_batch_sizes_has_the_papers_numbers(measured):
-    figure = speed_figures.speed_by_batch_size(by_batch_size(measured), "Batches")
+    figure = costs.speed_by_batch_size(by_batch_size(measured), "Batches")
     of_deepbiaf, of_s2s = lines(figure.axes[0]), lines(figure.axes[2])
     assert ([32], [171]) in of_deepbiaf and ([32], [244]) in of_deepbiaf
     assert ([32, 128], [200, 300]) in of_deepbiaf and ([32], [400]) in of_deepbiaf
@@ -157,10 +157,10 @@ def test_the_figure_of_batch_sizes_has_the_papers_numbers(measured):
 
 
 def test_figures_of_lengths_and_memory_have_units(measured):
-    times = speed_figures.time_by_length(by_length(measured), "Lengths")
+    times = costs.time_by_length(by_length(measured), "Lengths")
     assert lines(times.axes[0]) == [([4.0, 20.0], [2.0, 10.0])]
     assert times.axes[0].get_ylabel() == "milliseconds a sentence"
-    memory = speed_figures.memory_by_batch_size(by_batch_size(measured, MEMORY), "Memory")
+    memory = costs.memory_by_batch_size(by_batch_size(measured, MEMORY), "Memory")
     ((sizes, mebibytes),) = lines(memory.axes[0])
     assert sizes == [32, 128] and mebibytes == pytest.approx([32e6 / 2**20, 128e6 / 2**20])
     assert "MiB" in memory.axes[0].get_ylabel()
@@ -168,4 +168,4 @@ def test_figures_of_lengths_and_memory_have_units(measured):
 
 def test_there_is_no_figure_of_nothing(measured):
     with pytest.raises(ValueError, match="nothing of this was measured"):
-        speed_figures.memory_by_batch_size(by_batch_size(measured, MEMORY).head(0), "Memory")
+        costs.memory_by_batch_size(by_batch_size(measured, MEMORY).head(0), "Memory")

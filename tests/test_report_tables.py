@@ -5,9 +5,17 @@ import math
 
 import pytest
 
-from bcrlib.report.records import format_signature, label, read_record
-from bcrlib.report.table_text import compact_grid, markdown_grid, to_html
-from bcrlib.report.tables import beside_paper, tidy, write_table
+from bcrlib.report.tables import (
+    beside_paper,
+    compact_grid,
+    format_signature,
+    label,
+    markdown_grid,
+    read_record,
+    tidy,
+    to_html,
+    write_table,
+)
 
 DD = "deepbiaf=>deepbiaf"
 ROWS = [

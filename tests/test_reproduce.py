@@ -6,12 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bcrlib.breakdown_tables import BREAKDOWNS_FILE, read_breakdowns
-from bcrlib.choices import NEW_WEIGHTS
-from bcrlib.correctness import CorrectnessStore, Pool
-from bcrlib.data.conllu import read_conllu
 from bcrlib.data.top import read_top
-from bcrlib.experiments import bcr, dropout_strategy, joined_choice, listed_strategy, old_models, strategies, updates
+from bcrlib.data.treebank import read_conllu
+from bcrlib.experiments.breakdown_tables import BREAKDOWNS_FILE, read_breakdowns
+from bcrlib.experiments.choices import NEW_WEIGHTS
+from bcrlib.experiments.counting import (
+    bcr,
+    dropout_strategy,
+    joined_choice,
+    listed_strategy,
+    old_models,
+    strategies,
+    updates,
+)
+from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.pipeline.reproduce import reproduce
 from bcrlib.tasks.names import TASKS
 

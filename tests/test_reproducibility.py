@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bcrlib.report.paper_numbers import lookup
+from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.report.paper_rows import PLACES, paper_rows
-from bcrlib.report.records import read_record
 from bcrlib.report.reproducibility import PROFILE, ROOT, reproducibility
+from bcrlib.report.tables import read_record
 
 DD = "deepbiaf=>deepbiaf"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from random_stores import NUM_CANDIDATES, UNITS, random_store
 
-from bcrlib import experiments, rounds
-from bcrlib.correctness import CorrectnessStore, Pool
-from bcrlib.experiments import parse_update
+from bcrlib.experiments import counting, rounds
+from bcrlib.experiments.counting import parse_update
+from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.uncertainty import micro_average, rate_intervals
 
@@ -108,7 +108,7 @@ def test_memory_and_decay_make_a_difference_from_the_second_round_on(store):
 
 def test_the_first_round_is_the_single_update_of_the_other_tables(store):
     first = rounds.bcr(store, "clean", "LAS", UPDATE, STRATEGY, 1)
-    single = micro_average(experiments.bcr(store, "clean", "LAS", UPDATE, STRATEGY).counts)
+    single = micro_average(counting.bcr(store, "clean", "LAS", UPDATE, STRATEGY).counts)
     # Each new model comes first in two of the six orders.
     for against in rounds.AGAINST:
         assert totals(first[against][0]) == [2 * n for n in (single.yy, single.yn, single.ny, single.nn)]

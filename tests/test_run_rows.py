@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bcrlib.metrics.uncertainty import PairCounts
-from bcrlib.report.run_rows import (
+from bcrlib.report.regression import (
     candidate_signature,
     chosen_rates,
     dropout_rate,

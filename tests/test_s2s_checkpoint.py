@@ -14,15 +14,15 @@ from tiny_encoders import bpe_folder, library_encoder
 from tiny_frames import TINY_SEQ2SEQ, frame_bank, scattered, tiny_seq2seq
 from tiny_parsers import tiny_parser
 
-from bcrlib.configuration import Seq2SeqConfig
 from bcrlib.data.frames import FrameBank
-from bcrlib.decoding.strategies import Beam, DropoutP, OneBest, TopK
-from bcrlib.models import checkpoint, pretrained_encoder
-from bcrlib.models.pretrained_encoder import tiny_tokenizer
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s_checkpoint import load_parser, load_parsers, new_parser, save_parser
-from bcrlib.models.s2s_parser import Seq2SeqParser
-from bcrlib.models.thinning import Rates
+from bcrlib.parsers import checkpoint, pretrained
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.configuration import Seq2SeqConfig
+from bcrlib.parsers.pretrained import tiny_tokenizer
+from bcrlib.parsers.s2s import Seq2SeqParser
+from bcrlib.parsers.s2s_checkpoint import load_parser, load_parsers, new_parser, save_parser
+from bcrlib.samplers.dropout_p import Rates
+from bcrlib.samplers.strategies import Beam, DropoutP, OneBest, TopK
 
 
 def pretrained_config(source: str, folder: Path, monkeypatch) -> Seq2SeqConfig:
@@ -31,7 +31,7 @@ def pretrained_config(source: str, folder: Path, monkeypatch) -> Seq2SeqConfig:
         return replace(TINY_SEQ2SEQ, encoder=str(bpe_folder(folder)), max_pieces=32, max_steps=40)
     library_encoder("mpnet").save_pretrained(folder)
     tiny_tokenizer(frame_bank().utterances).save(str(folder / "tokenizer.json"))
-    monkeypatch.setattr(pretrained_encoder, "mpnet_folder", lambda: folder)
+    monkeypatch.setattr(pretrained, "mpnet_folder", lambda: folder)
     return replace(TINY_SEQ2SEQ, encoder="mpnet", encoder_layers=2)
 
 

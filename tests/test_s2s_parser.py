@@ -8,19 +8,17 @@ import torch
 from plain_pointer_decoder import PlainDecoder
 from tiny_frames import assert_same_frames, frame_bank, scattered, tiny_seq2seq
 
-from bcrlib.data.bracket_sequences import BROKEN, sequences_of
-from bcrlib.data.frames import FrameBank
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
-from bcrlib.frame_candidates import FramePool, together
-from bcrlib.metrics.exact_match import invalid
-from bcrlib.models import s2s_parser
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s import make_source
-from bcrlib.models.s2s_parser import ATTENTION_DROPOUT, Seq2SeqParser, ensemble, thinned
-from bcrlib.models.target_scoring import target_log_probs
-from bcrlib.models.targets import targets_of
-from bcrlib.models.thinning import Rates, Thinning
-from bcrlib.randomness import key
+from bcrlib.data.frame_candidates import FramePool, together
+from bcrlib.data.frames import BROKEN, FrameBank, sequences_of
+from bcrlib.data.randomness import key
+from bcrlib.metrics.frames import invalid
+from bcrlib.parsers import s2s
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.s2s import ATTENTION_DROPOUT, Seq2SeqParser, ensemble, thinned
+from bcrlib.parsers.s2s_network import make_source
+from bcrlib.parsers.targets import target_log_probs, targets_of
+from bcrlib.samplers.dropout_p import Rates, Thinning
+from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 ALL = [OneBest(), Beam(4, 4), Beam(4, 4, ended=True), TopK(3, 4), Nucleus(0.9, 4), Nucleus(1.0, 4, temperature=1.5)]
 ALL.append(DropoutP(0.2, 4))
@@ -216,7 +214,7 @@ def test_equal_candidates_are_scored_once_and_alike(bank, parser, monkeypatch):
         scored.append(len(tokens))
         return target_log_probs(networks, memories, utterance, tokens, runtime)
 
-    monkeypatch.setattr(s2s_parser, "target_log_probs", counted)
+    monkeypatch.setattr(s2s, "target_log_probs", counted)
     scores = parser.log_probs(bank, pool)
     assert sum(scored) == pool.num_distinct().sum() < 32
     again = parser.log_probs(bank, part(pool, order))

@@ -9,18 +9,17 @@ import torch
 from plain_pointer_decoder import PlainDecoder
 from tiny_frames import TINY_SEQ2SEQ, frame_bank, tiny_seq2seq, whole_batch
 
-from bcrlib.configuration import Seq2SeqTraining
-from bcrlib.data.bracket_sequences import sequences_of
-from bcrlib.data.frames import FrameBank
-from bcrlib.decoding.strategies import OneBest
-from bcrlib.models import s2s_training
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s_checkpoint import new_parser
-from bcrlib.models.s2s_parser import Seq2SeqParser
-from bcrlib.models.s2s_training import EpochReport, exact_match, train
-from bcrlib.models.targets import targets_of
-from bcrlib.models.thinning import Rates, SiteDropout
-from bcrlib.pipeline.profiles import load_profile
+from bcrlib.data.frames import FrameBank, sequences_of
+from bcrlib.parsers import s2s_training
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.configuration import Seq2SeqTraining
+from bcrlib.parsers.s2s import Seq2SeqParser
+from bcrlib.parsers.s2s_checkpoint import new_parser
+from bcrlib.parsers.s2s_training import EpochReport, exact_match, train
+from bcrlib.parsers.targets import targets_of
+from bcrlib.pipeline.profile import load_profile
+from bcrlib.samplers.dropout_p import Rates, SiteDropout
+from bcrlib.samplers.strategies import OneBest
 
 QUICK = Seq2SeqTraining(
     num_epochs=2, batch_tokens=40, learning_rate=1e-2, encoder_learning_rate=5e-3, warmup_steps=3, dropout=0.1

@@ -10,9 +10,9 @@ from plain_stackptr import PlainStackPtr, inside_out
 from random_trees import random_treebank
 from tiny_parsers import tiny_pointer_parser
 
-from bcrlib.decoding.brute_force import all_trees
-from bcrlib.decoding.sampling import draw, kept_probs
-from bcrlib.decoding.strategies import Nucleus, TopK
+from bcrlib.samplers.brute_force import all_trees
+from bcrlib.samplers.search import draw, kept_probs
+from bcrlib.samplers.strategies import Nucleus, TopK
 
 STRATEGIES = [TopK(1), TopK(3), TopK(3, temperature=0.5), TopK(100), Nucleus(0.3), Nucleus(0.9), Nucleus(1.0)]
 STRATEGIES += [Nucleus(0.7, temperature=2.0)]

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from random_stores import FRAME_UNITS, random_right, random_store
 
-from bcrlib import experiments
-from bcrlib.correctness import System
-from bcrlib.experiments import Update
-from bcrlib.report import method_counts, regression_rows, source_rows
-from bcrlib.report.paper_numbers import lookup, paper_numbers, reranked_from
+from bcrlib.experiments import counting
+from bcrlib.experiments.counting import Update
+from bcrlib.experiments.paper_numbers import lookup, paper_numbers, reranked_from
+from bcrlib.experiments.store import System
+from bcrlib.report import candidate_sources, regression
 from bcrlib.report.tables import beside_paper
 
 PART, LARGE_PART, SIZE = (
@@ -107,10 +107,10 @@ def missing(frame: pd.DataFrame, rows: set[str]) -> set[tuple[str, str, str]]:
 
 def test_table_2_has_the_papers_numbers_of_every_kind_and_update(store):
     pairs = {
-        str(u): {level: experiments.retrained(store, "clean", level, u) for level in LEVELS}
+        str(u): {level: counting.retrained(store, "clean", level, u) for level in LEVELS}
         for u in (PART, LARGE_PART, SIZE)
     }
-    rows = regression_rows.retraining_rows({"clean": pairs}, FEW)
+    rows = regression.retraining_rows({"clean": pairs}, FEW)
     kinds = ("s2s-base-part", "s2s-large-part", "s2s-base", "s2s-large")
     in_paper = {f"{row}, clean": (row, {}) for row in (*kinds, "Untreated")}
     table2 = beside_paper(rows, "Table 2", in_paper)
@@ -122,14 +122,14 @@ def test_table_2_has_the_papers_numbers_of_every_kind_and_update(store):
 
 
 def test_table_4_has_the_papers_numbers_of_every_method(store):
-    updates = [Update(*str(update).split("=>")) for update in experiments.updates(store)]
+    updates = [Update(*str(update).split("=>")) for update in counting.updates(store)]
     assert {PART, LARGE_PART, SIZE} <= set(updates)
     counts = {
-        str(u): method_counts.count(store, "clean", u, method_counts.methods(store, u))
+        str(u): candidate_sources.count(store, "clean", u, candidate_sources.methods(store, u))
         for u in (PART, LARGE_PART, SIZE)
     }
-    table4 = beside_paper(regression_rows.update_rows(counts, FEW), "Table 4", method_counts.IN_PAPER)
-    methods = {"Old", "Untreated", "Distillation", "Ensemble", method_counts.SAMPLED}
+    table4 = beside_paper(regression.update_rows(counts, FEW), "Table 4", candidate_sources.IN_PAPER)
+    methods = {"Old", "Untreated", "Distillation", "Ensemble", candidate_sources.SAMPLED}
     assert set(table4["row"]) == methods | {"BCR (beam)"} and set(table4["level"]) == set(LEVELS)
     assert not missing(table4, methods)
     assert table4.loc[table4["row"] == "BCR (beam)", "paper"].isna().all()
@@ -137,22 +137,20 @@ def test_table_4_has_the_papers_numbers_of_every_method(store):
 
 
 def test_table_5_has_the_papers_number_of_a_strategy_also_where_it_was_chosen(store):
-    rows = source_rows.strategy_rows(STRATEGIES, CHOSEN)
+    rows = candidate_sources.strategy_rows(STRATEGIES, CHOSEN)
     assert list(rows)[-1] == f"{CHOSEN}, chosen on dev"
-    counts = {
-        level: {row: experiments.bcr(store, "clean", level, SIZE, s) for row, s in rows.items()} for level in LEVELS
-    }
+    counts = {level: {row: counting.bcr(store, "clean", level, SIZE, s) for row, s in rows.items()} for level in LEVELS}
     in_paper = {row: reranked_from(strategy) for row, strategy in rows.items()}
-    table5 = beside_paper(regression_rows.method_rows(counts, str(SIZE), num_resamples=FEW), "Table 5", in_paper)
+    table5 = beside_paper(regression.method_rows(counts, str(SIZE), num_resamples=FEW), "Table 5", in_paper)
     assert missing(table5, set(rows)) == {(str(SIZE), "nucleus(p=0.8)", metric) for metric in ("ACC", "NFR", "NFI")}
     of_chosen = table5[(table5["row"] == f"{CHOSEN}, chosen on dev") & (table5["level"] == "spanEM")]
     assert dict(zip(of_chosen["metric"], of_chosen["paper"])) == {"ACC": 0.9153, "NFR": 0.0074, "NFI": 0.0878}
 
 
 def test_table_6_has_the_papers_oracles(store):
-    counts = method_counts.count(store, "clean", SIZE, method_counts.pickers(store, SIZE))
-    rows = regression_rows.method_rows(counts, str(SIZE), num_resamples=FEW)
-    table6 = beside_paper(rows, "Table 6", method_counts.IN_PAPER)
+    counts = candidate_sources.count(store, "clean", SIZE, candidate_sources.pickers(store, SIZE))
+    rows = regression.method_rows(counts, str(SIZE), num_resamples=FEW)
+    table6 = beside_paper(rows, "Table 6", candidate_sources.IN_PAPER)
     assert missing(table6, set(table6["row"])) == {(str(SIZE), "own choice", m) for m in ("ACC", "NFR", "NFI")}
     best = table6[(table6["row"] == "oracle ACC") & (table6["level"] == "EM")]
     assert dict(zip(best["metric"], best["paper"])) == {"ACC": 0.9268, "NFR": 0.0065, "NFI": 0.089}
@@ -163,7 +161,7 @@ def test_curves_have_the_papers_points_where_it_prints_them(store):
         size: {level: {"Ensemble": pairs} for level, pairs in of_level.items()}
         for size, of_level in _by_size(store).items()
     }
-    curves = regression_rows.swept_rows(by_size, "ensemble_size", str(SIZE), ("ER", "NFR", "NFI"), FEW)
+    curves = regression.swept_rows(by_size, "ensemble_size", str(SIZE), ("ER", "NFR", "NFI"), FEW)
     points = beside_paper(curves, "Table 4", along="ensemble_size").dropna(subset="paper")
     assert set(points["ensemble_size"]) == {5.0} and len(points) == 2 * 3
     nfi = points[points["metric"] == "NFI"]
@@ -171,7 +169,7 @@ def test_curves_have_the_papers_points_where_it_prints_them(store):
 
 
 def _by_size(store):
-    of_level = {level: experiments.growing_ensembles(store, "clean", level, SIZE) for level in LEVELS}
+    of_level = {level: counting.growing_ensembles(store, "clean", level, SIZE) for level in LEVELS}
     return {size: {level: pairs[size] for level, pairs in of_level.items()} for size in of_level["EM"]}
 
 
@@ -201,10 +199,10 @@ def test_the_number_of_candidates_is_a_param_of_the_papers_where_a_row_has_one()
 
 def test_what_pools_of_frames_offer_is_counted_at_their_levels(store):
     strategies = {"beam": "beam(b=10)", "dropout-p": CHOSEN}
-    offers = source_rows.source_rows(store, "clean", LEVELS, SIZE, strategies, num_resamples=FEW)
+    offers = candidate_sources.source_rows(store, "clean", LEVELS, SIZE, strategies, num_resamples=FEW)
     assert set(offers["level"]) == set(LEVELS) and set(offers["group"]) == {str(SIZE)}
     assert offers["value"].notna().all() and set(offers["row"]) == set(strategies)
-    assert source_rows.shown_strategies(STRATEGIES, SIZE, CHOSEN) == {
+    assert candidate_sources.shown_strategies(STRATEGIES, SIZE, CHOSEN) == {
         "beam": "beam(b=10)",
         "top-k": "top-k(k=5)",
         "nucleus": "nucleus(p=0.95)",

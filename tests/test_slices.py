@@ -6,11 +6,11 @@ import numpy as np
 from random_frames import random_frame_bank
 
 from bcrlib.data.frames import Node, frame_words
-from bcrlib.data.grammar import generate_treebank
+from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.data.presets import PRESETS
 from bcrlib.metrics.attachment import scored_words
-from bcrlib.metrics.slices import Slices, frame_slices, tree_slices
+from bcrlib.metrics.breakdowns import Slices, frame_slices, tree_slices
 from bcrlib.metrics.subtrees import word_depths
-from bcrlib.presets import PRESETS
 
 CLEAN = PRESETS["clean"]
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from plain_stackptr import any_order, inside_out
 
-from bcrlib.decoding.brute_force import all_trees, is_tree
-from bcrlib.decoding.stack_transitions import Hypotheses, Rules, allowed, extend, start, with_relations
+from bcrlib.samplers.brute_force import all_trees, is_tree
+from bcrlib.samplers.transitions import Hypotheses, Rules, allowed, extend, start, with_relations
 
 RULES = [Rules(any_order=order, single_root=root) for order, root in product([False, True], repeat=2)]
 EACH_RULE = pytest.mark.parametrize("rules", RULES, ids=str)

@@ -9,14 +9,12 @@ from plain_stackptr import PlainStackPtr, inside_out
 from random_trees import random_treebank
 from tiny_parsers import TINY, noise_of, tiny_pointer_parser, whole_batch
 
-from bcrlib.configuration import NetworkConfig
-from bcrlib.models.checkpoint import new_parser
-from bcrlib.models.encoding import encode, make_batch
-from bcrlib.models.gold_walk import gold_walk
-from bcrlib.models.noise import Noise
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.stackptr import StackPtr
-from bcrlib.models.vocabulary import build_vocabulary
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import new_parser
+from bcrlib.parsers.configuration import NetworkConfig
+from bcrlib.parsers.encoding import build_vocabulary, encode, make_batch
+from bcrlib.parsers.stackptr_network import StackPtr, gold_walk
+from bcrlib.samplers.dropout_p import Noise
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
 

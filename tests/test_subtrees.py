@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from random_trees import random_mistakes, random_treebank
 
+from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import treebank_correctness
 from bcrlib.metrics.subtrees import SUBTREE_LEVELS, ancestry, subtree_correctness, subtrees
-from bcrlib.presets import PRESETS
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
 PRESET = pytest.mark.parametrize("preset", [OFFICIAL, CLEAN], ids=lambda preset: preset.name)

@@ -7,19 +7,19 @@ from math import factorial, prod
 import numpy as np
 import pytest
 
-from bcrlib.decoding.brute_force import all_trees
-from bcrlib.decoding.derivations import derivations
-from bcrlib.decoding.sequential import best_actions, sampled_actions
-from bcrlib.decoding.stack_transitions import Rules
-from bcrlib.decoding.strategies import Nucleus, TopK
-from bcrlib.decoding.table_parser import (
+from bcrlib.samplers.brute_force import (
     SampledScorer,
     TableScorer,
+    all_trees,
     decode,
     next_steps,
     seeded_uniform,
     step_log_probs,
 )
+from bcrlib.samplers.derivations import derivations
+from bcrlib.samplers.search import best_actions, sampled_actions
+from bcrlib.samplers.strategies import Nucleus, TopK
+from bcrlib.samplers.transitions import Rules
 
 INSIDE_OUT = Rules(any_order=False, single_root=True)
 EVERYTHING = 10_000

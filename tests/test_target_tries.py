@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bcrlib.models.target_tries import TargetTries, target_tries
+from bcrlib.parsers.targets import TargetTries, target_tries
 
 
 def random_targets(seed: int, num_utterances: int = 5, num_targets: int = 40) -> tuple[np.ndarray, np.ndarray]:

@@ -6,15 +6,13 @@ import numpy as np
 import pytest
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.candidates import CandidatePool
-from bcrlib.data.bracket_sequences import BROKEN, END, sequences_of
-from bcrlib.data.conllu import read_conllu
-from bcrlib.data.frames import FrameBank, frame_words, parse_frame
+from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.frame_candidates import FramePool, predicted_frames, taught
+from bcrlib.data.frames import BROKEN, END, FrameBank, frame_words, parse_frame, sequences_of
+from bcrlib.data.presets import PRESETS
 from bcrlib.data.top import read_predicted_top
-from bcrlib.frame_candidates import FramePool
-from bcrlib.metrics import attachment, exact_match
-from bcrlib.predicted_frames import predicted_frames, taught
-from bcrlib.presets import PRESETS
+from bcrlib.data.treebank import read_conllu
+from bcrlib.metrics import attachment, frames
 from bcrlib.tasks import dependency, semantic
 from bcrlib.tasks.names import TASKS, names_of
 
@@ -60,7 +58,7 @@ def test_every_task_has_the_same_names(name):
 
 
 def test_levels_are_those_that_the_metrics_count():
-    assert (dependency.LEVELS, semantic.LEVELS) == (attachment.LEVELS, exact_match.LEVELS)
+    assert (dependency.LEVELS, semantic.LEVELS) == (attachment.LEVELS, frames.LEVELS)
 
 
 def test_a_kind_has_one_task():

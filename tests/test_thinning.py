@@ -5,10 +5,9 @@ import torch
 from test_noise import assert_share
 from torch import Tensor, nn
 
-from bcrlib.models.noise import random_uint16
-from bcrlib.models.s2s_parser import thinned
-from bcrlib.models.thinning import Rates, SiteDropout, Switch, Thinning, dropout, set_rates
-from bcrlib.randomness import key
+from bcrlib.data.randomness import key
+from bcrlib.parsers.s2s import thinned
+from bcrlib.samplers.dropout_p import Rates, SiteDropout, Switch, Thinning, dropout, random_uint16, set_rates
 
 RATES = [0.1, 0.3, 0.5]
 PER_STEP = pytest.mark.parametrize("per_step", [False, True], ids=["fixed", "per step"])

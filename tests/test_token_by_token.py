@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from bcrlib.data.frame_grammar import demo_frames
-from bcrlib.decoding.strategies import Beam, OneBest
-from bcrlib.decoding.token_search import END
-from bcrlib.metrics.exact_match import invalid
-from bcrlib.models.targets import sequences_of_targets
-from bcrlib.presets import PRESETS
-from bcrlib.token_by_token import (
+from bcrlib.data.generated.frames import demo_frames
+from bcrlib.data.presets import PRESETS
+from bcrlib.metrics.frames import invalid
+from bcrlib.parsers.targets import sequences_of_targets
+from bcrlib.parsers.token_by_token import (
     action_names,
     allowed_actions,
     dropped_units,
@@ -22,6 +20,8 @@ from bcrlib.token_by_token import (
     redefined,
     step_rows,
 )
+from bcrlib.samplers.strategies import Beam, OneBest
+from bcrlib.samplers.token_search import END
 
 BANKS = demo_frames(sizes={"train": 120, "dev": 12})
 WORDS = BANKS["dev"].utterances[0]

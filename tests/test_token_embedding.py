@@ -7,7 +7,7 @@ from random_trees import random_treebank
 from tiny_parsers import TINY, noise_of, strewn, tiny_parser, whole_batch
 from torch.nn import functional as F
 
-from bcrlib.models.token_embedding import CharacterCNN
+from bcrlib.parsers.encoder import CharacterCNN
 
 
 @pytest.fixture

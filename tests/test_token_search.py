@@ -12,11 +12,11 @@ from scipy.stats import chisquare
 from test_sampling import plainly_kept
 from torch import Tensor
 
-from bcrlib.decoding.sequential import Choose, best_actions, sampled_actions
-from bcrlib.decoding.strategies import Nucleus, TopK
-from bcrlib.decoding.token_search import END, Hypotheses, first_ended, search
-from bcrlib.models.noise import uniform
-from bcrlib.randomness import key
+from bcrlib.data.randomness import key
+from bcrlib.samplers.dropout_p import uniform
+from bcrlib.samplers.search import Choose, best_actions, sampled_actions
+from bcrlib.samplers.strategies import Nucleus, TopK
+from bcrlib.samplers.token_search import END, Hypotheses, first_ended, search
 
 NUM_ACTIONS, LONGEST = 3, 5
 FULL = 70

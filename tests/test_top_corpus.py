@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from bcrlib.data.bracket_sequences import frame_of, sequences_of
-from bcrlib.data.frames import Node, frame_text, frame_words, parse_frame
+from bcrlib.data.frames import Node, frame_of, frame_text, frame_words, parse_frame, sequences_of
 from bcrlib.data.top import read_predicted_top, read_top, supported, write_top
 
 NUM_ROWS = {"train": 28_414, "dev": 4_032, "test": 8_241}

@@ -8,18 +8,17 @@ import torch
 from random_trees import random_treebank
 from tiny_parsers import TINY
 
-from bcrlib.configuration import TrainingConfig
-from bcrlib.data.grammar import generate_treebank
+from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.strategies import OneBest
-from bcrlib.models import training
-from bcrlib.models.checkpoint import new_parser
-from bcrlib.models.encoding import encode
-from bcrlib.models.graph_parser import DeepBiafParser
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.training import dev_score, train
-from bcrlib.models.vocabulary import build_vocabulary
-from bcrlib.pipeline.profiles import load_profile
+from bcrlib.parsers import training
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import new_parser
+from bcrlib.parsers.configuration import TrainingConfig
+from bcrlib.parsers.deepbiaf import DeepBiafParser
+from bcrlib.parsers.encoding import build_vocabulary, encode
+from bcrlib.parsers.training import dev_score, train
+from bcrlib.pipeline.profile import load_profile
+from bcrlib.samplers.strategies import OneBest
 
 LARGE_ENOUGH = {
     "word_size": 16, "char_size": 16, "upos_size": 8, "hidden_size": 32, "arc_size": 32, "label_size": 16,

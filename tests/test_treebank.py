@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from bcrlib.data.conllu import format_conllu, parse_conllu
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.treebank import Treebank, format_conllu, parse_conllu
 
 SENTENCES = [
     "# one\n1-2\tab\t_\t_\t_\t_\t_\t_\t_\t_\n1\ta\t_\tX\t_\t_\t2\tx\t_\t_\n2\tb\t_\tY\t_\t_\t0\troot\t_\t_\n",

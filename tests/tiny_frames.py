@@ -7,15 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcrlib.configuration import Seq2SeqConfig
-from bcrlib.data.bracket_sequences import sequences_of
-from bcrlib.data.frames import FrameBank, frame_words, parse_frame
-from bcrlib.frame_candidates import FramePool
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s import Source, make_source
-from bcrlib.models.s2s_checkpoint import new_parser
-from bcrlib.models.s2s_parser import Seq2SeqParser
-from bcrlib.models.targets import targets_of
+from bcrlib.data.frame_candidates import FramePool
+from bcrlib.data.frames import FrameBank, frame_words, parse_frame, sequences_of
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.configuration import Seq2SeqConfig
+from bcrlib.parsers.s2s import Seq2SeqParser
+from bcrlib.parsers.s2s_checkpoint import new_parser
+from bcrlib.parsers.s2s_network import Source, make_source
+from bcrlib.parsers.targets import targets_of
 
 TINY_SEQ2SEQ = Seq2SeqConfig(
     encoder="tiny", tiny_size=16, encoder_layers=1, decoder_layers=2, decoder_size=16, decoder_inner_size=32,

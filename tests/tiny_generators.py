@@ -14,7 +14,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from bcrlib.models.generators import Generator
+from bcrlib.parsers.generator import Generator
 
 LETTERS = "abcd "
 

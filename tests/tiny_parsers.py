@@ -6,16 +6,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from bcrlib.candidates import CandidatePool
-from bcrlib.configuration import NetworkConfig
+from bcrlib.data.candidates import CandidatePool
 from bcrlib.data.treebank import Treebank
-from bcrlib.models.checkpoint import new_parser
-from bcrlib.models.encoding import Batch, encode, make_batch
-from bcrlib.models.graph_parser import DeepBiafParser
-from bcrlib.models.noise import Noise
-from bcrlib.models.pointer_parser import StackPtrParser
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.vocabulary import Vocabulary, build_vocabulary
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import new_parser
+from bcrlib.parsers.configuration import NetworkConfig
+from bcrlib.parsers.deepbiaf import DeepBiafParser
+from bcrlib.parsers.encoding import Batch, Vocabulary, build_vocabulary, encode, make_batch
+from bcrlib.parsers.stackptr import StackPtrParser
+from bcrlib.samplers.dropout_p import Noise
 
 TINY = NetworkConfig(
     word_size=8, char_size=6, upos_size=4, hidden_size=7, num_layers=2, arc_size=9, label_size=5,

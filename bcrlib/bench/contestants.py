@@ -22,20 +22,19 @@ from bcrlib.bench.yardsticks import (
     lstm_over,
     ufal_over,
 )
-from bcrlib.configuration import TrainingConfig
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.k_best_trees import k_best_spanning_trees
-from bcrlib.decoding.spanning_trees import maximum_spanning_trees
-from bcrlib.decoding.strategies import Beam, DropoutP, KBest, OneBest, Strategy
-from bcrlib.models.batching import batches
-from bcrlib.models.encoding import EncodedTreebank, decoding_batches, encode, make_batch, training_batches
-from bcrlib.models.graph_parser import DeepBiafParser, GraphParser
-from bcrlib.models.noise import Noise
-from bcrlib.models.pointer_parser import StackPtrParser
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s import make_source
-from bcrlib.models.s2s_parser import Seq2SeqParser
+from bcrlib.parsers.batches import Runtime, batches
+from bcrlib.parsers.configuration import TrainingConfig
+from bcrlib.parsers.deepbiaf import DeepBiafParser, GraphParser
+from bcrlib.parsers.encoding import EncodedTreebank, decoding_batches, encode, make_batch, training_batches
+from bcrlib.parsers.s2s import Seq2SeqParser
+from bcrlib.parsers.s2s_network import make_source
+from bcrlib.parsers.stackptr import StackPtrParser
+from bcrlib.samplers.dropout_p import Noise
+from bcrlib.samplers.k_best import k_best_spanning_trees
+from bcrlib.samplers.spanning_trees import maximum_spanning_trees
+from bcrlib.samplers.strategies import Beam, DropoutP, KBest, OneBest, Strategy
 
 Items = Treebank | FrameBank
 SingleParser = DeepBiafParser | StackPtrParser | Seq2SeqParser

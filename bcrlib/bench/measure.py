@@ -24,22 +24,21 @@ from bcrlib.bench.contestants import (
 from bcrlib.bench.grid import SEMANTIC
 from bcrlib.bench.timing import Row, throughput, timed
 from bcrlib.bench.yardsticks import GoldShapeParser, untrained
-from bcrlib.configuration import NetworkConfig, Seq2SeqConfig
 from bcrlib.data.corpora import load_treebank
 from bcrlib.data.download import DataError, ewt_path, top_path
 from bcrlib.data.frame_corpora import load_frames
-from bcrlib.decoding.brute_force import simulated_arc_scores
-from bcrlib.decoding.strategies import OneBest
+from bcrlib.data.presets import PRESETS
 from bcrlib.metrics.attachment import correctness
-from bcrlib.models.checkpoint import new_parser
-from bcrlib.models.encoding import encode
-from bcrlib.models.graph_parser import GraphParser
-from bcrlib.models.runtime import Runtime, fast_precision, one_core, runtime_on
-from bcrlib.models.training import EpochReport, train
-from bcrlib.models.vocabulary import build_vocabulary
+from bcrlib.parsers.batches import Runtime, fast_precision, one_core, runtime_on
+from bcrlib.parsers.checkpoint import new_parser
+from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig
+from bcrlib.parsers.deepbiaf import GraphParser
+from bcrlib.parsers.encoding import build_vocabulary, encode
+from bcrlib.parsers.training import EpochReport, train
 from bcrlib.pipeline.manifest import machine
-from bcrlib.pipeline.profiles import Profile
-from bcrlib.presets import PRESETS
+from bcrlib.pipeline.profile import Profile
+from bcrlib.samplers.brute_force import simulated_arc_scores
+from bcrlib.samplers.strategies import OneBest
 
 TREE_TURNS = 7
 Measured = tuple[dict[str, Any], list[Bar], str]

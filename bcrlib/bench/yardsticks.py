@@ -13,24 +13,21 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from transformers import AutoModel, BertConfig, BertLMHeadModel, EncoderDecoderModel, GenerationConfig
 
-from bcrlib.configuration import NetworkConfig, Seq2SeqConfig
-from bcrlib.data.bracket_sequences import sequences_of
 from bcrlib.data.download import DataError
-from bcrlib.data.frames import FrameBank
+from bcrlib.data.frames import FrameBank, sequences_of
 from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.token_search import END
-from bcrlib.models import checkpoint, s2s_checkpoint
-from bcrlib.models.batching import batches
-from bcrlib.models.encoding import EncodedTreebank, make_batch
-from bcrlib.models.graph_parser import DeepBiafParser
-from bcrlib.models.pieces import Pieces
-from bcrlib.models.pointer_parser import StackPtrParser
-from bcrlib.models.pretrained_encoder import MINILM, empty_encoder, tiny_tokenizer
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s import Seq2Seq, Source, make_source
-from bcrlib.models.s2s_parser import Seq2SeqParser
-from bcrlib.models.targets import targets_of
-from bcrlib.models.vocabulary import build_vocabulary
+from bcrlib.parsers import checkpoint, s2s_checkpoint
+from bcrlib.parsers.batches import Runtime, batches
+from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig
+from bcrlib.parsers.deepbiaf import DeepBiafParser
+from bcrlib.parsers.encoding import EncodedTreebank, build_vocabulary, make_batch
+from bcrlib.parsers.pieces import Pieces
+from bcrlib.parsers.pretrained import MINILM, empty_encoder, tiny_tokenizer
+from bcrlib.parsers.s2s import Seq2SeqParser
+from bcrlib.parsers.s2s_network import Seq2Seq, Source, make_source
+from bcrlib.parsers.stackptr import StackPtrParser
+from bcrlib.parsers.targets import targets_of
+from bcrlib.samplers.token_search import END
 
 
 def untrained(
@@ -54,7 +51,7 @@ def untrained(
 class GoldShape:
     """Where the gold target has a bracket there is any bracket; its pieces and its end stand where they stand.
 
-    As `bcrlib.decoding.token_search.Rules`. Hypotheses are as long as the gold target and differ by their labels.
+    As `bcrlib.samplers.token_search.Rules`. Hypotheses are as long as the gold target and differ by their labels.
     """
 
     def __init__(self, targets: Int64[Tensor, "utterance step"], num_labels: int, num_actions: int) -> None:

@@ -9,8 +9,8 @@ from bcrlib.cli.bench import bench
 from bcrlib.cli.candidates import candidates
 from bcrlib.cli.compare import compare
 from bcrlib.cli.course import course
-from bcrlib.cli.errors import OneLineErrors
 from bcrlib.cli.evaluate import evaluate
+from bcrlib.cli.options import OneLineErrors
 from bcrlib.cli.reproduce import reproduce
 from bcrlib.cli.rerank import rerank
 from bcrlib.cli.train import train

@@ -9,11 +9,11 @@ import typer
 from bcrlib.bench.grid import SEMANTIC
 from bcrlib.cli.models import kind_of, load_model
 from bcrlib.cli.options import Json, print_json, progress, read_profile
-from bcrlib.configuration import KINDS, NetworkConfig, Seq2SeqConfig
+from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
 
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.bench.bars import Bar
-    from bcrlib.models.graph_parser import GraphParser
+    from bcrlib.parsers.deepbiaf import GraphParser
 
 BATCH_SIZES = {"cpu": (8, 32), "cuda": (32, 128, 512)}
 """Of each device that can be asked for."""
@@ -180,7 +180,7 @@ def _config(kind: str, profile: str | None) -> NetworkConfig | Seq2SeqConfig:
 
 
 def _graph_parser(folder: Path) -> "GraphParser":
-    from bcrlib.models.graph_parser import GraphParser
+    from bcrlib.parsers.deepbiaf import GraphParser
 
     parser = load_model(folder)
     if not isinstance(parser, GraphParser):

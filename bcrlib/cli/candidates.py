@@ -9,8 +9,8 @@ import typer
 from bcrlib.cli.options import Json, check_output_file, print_json
 
 if TYPE_CHECKING:  # at run time these would bring numpy
-    from bcrlib.candidates import CandidatePool
-    from bcrlib.frame_candidates import FramePool
+    from bcrlib.data.candidates import CandidatePool
+    from bcrlib.data.frame_candidates import FramePool
 
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Folder of a trained parser (see bcr train): the new model.")
@@ -114,7 +114,7 @@ def candidates(
     _check_one_best(output, strategy, num_candidates)
     check_output_file(output)
     from bcrlib.cli.models import kind_of, load_model, task_of
-    from bcrlib.cli.strategies import StrategyOptions, chosen_strategy
+    from bcrlib.cli.options import StrategyOptions, chosen_strategy
 
     kind = kind_of(model)
     task, options = task_of(kind), StrategyOptions(beam_width, k, p, temperature, keep_duplicates, labelled)

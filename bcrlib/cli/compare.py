@@ -105,8 +105,8 @@ def compare(
     from bcrlib.comparison.page import to_html
     from bcrlib.comparison.reports import to_json, to_junit, to_markdown, to_text
     from bcrlib.comparison.verdict import Gate, judge, read_must_not_break
-    from bcrlib.data.formats import read_input
-    from bcrlib.report.records import write_text
+    from bcrlib.data.files import read_input
+    from bcrlib.report.tables import write_text
 
     listed = read_must_not_break(read_input(must_not_break)) if must_not_break else {}
     gate = Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed)
@@ -125,7 +125,7 @@ def _read(
     items: Path | None, gold: Path | None, old: Path | None, new: Path | None, old_seeds: list[Path], preset: str
 ) -> "Update":
     from bcrlib.comparison.read import read_items, read_update
-    from bcrlib.presets import preset as preset_named
+    from bcrlib.data.presets import preset as preset_named
 
     definitions = preset_named(preset)
     if items is None and gold and old and new:

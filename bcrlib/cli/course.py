@@ -19,7 +19,7 @@ def course(
 
     Example: [green]bcr course homework[/green]
     """
-    from bcrlib.course import write_course
+    from bcrlib.pipeline.course import write_course
     from bcrlib.pipeline.reproduce import ROOT
 
     check_new_folder(output)

@@ -60,7 +60,7 @@ def evaluate(
     [green]bcr evaluate --gold test.tsv --old old.tsv --new new.tsv[/green]
     """
     from bcrlib.comparison.read import read_update
-    from bcrlib.presets import preset as preset_named
+    from bcrlib.data.presets import preset as preset_named
 
     update = read_update(gold, old, new, [], preset_named(preset), by_id=False)
     if as_json:
@@ -70,7 +70,7 @@ def evaluate(
 
 
 def _text(update: "Update") -> str:
-    from bcrlib.data.formats import TOP
+    from bcrlib.data.files import TOP
     from bcrlib.metrics.uncertainty import mcnemar
 
     rows = [HEADINGS]

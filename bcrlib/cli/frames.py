@@ -6,21 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcrlib.candidate_lines import FRAMES
-from bcrlib.data.conllu_faults import NUM_COLUMNS
-from bcrlib.data.formats import CONLLU, InputFile, read_input
+from bcrlib.data.candidate_lines import FRAMES
+from bcrlib.data.files import CONLLU, InputFile, read_input
+from bcrlib.data.frame_candidate_files import check_labels, frames_over_words
+from bcrlib.data.frame_candidate_files import read_frame_candidates as read_pool
+from bcrlib.data.frame_candidate_files import write_frame_candidates as write_pool
+from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.top import parse_top
-from bcrlib.decoding.strategies import Strategy
-from bcrlib.frame_candidate_files import check_labels, frames_over_words
-from bcrlib.frame_candidate_files import read_frame_candidates as read_pool
-from bcrlib.frame_candidate_files import write_frame_candidates as write_pool
-from bcrlib.frame_candidates import FramePool
+from bcrlib.data.treebank import NUM_COLUMNS
+from bcrlib.samplers.strategies import Strategy
 from bcrlib.tasks.semantic import SUFFIX, joined, single, together
 from bcrlib.tasks.semantic import write as write_best
 
 if TYPE_CHECKING:  # at run time this would bring torch
-    from bcrlib.models.s2s_parser import Seq2SeqParser
+    from bcrlib.parsers.s2s import Seq2SeqParser
 
 __all__ = ["SUFFIX", "joined", "read_pool", "single", "together", "write_best", "write_pool"]
 ITEM, STRUCTURE = FRAMES.item, "frame"

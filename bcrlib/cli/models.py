@@ -6,12 +6,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from bcrlib.cli.strategies import STRATEGIES
+from bcrlib.cli.options import STRATEGIES
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.models.graph_parser import DeepBiafParser
-    from bcrlib.models.pointer_parser import StackPtrParser
-    from bcrlib.models.s2s_parser import Seq2SeqParser
+    from bcrlib.parsers.deepbiaf import DeepBiafParser
+    from bcrlib.parsers.s2s import Seq2SeqParser
+    from bcrlib.parsers.stackptr import StackPtrParser
 
     Model = DeepBiafParser | StackPtrParser | Seq2SeqParser
 
@@ -35,12 +35,12 @@ def load_model(folder: Path) -> "Model":
     """The parser in a folder, of whatever kind, on the GPU where there is one. OSError, ValueError: there is none."""
     is_s2s = kind_of(folder) == S2S
     from bcrlib.data.download import DataError
-    from bcrlib.models.runtime import best_runtime
+    from bcrlib.parsers.batches import best_runtime
 
     if is_s2s:
-        from bcrlib.models.s2s_checkpoint import load_parser
+        from bcrlib.parsers.s2s_checkpoint import load_parser
     else:
-        from bcrlib.models.checkpoint import load_parser
+        from bcrlib.parsers.checkpoint import load_parser
     try:
         return load_parser(folder, best_runtime())
     except (DataError, OSError):

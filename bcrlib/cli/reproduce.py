@@ -51,7 +51,7 @@ def reproduce(
     """
     read_profile(profile, overrides)  # its faults are named before slower imports
     from bcrlib.pipeline import reproduce as pipeline
-    from bcrlib.pipeline.schedule import GraphFailed, TimeIsUp
+    from bcrlib.pipeline.run import GraphFailed, TimeIsUp
 
     folder = (output or pipeline.ROOT).resolve()
     try:

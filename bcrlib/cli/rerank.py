@@ -11,11 +11,11 @@ import typer
 from bcrlib.cli.options import Json, check_output_file, print_json
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.candidates import CandidatePool
     from bcrlib.cli.models import Model
+    from bcrlib.data.candidates import CandidatePool
+    from bcrlib.data.frame_candidates import FramePool
     from bcrlib.data.frames import FrameBank
     from bcrlib.data.treebank import Treebank
-    from bcrlib.frame_candidates import FramePool
 
     Text = Treebank | FrameBank
     Pool = CandidatePool | FramePool
@@ -112,7 +112,7 @@ def _check_log_probs(pools: Mapping[str, "Pool"], task: ModuleType) -> None:
 
 
 def _check_known(pool: "Pool", name: str, item: str) -> None:
-    from bcrlib.candidate_lines import CandidateFileError
+    from bcrlib.data.candidate_lines import CandidateFileError
 
     unknown = np.isnan(pool.log_probs).any(axis=0)
     if unknown.any():
@@ -122,7 +122,7 @@ def _check_known(pool: "Pool", name: str, item: str) -> None:
 
 def _check_one_model(pools: Mapping[str, "Pool"], task: ModuleType) -> None:
     """CandidateFileError where files give equal parses other log-probabilities: they are not one model's."""
-    from bcrlib.candidate_lines import CandidateFileError
+    from bcrlib.data.candidate_lines import CandidateFileError
 
     together = task.together([*pools.values()])
     first = together.first_equal().astype(np.int64)

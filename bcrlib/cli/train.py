@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.cli.models import Model
     from bcrlib.data.frames import FrameBank
     from bcrlib.data.treebank import Treebank
-    from bcrlib.models import s2s_training, training
-    from bcrlib.pipeline.profiles import Profile
+    from bcrlib.parsers import s2s_training, training
+    from bcrlib.pipeline.profile import Profile
 
     Bank = Treebank | FrameBank
     EpochReport = training.EpochReport | s2s_training.EpochReport
@@ -175,7 +175,7 @@ def _corpora(
 def _fit(
     task: ModuleType, gold: "Bank", dev: "Bank", settings: "Profile", kind: str, seed: int
 ) -> tuple["Model", dict[str, Any]]:
-    from bcrlib.models.runtime import best_runtime, fast_precision
+    from bcrlib.parsers.batches import best_runtime, fast_precision
 
     runtime = best_runtime()
     precision = fast_precision(runtime.device) if settings.precision == "auto" else settings.precision

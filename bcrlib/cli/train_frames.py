@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bcrlib.cli.frames import read_text
-from bcrlib.configuration import Seq2SeqConfig, Seq2SeqTraining
 from bcrlib.data.frame_corpora import load_frames as load
 from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank
-from bcrlib.pipeline.profiles import Profile
-from bcrlib.pipeline.semantic_profile import is_part
+from bcrlib.parsers.configuration import Seq2SeqConfig, Seq2SeqTraining
+from bcrlib.pipeline.profile import Profile, is_part
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.models.runtime import Precision, Runtime
-    from bcrlib.models.s2s_parser import Seq2SeqParser
-    from bcrlib.models.s2s_training import EpochReport
+    from bcrlib.parsers.batches import Precision, Runtime
+    from bcrlib.parsers.s2s import Seq2SeqParser
+    from bcrlib.parsers.s2s_training import EpochReport
 
 __all__ = ["load", "read_text"]
 MAY_BE_0 = ("encoder_layers", "batch_tokens", "num_steps", "patience")
@@ -56,8 +55,8 @@ def fit(
     report: Callable[["EpochReport"], None],
 ) -> tuple["Seq2SeqParser", list["EpochReport"]]:
     """A trained parser, and what its epochs were like. A part model sees a part of gold, but knows all its labels."""
-    from bcrlib.models.s2s_checkpoint import new_parser
-    from bcrlib.models.s2s_training import train
+    from bcrlib.parsers.s2s_checkpoint import new_parser
+    from bcrlib.parsers.s2s_training import train
 
     asked = settings.semantic
     parser = new_parser(asked.network(kind, settings.preset), gold, seed, runtime)
@@ -69,7 +68,7 @@ def fit(
 
 def save(parser: "Seq2SeqParser", folder: Path) -> None:
     """Write it into a folder."""
-    from bcrlib.models.s2s_checkpoint import save_parser
+    from bcrlib.parsers.s2s_checkpoint import save_parser
 
     save_parser(parser, folder)
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from bcrlib.cli.trees import read_text
 from bcrlib.data.corpora import load_treebank as load
 from bcrlib.data.treebank import Treebank
-from bcrlib.pipeline.profiles import Profile
+from bcrlib.pipeline.profile import Profile
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.models.graph_parser import DeepBiafParser
-    from bcrlib.models.pointer_parser import StackPtrParser
-    from bcrlib.models.runtime import Precision, Runtime
-    from bcrlib.models.training import EpochReport
+    from bcrlib.parsers.batches import Precision, Runtime
+    from bcrlib.parsers.deepbiaf import DeepBiafParser
+    from bcrlib.parsers.stackptr import StackPtrParser
+    from bcrlib.parsers.training import EpochReport
 
     Model = DeepBiafParser | StackPtrParser
 
@@ -49,10 +49,9 @@ def fit(
     report: Callable[["EpochReport"], None],
 ) -> tuple["Model", list["EpochReport"]]:
     """A trained parser, and what its epochs were like."""
-    from bcrlib.models.checkpoint import new_parser
-    from bcrlib.models.encoding import encode
-    from bcrlib.models.training import train
-    from bcrlib.models.vocabulary import build_vocabulary
+    from bcrlib.parsers.checkpoint import new_parser
+    from bcrlib.parsers.encoding import build_vocabulary, encode
+    from bcrlib.parsers.training import train
 
     parser = new_parser(settings.network(kind), build_vocabulary(gold), seed, runtime)
     encoded = encode(gold, parser.vocabulary, parser.vectors)
@@ -61,6 +60,6 @@ def fit(
 
 def save(parser: "Model", folder: Path) -> None:
     """Write it into a folder."""
-    from bcrlib.models.checkpoint import save_parser
+    from bcrlib.parsers.checkpoint import save_parser
 
     save_parser(parser, folder)

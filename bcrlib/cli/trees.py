@@ -4,21 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcrlib.candidate_files import check_relations, check_single_roots
-from bcrlib.candidate_files import read_candidates as read_pool
-from bcrlib.candidate_files import write_candidates as write_pool
-from bcrlib.candidate_lines import TREES
-from bcrlib.candidates import CandidatePool
-from bcrlib.data.conllu import parse_conllu
-from bcrlib.data.formats import TOP, read_input
-from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.strategies import Strategy
+from bcrlib.data.candidate_files import check_relations, check_single_roots
+from bcrlib.data.candidate_files import read_candidates as read_pool
+from bcrlib.data.candidate_files import write_candidates as write_pool
+from bcrlib.data.candidate_lines import TREES
+from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.files import TOP, read_input
+from bcrlib.data.treebank import Treebank, parse_conllu
+from bcrlib.samplers.strategies import Strategy
 from bcrlib.tasks.dependency import SUFFIX, joined, single, together
 from bcrlib.tasks.dependency import write as write_best
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.models.graph_parser import DeepBiafParser
-    from bcrlib.models.pointer_parser import StackPtrParser
+    from bcrlib.parsers.deepbiaf import DeepBiafParser
+    from bcrlib.parsers.stackptr import StackPtrParser
 
     Model = DeepBiafParser | StackPtrParser
 

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from bcrlib.comparison.update import JSON_LINES, ItemsError, TextView, Update, make_levels
-from bcrlib.data.formats import InputFile, decoded
-from bcrlib.metrics.slices import Slices, by_tag, merge_rare
-from bcrlib.presets import Preset
+from bcrlib.data.files import InputFile, decoded
+from bcrlib.data.presets import Preset
+from bcrlib.metrics.breakdowns import Slices, by_tag, merge_rare
 
 LEVEL = "EM"
 SIDES = ("gold", "old", "new")

@@ -30,8 +30,7 @@ from bcrlib.comparison.update import TextView, Tree, TreeView, View
 from bcrlib.comparison.verdict import LevelVerdict, Update, Verdict, WorstItem
 from bcrlib.data.frames import CLOSE, OPEN, FrameBuilder, Node, frame_tokens, frame_words
 from bcrlib.report.draw_frames import draw_frame, draw_frame_update
-from bcrlib.report.draw_trees import NEGATIVE, draw_tree, draw_update
-from bcrlib.report.svg import printable, text_at
+from bcrlib.report.draw_trees import NEGATIVE, draw_tree, draw_update, printable, text_at
 
 MOST_SLICES, MOST_CHECKS = 25, 200
 MOST_WORDS, MOST_NODES = 60, 60  # of what is drawn: more is no picture

@@ -28,7 +28,7 @@ from bcrlib.comparison.tables import (
 )
 from bcrlib.comparison.update import rates_of
 from bcrlib.comparison.verdict import CHANGE, Check, LevelVerdict, NoiseFloor, Verdict
-from bcrlib.report.svg import printable
+from bcrlib.report.draw_trees import printable
 
 WIDTH, TEXT_SLICES, TEXT_CHECKS = 98, 5, 20
 MARKDOWN_SLICES, MARKDOWN_CHECKS = 10, 50

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from bcrlib.comparison.update import JSON_LINES, TextView, TreeView, Update, View
 from bcrlib.comparison.verdict import CHANGE, LEVEL_OF_Q, NUM_RESAMPLES, Check, LevelVerdict, Verdict, WorstItem
-from bcrlib.data.formats import CONLLU, TOP
+from bcrlib.data.files import CONLLU, TOP
 from bcrlib.metrics.uncertainty import Estimate
-from bcrlib.report.draw_trees import NEGATIVE, POSITIVE, SAME, STILL_WRONG, changes
-from bcrlib.report.svg import printable
+from bcrlib.report.draw_trees import NEGATIVE, POSITIVE, SAME, STILL_WRONG, changes, printable
 
 ITEM = {CONLLU: "sentence", TOP: "utterance", JSON_LINES: "item"}
 WHOLE = {CONLLU: "tree", TOP: "frame", JSON_LINES: "item"}

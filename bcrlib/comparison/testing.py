@@ -1,6 +1,5 @@
 """The gate of `bcr compare` as an assertion, for a test of your own.
 
-    from bcrlib.comparison.testing import assert_no_regression
 
     def test_the_update_may_ship():
         assert_no_regression("gold.conllu", "old.conllu", "new.conllu", max_nfr=0.01, must_not_break=["demo-1"])
@@ -14,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from bcrlib.comparison.read import Path, read_items, read_update
 from bcrlib.comparison.reports import failure_text
 from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, judge, read_must_not_break
-from bcrlib.data.formats import read_input
-from bcrlib.presets import preset as preset_named
+from bcrlib.data.files import read_input
+from bcrlib.data.presets import preset as preset_named
 
 Limit = float | Mapping[str, float] | None
 

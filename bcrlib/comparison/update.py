@@ -7,11 +7,11 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from bcrlib.data.formats import TOP, FileError
+from bcrlib.data.files import TOP, FileError
 from bcrlib.data.frames import Node
+from bcrlib.data.presets import Preset
+from bcrlib.metrics.breakdowns import Slices
 from bcrlib.metrics.flips import RATES, Flips, flips_by_sentence
-from bcrlib.metrics.slices import Slices
-from bcrlib.presets import Preset
 
 JSON_LINES = "JSON Lines"
 SPAN_DEFINITIONS = {

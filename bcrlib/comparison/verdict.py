@@ -11,10 +11,9 @@ import pandas as pd
 from jaxtyping import Float64, Int64
 
 from bcrlib.comparison.update import ItemsError, Level, Update, View
-from bcrlib.data.formats import InputFile, decoded
-from bcrlib.metrics.breakdowns import ALL, flips_by_slice, rates_of_slices, unit_counts
+from bcrlib.data.files import InputFile, decoded
+from bcrlib.metrics.breakdowns import ALL, Slices, flips_by_slice, rates_of_slices, unit_counts
 from bcrlib.metrics.flips import RATES, Flips, as_flips
-from bcrlib.metrics.slices import Slices
 from bcrlib.metrics.uncertainty import Estimate, estimate, mcnemar, resampled_sums
 
 NUM_RESAMPLES, BOOTSTRAP_SEED = 1000, 0

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from bcrlib.data.conllu import read_conllu
 from bcrlib.data.download import ewt_path
-from bcrlib.data.grammar import DEFAULT_AMBIGUITY, demo_splits
-from bcrlib.data.parts import rows_of_part
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.generated.trees import DEFAULT_AMBIGUITY, demo_splits
+from bcrlib.data.randomness import rows_of_part
+from bcrlib.data.treebank import Treebank, read_conllu
 
 SPLITS = ("train", "dev", "test")
 

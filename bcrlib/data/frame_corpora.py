@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from bcrlib.data.download import TOP_FILES, top_path
-from bcrlib.data.frame_grammar import DEFAULT_AMBIGUITY, demo_frames
 from bcrlib.data.frames import FrameBank
-from bcrlib.data.parts import rows_of_part
+from bcrlib.data.generated.frames import DEFAULT_AMBIGUITY, demo_frames
+from bcrlib.data.randomness import rows_of_part
 from bcrlib.data.top import read_top
 
 

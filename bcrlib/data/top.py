@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bcrlib.data.formats import FileError, decoded
+from bcrlib.data.files import FileError, decoded
 from bcrlib.data.frames import OPEN, FrameBank, FrameError, Node, frame_tokens, frame_words, parse_frame
 
 FilePath = str | os.PathLike[str]

@@ -1,16 +1,27 @@
-"""Which words and which whole trees a parser gets right: UAS, LAS, UCM and LCM before any averaging.
+"""What is counted at each level, whatever the task: words or spans, whole trees or frames.
+
+Which words and which whole trees a parser gets right: UAS, LAS, UCM and LCM before any averaging.
 
 A *unit* is what a level counts: a word (UAS, LAS) or a whole tree (UCM, LCM).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64, Integer
 
+from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank
-from bcrlib.metrics.units import Units
-from bcrlib.presets import Preset
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Which sentence (utterance) each unit of each level belongs to; units are in the order of the corpus."""
+
+    sentence_of_unit: dict[str, Int64[np.ndarray, "unit"]]
+    num_sentences: int
+
 
 LEVELS = ("UAS", "UCM", "LAS", "LCM")
 

@@ -12,11 +12,11 @@ import pandas as pd
 from jaxtyping import Bool, Int64
 from scipy.sparse import csr_array, triu
 
+from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import scored_words
-from bcrlib.metrics.slices import Slices
+from bcrlib.metrics.breakdowns import Slices
 from bcrlib.metrics.subtrees import Subtrees, ancestry, parents
-from bcrlib.presets import Preset
 
 OUTCOMES = ("both", "only_one", "neither")
 

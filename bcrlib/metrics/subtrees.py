@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import scored_words
-from bcrlib.presets import Preset
 
 SUBTREE_LEVELS = ("unlabelled sub-tree", "labelled sub-tree")
 

@@ -10,21 +10,20 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bcrlib.data.parts import PART_SEED
-from bcrlib.experiments import ONE_BEST
+from bcrlib.data.randomness import PART_SEED
+from bcrlib.experiments.counting import ONE_BEST
 from bcrlib.pipeline.half import SAMPLING_SEED, plain
 from bcrlib.pipeline.jobs import Job
 from bcrlib.tasks.names import TASKS
 
 if TYPE_CHECKING:  # a profile has ablations among its fields
-    from bcrlib.pipeline.profiles import Profile
-    from bcrlib.pipeline.semantic_profile import SemanticProfile
+    from bcrlib.pipeline.profile import Profile, SemanticProfile
 
 CAUSES = {"dependency": "causes", "semantic": "causes frames"}
 """The job of each task that counts the flips of all cells, and publishes them."""
 _TRAINING = {  # modules whose names the notebook computes
-    "dependency": ("bcrlib.models.checkpoint", "bcrlib.models.training"),
-    "semantic": ("bcrlib.models.s2s_checkpoint", "bcrlib.models.s2s_training"),
+    "dependency": ("bcrlib.parsers.checkpoint", "bcrlib.parsers.training"),
+    "semantic": ("bcrlib.parsers.s2s_checkpoint", "bcrlib.parsers.s2s_training"),
 }
 
 NOT_OF_HALF = ("semantic", "speed", "workers")

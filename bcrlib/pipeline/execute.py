@@ -23,8 +23,8 @@ from papermill.exceptions import PapermillExecutionError
 
 from bcrlib.pipeline import results
 from bcrlib.pipeline.fingerprint import code_fingerprint, imported_packages
-from bcrlib.pipeline.forked_kernels import ForkingProvisioner
 from bcrlib.pipeline.jobs import Job, read_notebook
+from bcrlib.pipeline.kernels import ForkingProvisioner
 
 # What numerical libraries read when they are loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")

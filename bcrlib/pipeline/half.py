@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from bcrlib.data.parts import PART_SEED
-from bcrlib.experiments import Update
+from bcrlib.data.randomness import PART_SEED
+from bcrlib.experiments.counting import Update
 from bcrlib.pipeline.jobs import Job
 from bcrlib.tasks.names import TASKS
 
@@ -199,7 +199,7 @@ class Half:
 def system(
     method: str, model: Model, jobs: list[str], teacher: str | None = None, members: list[int] | None = None
 ) -> dict[str, Any]:
-    """The fields of a bcrlib.correctness.System, and the jobs that trained it: several make an ensemble."""
+    """The fields of a bcrlib.experiments.store.System, and the jobs that trained it: several make an ensemble."""
     fields = {"method": method, "model": model.kind, "seed": model.seed, "teacher": teacher, "members": members or []}
     return {**fields, "jobs": jobs}
 

@@ -10,7 +10,7 @@ from bcrlib.pipeline.causes import CAUSES, is_ablation, plan_causes
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.plan_dependency import plan_dependency
 from bcrlib.pipeline.plan_semantic import plan_semantic
-from bcrlib.pipeline.profiles import Profile
+from bcrlib.pipeline.profile import Profile
 
 STORY = {
     "00_start_here.ipynb": ("dependency",),
@@ -35,7 +35,7 @@ One without any tells of those that there are.
 INTO = {"07_candidate_sources.ipynb": "stackptr"}
 """Notebooks that tell of new parsers of one kind: left out too where no update leads to it."""
 COLLECTED = {"dependency": ("collect", "speed"), "semantic": ("collect frames", "speed frames")}
-"""The jobs of each task whose results the story reads (`bcrlib.report.places`): what was counted, and the speed."""
+"""The jobs of each task whose results the story reads (`bcrlib.report.publisher`): what was counted, and the speed."""
 PUBLISHING = (*(notebook.removesuffix(".ipynb") for notebook in STORY), *CAUSES.values())
 """The jobs that make tables and figures."""
 

@@ -10,11 +10,11 @@ New models propose candidates; the old ones that they replace, and the other new
 from dataclasses import asdict
 from typing import Any
 
-from bcrlib.decoding.strategies import Beam, DropoutP, parse_strategy
-from bcrlib.experiments import ONE_BEST
+from bcrlib.experiments.counting import ONE_BEST
 from bcrlib.pipeline.half import Half, Model, plain
 from bcrlib.pipeline.jobs import Job
-from bcrlib.pipeline.profiles import Profile
+from bcrlib.pipeline.profile import Profile
+from bcrlib.samplers.strategies import Beam, DropoutP, parse_strategy
 from bcrlib.tasks.names import AUTHORS_LISTS, TASKS
 
 LISTED = TASKS["dependency"].listed

@@ -10,12 +10,11 @@ Part models are old models alone: trained on a part of the data, they are replac
 from dataclasses import asdict
 from typing import Any
 
-from bcrlib.decoding.strategies import DropoutP, parse_strategy
-from bcrlib.experiments import ONE_BEST, Update
+from bcrlib.experiments.counting import ONE_BEST, Update
 from bcrlib.pipeline.half import Half, Model, ensemble, plain
 from bcrlib.pipeline.jobs import Job
-from bcrlib.pipeline.profiles import Profile
-from bcrlib.pipeline.semantic_profile import SemanticProfile, is_part
+from bcrlib.pipeline.profile import Profile, SemanticProfile, is_part
+from bcrlib.samplers.strategies import DropoutP, parse_strategy
 from bcrlib.tasks.names import TASKS
 
 LISTED = TASKS["semantic"].listed

@@ -10,8 +10,8 @@ from bcrlib.data.download import ewt_path, minilm_folder, mpnet_folder, top_path
 from bcrlib.data.vectors import CONTEXTUAL
 from bcrlib.pipeline.causes import with_values
 from bcrlib.pipeline.plan import COLLECTED, PUBLISHING, kept_jobs, plan, tasks
-from bcrlib.pipeline.profiles import Profile, load_profile
-from bcrlib.pipeline.schedule import print_line, run_graph
+from bcrlib.pipeline.profile import Profile, load_profile
+from bcrlib.pipeline.run import print_line, run_graph
 from bcrlib.report.index import write_index
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,11 +15,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from bcrlib.data.frames import FrameError, frame_words, parse_frame
-from bcrlib.report.draw_frames import QUIET, depth, draw_nodes
-from bcrlib.report.draw_trees import NEGATIVE, POSITIVE
-from bcrlib.report.frame_layout import Bracket, Line, brackets, cut, place_lines
-from bcrlib.report.svg import page, text_at
-from bcrlib.report.tree_layout import WORD_SIZE
+from bcrlib.report.draw_frames import QUIET, Bracket, Line, brackets, cut, depth, draw_nodes, place_lines
+from bcrlib.report.draw_trees import NEGATIVE, POSITIVE, WORD_SIZE, page, text_at
 
 SECONDS_A_SAMPLE, SECONDS_OF_CHOICE = 1.2, 4.8
 WIDTH, LEFT, ROW_HEIGHT = 1000, 20, 17

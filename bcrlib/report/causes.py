@@ -26,22 +26,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bcrlib import experiments
-from bcrlib.correctness import CorrectnessStore
-from bcrlib.correctness_tables import write_whole
+from bcrlib.experiments import counting
+from bcrlib.experiments.store import CorrectnessStore, write_whole
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
 from bcrlib.pipeline.causes import cell_name
-from bcrlib.report.headline_rows import LISTED, UNTREATED
-from bcrlib.report.house_style import INTERVAL, METHOD_COLOURS, axis_label, new_figure
-from bcrlib.report.method_counts import JOINED, SAMPLED, listed_row, rerankers
-from bcrlib.report.method_counts import count as count_rows
-from bcrlib.report.places import ROOT
-from bcrlib.report.records import Record, plain_rows
-from bcrlib.report.regression_rows import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts
-from bcrlib.report.run_rows import dropout_rate
-from bcrlib.report.table_text import markdown_grid
-from bcrlib.report.tables import tidy
+from bcrlib.report.candidate_sources import JOINED, SAMPLED, listed_row, rerankers
+from bcrlib.report.candidate_sources import count as count_rows
+from bcrlib.report.headline import LISTED, UNTREATED
+from bcrlib.report.publisher import ROOT
+from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, dropout_rate
+from bcrlib.report.style import INTERVAL, METHOD_COLOURS, axis_label, new_figure
+from bcrlib.report.tables import Record, markdown_grid, plain_rows, tidy
 from bcrlib.tasks.names import TASKS
 
 PROFILE = "causes"
@@ -143,12 +139,12 @@ class Found:
 def count(store: CorrectnessStore, preset: str) -> Counts:
     """The flips of one cell from its store of test, by level and row. KeyError names what it lacks."""
     (name,) = store.load_manifest()["dropout_choice"]
-    update = experiments.parse_update(name)
-    pools = {SAMPLED_ORACLE: experiments.dropout_strategy(store, update)}
-    pools[LISTED_ORACLE] = experiments.listed_strategy(store, update)
-    oracles = {row: partial(experiments.oracle, strategy=pool, by="NFR") for row, pool in pools.items()}
+    update = counting.parse_update(name)
+    pools = {SAMPLED_ORACLE: counting.dropout_strategy(store, update)}
+    pools[LISTED_ORACLE] = counting.listed_strategy(store, update)
+    oracles = {row: partial(counting.oracle, strategy=pool, by="NFR") for row, pool in pools.items()}
     reranked = {LISTED if row == listed_row(update) else row: m for row, m in rerankers(store, update).items()}
-    plain = {UNTREATED: experiments.untreated, DISTILLED: experiments.distillation}
+    plain = {UNTREATED: counting.untreated, DISTILLED: counting.distillation}
     return count_rows(store, preset, update, plain | reranked | oracles)
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bcrlib.pipeline.profiles import load_profile
-from bcrlib.presets import PRESETS
-from bcrlib.report.method_counts import SAMPLED
-from bcrlib.report.paper_numbers import paper_numbers
+from bcrlib.data.presets import PRESETS
+from bcrlib.experiments.paper_numbers import paper_numbers
+from bcrlib.pipeline.profile import load_profile
+from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.paper_rows import PLACES, PaperRow
 
 Asked = Mapping[str, Any]

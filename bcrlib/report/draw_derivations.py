@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from bcrlib.decoding.derivations import Derivations, PrefixTree
-from bcrlib.report.house_style import new_figure
+from bcrlib.report.style import new_figure
+from bcrlib.samplers.derivations import Derivations, PrefixTree
 
 ATTACHED, FINISHED, WAITING = "#0072B2", "#C8501E", "#E7E7EA"
 

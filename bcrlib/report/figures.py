@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from bcrlib.report.house_style import (
+from bcrlib.report.style import (
     INTERVAL,
     LEVEL_NAMES,
     axis_label,
@@ -25,8 +25,7 @@ from bcrlib.report.house_style import (
     save_figure,
     use_house_theme,
 )
-from bcrlib.report.table_text import arrow
-from bcrlib.report.tables import tidy
+from bcrlib.report.tables import arrow, tidy
 
 __all__ = [
     "metric_by_ensemble_size",

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 import pandas as pd
 from IPython import get_ipython
 
-from bcrlib import experiments
-from bcrlib.correctness import CorrectnessStore
+from bcrlib.experiments import counting
+from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.uncertainty import micro_average
 
 RATES = {"ACC": "acc_new", "NFR": "nfr", "NFI": "nfi"}
@@ -21,7 +21,7 @@ RATES = {"ACC": "acc_new", "NFR": "nfr", "NFI": "nfi"}
 def pool_rates(
     store: CorrectnessStore,
     definition: str,
-    update: experiments.Update,
+    update: counting.Update,
     strategy: str,
     num_candidates: int,
     new_weight: float = 0.0,
@@ -34,13 +34,13 @@ def pool_rates(
     task where none is given. ValueError for a strategy that is not stored and for fewer candidates than one.
     O(pairs candidates units).
     """
-    stored = experiments.strategies(store, update.new)
+    stored = counting.strategies(store, update.new)
     if strategy not in stored:
         raise ValueError(f"{update}: no pool by {strategy!r} is stored; choose one of {', '.join(stored)}")
     if num_candidates < 1:
         raise ValueError(f"{update}: {num_candidates} candidates leave nothing to pick")
     choices = {"strategy": strategy, "num_candidates": num_candidates, "new_weight": new_weight}
-    methods = {"Untreated": experiments.untreated, "BCR": partial(experiments.bcr, **choices)}
+    methods = {"Untreated": counting.untreated, "BCR": partial(counting.bcr, **choices)}
     rows = {}
     for level in levels or update.task.levels:
         for method, count in methods.items():

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from bcrlib.decoding.strategies import Beam, DropoutP, Nucleus, TopK, parse_strategy
-from bcrlib.report.method_counts import SAMPLED
-from bcrlib.report.paper_numbers import paper_numbers
-from bcrlib.report.records import Record, read_record
+from bcrlib.experiments.paper_numbers import paper_numbers
+from bcrlib.report.candidate_sources import SAMPLED
+from bcrlib.report.tables import Record, read_record
+from bcrlib.samplers.strategies import Beam, DropoutP, Nucleus, TopK, parse_strategy
 
 DEFINITIONS = ("clean", "official")
 INSIDE, NOT_RUN, NO_SPREAD = "inside", "not run", "–"

@@ -11,13 +11,12 @@ from pathlib import Path
 from bcrlib.comparison.read import update_of
 from bcrlib.comparison.reports import to_text
 from bcrlib.comparison.verdict import Gate, judge
-from bcrlib.data.conllu import format_conllu
 from bcrlib.data.corpora import load_treebank
-from bcrlib.data.formats import InputFile, read_input
-from bcrlib.presets import preset
-from bcrlib.report.headline_rows import CHANGE, CUT
-from bcrlib.report.records import Record, read_record
-from bcrlib.report.table_text import MISSING, compact_grid
+from bcrlib.data.files import InputFile, read_input
+from bcrlib.data.presets import preset
+from bcrlib.data.treebank import format_conllu
+from bcrlib.report.headline import CHANGE, CUT
+from bcrlib.report.tables import MISSING, Record, compact_grid, read_record
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +32,7 @@ def filled(readme: str, root: Path = ROOT) -> str:
 def headline_table(record: Record) -> str:
     """The cut of NFI of every method as a Markdown table, the paper's before ours with its interval; ΔACC behind it.
 
-    `record`: of `bcrlib.report.headline_rows.headline_rows`, of one task or both.
+    `record`: of `bcrlib.report.headline.headline_rows`, of one task or both.
     """
     cells = {(cell["row"], cell["level"], cell["metric"]): cell for cell in record.rows}
     levels, methods = (list(dict.fromkeys(cell[key] for cell in record.rows)) for key in ("level", "row"))

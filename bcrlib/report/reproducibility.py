@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from bcrlib.pipeline.manifest import wall_time
-from bcrlib.pipeline.profiles import Profile, load_profile
+from bcrlib.pipeline.profile import Profile, load_profile
 from bcrlib.report import causes
 from bcrlib.report.causes import (
     BEATS,
@@ -30,10 +30,9 @@ from bcrlib.report.causes import (
 )
 from bcrlib.report.departures import COUNTING, Asked, Departure, departures, differing_switches, shown
 from bcrlib.report.paper_rows import DEFINITIONS, INSIDE, NOT_RUN, PLACES, Run, paper_rows, verdict
-from bcrlib.report.records import write_text
-from bcrlib.report.regression_rows import BOOTSTRAP_SEED, NUM_RESAMPLES
+from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
 from bcrlib.report.row_text import Section
-from bcrlib.report.table_text import arrow
+from bcrlib.report.tables import arrow, write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = "small"

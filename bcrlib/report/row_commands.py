@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bcrlib.experiments import Update
+from bcrlib.experiments.counting import Update
 from bcrlib.pipeline.plan import COLLECTED, STORY, plan
-from bcrlib.pipeline.profiles import Profile, load_profile
+from bcrlib.pipeline.profile import Profile, load_profile
 from bcrlib.report.paper_rows import PLACES, RETRAINED, PaperRow
 
 FOLDER = "again"

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import Any
 
-from bcrlib.decoding.strategies import DropoutP, parse_strategy
-from bcrlib.pipeline.profiles import Profile
-from bcrlib.report import table_text
+from bcrlib.experiments.paper_numbers import paper_numbers
+from bcrlib.pipeline.profile import Profile
+from bcrlib.report import tables
 from bcrlib.report.departures import Asked, Departure, shown
-from bcrlib.report.paper_numbers import paper_numbers
 from bcrlib.report.paper_rows import INSIDE, NO_SPREAD, NOT_RUN, PLACES, SPEEDS, PaperRow, Run, paper_rows, verdict
 from bcrlib.report.row_commands import row_command, row_seconds
-from bcrlib.report.table_text import arrow
+from bcrlib.report.tables import arrow
+from bcrlib.samplers.strategies import DropoutP, parse_strategy
 from bcrlib.tasks.names import TASKS
 
 BOTH = "both"
@@ -46,8 +46,8 @@ class Line:
         printed, cell = self.row.numbers[metric], self.cells.get(metric)
         unit = "sentences/s" if metric == "SENTENCES_PER_SECOND" else "%"
         of_paper = {"paper": printed.value, "paper_spread": printed.spread, "unit": unit}
-        paper = " ".join(filter(None, table_text.paper(of_paper))) + ("\\*" if printed.derived else "")
-        ours = " ".join(filter(None, table_text.ours(cell and {"unit": unit, **cell})))
+        paper = " ".join(filter(None, tables.paper(of_paper))) + ("\\*" if printed.derived else "")
+        ours = " ".join(filter(None, tables.ours(cell and {"unit": unit, **cell})))
         return [paper, ours, self.verdict(metric)]
 
 

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from bcrlib.candidates import CandidatePool, joined, single, together
-from bcrlib.data.conllu import write_conllu
+from bcrlib.data.candidates import CandidatePool, joined, single, together
 from bcrlib.data.corpora import load_treebank as load
 from bcrlib.data.corpora import part_of
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.presets import Preset
+from bcrlib.data.treebank import Treebank, write_conllu
 from bcrlib.metrics import attachment
 from bcrlib.metrics.attachment import scored_units
-from bcrlib.presets import Preset
 from bcrlib.tasks.names import TASKS
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.models.parser import Parser
-    from bcrlib.models.runtime import Runtime
+    from bcrlib.parsers.batches import Runtime
+    from bcrlib.parsers.parser import Parser
 
 NAMES = TASKS["dependency"]
 LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
@@ -47,7 +46,7 @@ def correctness(gold: Treebank, pool: CandidatePool, preset: Preset) -> dict[str
 
 def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Parser":
     """The parser trained into one folder, or the ensemble of several. ValueError for one of different kinds."""
-    from bcrlib.models import checkpoint  # only here: who counts needs no torch
+    from bcrlib.parsers import checkpoint  # only here: who counts needs no torch
 
     return checkpoint.load_parsers([*folders], runtime)
 

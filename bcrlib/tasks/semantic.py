@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, Int64
 
+from bcrlib.data.frame_candidates import FramePool, joined, predicted_frames, single, together
 from bcrlib.data.frame_corpora import load_frames as load
 from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank, frame_text
 from bcrlib.data.top import write_top
-from bcrlib.frame_candidates import FramePool, joined, single, together
-from bcrlib.metrics.exact_match import correctness, num_invalid, scored_units
-from bcrlib.predicted_frames import predicted_frames
+from bcrlib.metrics.frames import correctness, num_invalid, scored_units
 from bcrlib.tasks.names import TASKS
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.models.runtime import Runtime
-    from bcrlib.models.s2s_parser import Seq2SeqParser
+    from bcrlib.parsers.batches import Runtime
+    from bcrlib.parsers.s2s import Seq2SeqParser
 
 NAMES = TASKS["semantic"]
 LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
@@ -44,7 +43,7 @@ __all__ = [
 
 def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Seq2SeqParser":
     """The parser trained into one folder, or the ensemble of several."""
-    from bcrlib.models import s2s_checkpoint  # only here: who counts needs no torch
+    from bcrlib.parsers import s2s_checkpoint  # only here: who counts needs no torch
 
     return s2s_checkpoint.load_parsers([*folders], runtime)
 

@@ -1,0 +1,1 @@
+"""From stored correctness to counts: updates, choices on dev, rounds, diversity."""

@@ -1,0 +1,1 @@
+"""What proposes structures and judges them: networks, their training and their checkpoints."""

@@ -1,0 +1,188 @@
+"""Where and how precisely a network runs.
+
+Batches of items of like lengths.
+
+Rows that belong together, side by side: the layout of a batched product over groups of unequal size.
+
+The packed layout: the tokens of a batch without padding, time step by time step.
+
+Sentences are sorted by decreasing length, so those still alive at step t are the first `counts[t]` of the batch. Row
+`starts[t] + b` holds token t of sentence b. A recurrent network walks the steps, each a contiguous block; everything
+that looks at one token at a time simply works on all rows.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A device, the precision of the encoder's matrix products, and how much is decoded at once."""
+
+    device: str = "cpu"
+    precision: Precision = "float32"
+    max_tokens: int = 6000
+    """Padded positions of a decoding batch."""
+    max_arcs: int = 250_000
+    """Word pairs of a decoding batch: a score table has a number for each of them and each relation."""
+    batch_size: int | None = None
+    """If given, a decoding batch has so many sentences, however long they are and however many candidates of each: the
+    caller knows that they fit into memory. Candidates and scores are the same but for their last digits."""
+
+    def autocast(self) -> AbstractContextManager:
+        """Context in which matrix products have this precision; everything else keeps float32."""
+        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+
+
+def best_device() -> str:
+    """cuda where there is one, else cpu."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def fast_precision(device: str) -> Precision:
+    """bfloat16 where the hardware multiplies it natively: there it pays, elsewhere it costs.
+
+    That is CUDA, and processors with AMX (Intel) or AVX-512's BF16 (AMD from Zen 4 on).
+    """
+    native = device == "cuda" or torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if native else "float32"
+
+
+def runtime_on(device: str, precision: Precision = "float32") -> Runtime:
+    """With batches as large as pay there: a GPU that gets little to do at a time waits for the next order."""
+    if device != "cuda":
+        return Runtime(device, precision)
+    return Runtime(device, precision, max_tokens=100_000, max_arcs=4_000_000)
+
+
+def best_runtime(precision: Precision | Literal["auto"] = "float32") -> Runtime:
+    """The best device with this precision; "auto": the fast one."""
+    device = best_device()
+    return runtime_on(device, fast_precision(device) if precision == "auto" else precision)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Within, torch computes in one thread: several add in another order, and CPU time counts those that wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def batches(
+    lengths: Int64[np.ndarray, "item"], max_positions: int, copies: int = 1, batch_size: int | None = None
+) -> Iterator[Int64[np.ndarray, "item"]]:
+    """All items sorted by length, cut so that `copies` of a batch have at most `max_positions` padded positions.
+
+    One that has more by itself makes a batch of its own. With `batch_size` they are counted instead
+    (`batches_of_size`). O(items log items).
+    """
+    if batch_size is not None:
+        yield from batches_of_size(lengths, batch_size)
+        return
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        sizes = lengths[order[start:]] * np.arange(1, len(order) - start + 1) * copies
+        stop = start + max(1, int(np.searchsorted(sizes, max_positions, side="right")))
+        yield order[start:stop]
+        start = stop
+
+
+def batches_of_size(lengths: Int64[np.ndarray, "item"], batch_size: int) -> list[Int64[np.ndarray, "item"]]:
+    """All items sorted by length, `batch_size` to a batch; the last, of the longest, has what is left.
+
+    ValueError for a size below 1. O(items log items).
+    """
+    if batch_size < 1:
+        raise ValueError(f"a batch has at least one item, not {batch_size}")
+    order = np.argsort(lengths, kind="stable")
+    return np.split(order, range(batch_size, len(order), batch_size))
+
+
+def grouped(
+    group: Int64[Tensor, "row"], num_groups: int
+) -> tuple[Int64[Tensor, "num_groups largest"], Int64[Tensor, "row"]]:
+    """The rows of each group, filled up with the number of rows (one behind the last), and each row's place there.
+
+    O(row log row + groups * largest).
+    """
+    order = group.argsort(stable=True)
+    counts = torch.bincount(group, minlength=num_groups)
+    starts = counts.cumsum(0) - counts
+    place = torch.empty_like(group)
+    place[order] = torch.arange(len(group), device=group.device) - starts[group[order]]
+    largest = int(counts.max()) if num_groups else 0
+    rows = torch.full((num_groups, largest), len(group), device=group.device)
+    rows[group, place] = torch.arange(len(group), device=group.device)
+    return rows, place
+
+
+@dataclass(frozen=True, eq=False)
+class Packing:
+    """Where the tokens of a batch are. Built once a batch; O(tokens)."""
+
+    lengths: Tensor
+    """int64 [sentence], decreasing."""
+    counts: list[int]
+    """Sentences alive at each time step."""
+    starts: list[int]
+    """First row of each time step."""
+    sentence: Tensor
+    """int64 [row]: the sentence of a row, counted within the batch."""
+    step: Tensor
+    """int64 [row]: the time step of a row, i.e. the position in its sentence."""
+    mirrored: Tensor
+    """int64 [row]: row of the same sentence as far from its end as this one is from its start."""
+
+    @property
+    def num_sentences(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.sentence)
+
+    @property
+    def max_length(self) -> int:
+        return len(self.counts)
+
+    @property
+    def last_rows(self) -> Tensor:
+        """int64 [sentence]: the row of each sentence's last token."""
+        starts = torch.tensor(self.starts, device=self.lengths.device)
+        return starts[self.lengths - 1] + torch.arange(self.num_sentences, device=self.lengths.device)
+
+
+def pack(lengths: np.ndarray, device: torch.device | str = "cpu") -> Packing:
+    """The packing of sentences with these lengths (int [sentence], decreasing, all positive)."""
+    lengths = np.asarray(lengths, dtype=np.int64)
+    if len(lengths) == 0 or lengths[-1] < 1 or (np.diff(lengths) > 0).any():
+        raise ValueError("a batch is packed from positive lengths in decreasing order")
+    alive = np.arange(lengths[0])[:, None] < lengths[None, :]
+    step, sentence = np.nonzero(alive)
+    counts = alive.sum(axis=1)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    mirrored = starts[lengths[sentence] - 1 - step] + sentence
+    tensors = (torch.from_numpy(a).to(device) for a in (lengths, sentence, step, mirrored))
+    on_device = dict(zip(("lengths", "sentence", "step", "mirrored"), tensors))
+    return Packing(counts=counts.tolist(), starts=starts.tolist(), **on_device)
+
+
+def unpack(rows: Tensor, packing: Packing) -> Tensor:
+    """[row, feature] to [sentence, step, feature], zeros as padding."""
+    padded = rows.new_zeros(packing.num_sentences, packing.max_length, *rows.shape[1:])
+    padded[packing.sentence, packing.step] = rows
+    return padded

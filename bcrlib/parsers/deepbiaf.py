@@ -1,0 +1,235 @@
+"""The deep biaffine parser: every word picks its head, a spanning tree search makes the picks agree.
+
+The encoder's rows; four projections; biaffine scores (paper, section 6.1, after
+Dozat and Manning 2017). log p(tree | sentence) is the sum over words of log p(head) + log p(relation | head).
+
+Parsers that score arcs: decoding and scoring for the deep biaffine parser and for ensembles of it.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.presets import preset
+from bcrlib.data.treebank import Treebank
+from bcrlib.data.vectors import WordVectors
+from bcrlib.parsers.batches import Runtime, unpack
+from bcrlib.parsers.biaffine import ArcBiaffine, LabelBiaffine
+from bcrlib.parsers.configuration import NetworkConfig
+from bcrlib.parsers.encoder import SentenceEncoder
+from bcrlib.parsers.encoding import Batch, Vocabulary, decoding_batches, encode, make_batch
+from bcrlib.parsers.parser import (
+    Parser,
+    check_same_sentences,
+    copied_batch,
+    dropout_noise,
+    empty_pool,
+    relation_ids,
+    store,
+    words_and_columns,
+)
+from bcrlib.samplers.dropout_p import Noise
+from bcrlib.samplers.k_best import k_best_labelled_trees, k_best_spanning_trees
+from bcrlib.samplers.spanning_trees import maximum_spanning_trees
+from bcrlib.samplers.strategies import DropoutP, KBest, OneBest, Single
+
+
+class DeepBiaf(nn.Module):
+    """The network; `vector_size` is the width of the pretrained vectors, None without any."""
+
+    def __init__(self, config: NetworkConfig, vocabulary: Vocabulary, vector_size: int | None) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = SentenceEncoder(config, vocabulary, vector_size)
+        # One product for the four projections: arc dep, arc head, label dep, label head.
+        self.sizes = (config.arc_size, config.arc_size, config.label_size, config.label_size)
+        self.projection = nn.Linear(2 * config.hidden_size, sum(self.sizes))
+        for block in self.projection.weight.split(self.sizes):
+            nn.init.xavier_uniform_(block)
+        nn.init.zeros_(self.projection.bias)
+        self.arc = ArcBiaffine(config.arc_size)
+        self.label = LabelBiaffine(config.label_size, len(vocabulary.relations))
+
+    def encode(self, batch: Batch, noise: Noise | None) -> tuple[Tensor, ...]:
+        """Rows of the four projections: arc dep, arc head [row, arc], label dep, label head [row, label]."""
+        rows, _ = self.encoder(batch, noise)
+        rows = F.elu(self.projection(rows))
+        if noise is not None:
+            rows = rows * self._projection_mask(noise)[batch.packing.sentence].to(rows.dtype)
+        return rows.split(self.sizes, dim=1)
+
+    def _projection_mask(self, noise: Noise) -> Tensor:
+        """The two sides of an arc share their mask, and so do the two sides of a label."""
+        arc = noise.per_sentence("arc", self.config.arc_size)
+        label = noise.per_sentence("label", self.config.label_size)
+        return torch.cat([arc, arc, label, label], dim=1)
+
+    def arc_log_probs(self, dep: Tensor, head: Tensor, batch: Batch) -> Float[Tensor, "sentence dep head"]:
+        """log p(head | dep): softmax over the positions of the sentence, the root and the word itself included."""
+        scores = self.arc(unpack(dep, batch.packing), unpack(head, batch.packing)).float()
+        positions = torch.arange(batch.packing.max_length, device=scores.device)
+        outside = positions[None, :] >= batch.packing.lengths[:, None]
+        return scores.masked_fill(outside[:, None, :], float("-inf")).log_softmax(dim=2)
+
+    def tables(self, batch: Batch, noise: Noise | None, runtime: Runtime) -> "ScoreTables":
+        """log p of every head of every word, and of every relation of every such arc. Decoding needs no more.
+
+        The scores themselves are always float32: candidates may differ by less than what bfloat16 resolves.
+        """
+        with runtime.autocast():
+            projections = self.encode(batch, noise)
+        arc_dep, arc_head, label_dep, label_head = (rows.float() for rows in projections)
+        label_scores = self.label.of_all_arcs(unpack(label_dep, batch.packing), unpack(label_head, batch.packing))
+        return ScoreTables(self.arc_log_probs(arc_dep, arc_head, batch), label_scores.log_softmax(dim=2))
+
+    def loss(self, batch: Batch, noise: Noise | None) -> Tensor:
+        """-log p(gold trees), summed over the batch; the artificial root has no head."""
+        arc_dep, arc_head, label_dep, label_head = self.encode(batch, noise)
+        words = (batch.packing.step > 0).nonzero().squeeze(1)
+        head_rows = rows_of_heads(batch)[words]
+        arcs = self.arc_log_probs(arc_dep, arc_head, batch)
+        log_p_head = arcs[batch.packing.sentence[words], batch.packing.step[words], batch.heads[words]]
+        labels = self.label.of_arcs(label_dep[words], label_head[head_rows]).float()
+        return F.cross_entropy(labels, batch.relations[words], reduction="sum") - log_p_head.sum()
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTables:
+    """Log-probabilities of a batch from which its trees are found or scored."""
+
+    arcs: Float[Tensor, "sentence dep head"]
+    labels: Float[Tensor, "sentence dep label head"]
+
+
+def rows_of_heads(batch: Batch) -> Int64[Tensor, "row"]:
+    """The packed row of every token's head."""
+    starts = torch.tensor(batch.packing.starts, device=batch.heads.device)
+    return starts[batch.heads] + batch.packing.sentence
+
+
+class GraphParser(Parser):
+    """A parser whose trees follow from tables of arc and label log-probabilities."""
+
+    @abstractmethod
+    def tables(self, batch: Batch, noise: Noise | None) -> ScoreTables:
+        """The tables of a batch."""
+
+    @torch.inference_mode()
+    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> CandidatePool:
+        if not isinstance(strategy, OneBest | KBest | DropoutP):
+            raise ValueError(f"{strategy} is for sequential parsers; a graph-based one has k-best and dropout-p")
+        encoded = encode(treebank, self.vocabulary, self.vectors)
+        pool = empty_pool(treebank, strategy.num_candidates, self.vocabulary.relations)
+        copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
+        for sentences in decoding_batches(encoded, self.runtime, copies):
+            batch, samples = copied_batch(encoded, sentences, copies, self.runtime.device)
+            tables = self.tables(batch, dropout_noise(encoded, batch, samples, strategy, seed))
+            store(pool, batch, samples, *self._trees(tables, batch, strategy))
+        return pool
+
+    def _trees(self, tables: ScoreTables, batch: Batch, strategy: Single) -> tuple[np.ndarray, ...]:
+        """Heads, relations [sentence, tree, position] and log-probabilities [sentence, tree] of the best trees."""
+        lengths = batch.packing.lengths.cpu().numpy() - 1
+        if isinstance(strategy, KBest) and strategy.labelled:
+            return self._labelled_trees(tables, lengths, strategy.num_candidates)
+        best_labels, labels = tables.labels.max(dim=2)  # (sentence, dep, head)
+        scores, labels = (tables.arcs + best_labels).cpu().numpy(), labels.cpu().numpy()
+        if isinstance(strategy, KBest):
+            heads = k_best_spanning_trees(scores, lengths, strategy.num_candidates, self.single_root)[0]
+        else:
+            heads = maximum_spanning_trees(scores, lengths, self.single_root)[:, None]
+        place = (np.arange(len(heads))[:, None, None], np.arange(heads.shape[2]), heads)
+        is_word = np.arange(heads.shape[2]) - 1 < lengths[:, None]
+        is_word[:, 0] = False
+        log_probs = np.where(is_word[:, None], scores[place], 0).sum(axis=2, dtype=np.float64)
+        return heads, labels[place], log_probs
+
+    def _labelled_trees(self, tables: ScoreTables, lengths: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
+        """As `_trees`, of the k best labelled trees; only the relations of their arcs leave the device."""
+
+        def labels_of_arcs(*arcs: np.ndarray) -> np.ndarray:
+            sentence, dep, head = (torch.from_numpy(index).to(tables.labels.device) for index in arcs)
+            return tables.labels[sentence, dep, :, head].cpu().numpy()
+
+        scores = (tables.arcs + tables.labels.amax(dim=2)).cpu().numpy()
+        heads, labels, log_probs = k_best_labelled_trees(scores, lengths, k, labels_of_arcs, self.single_root)
+        return heads, labels, np.where(log_probs > -np.inf, log_probs, log_probs[:, :1])
+
+    @torch.inference_mode()
+    def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
+        check_same_sentences(treebank, pool)
+        encoded = encode(treebank, self.vocabulary, self.vectors)
+        heads = torch.tensor(pool.heads)
+        relations = torch.from_numpy(relation_ids(pool, self.vocabulary.relation_ids))
+        result = np.empty(pool.log_probs.shape, dtype=np.float32)
+        for sentences in decoding_batches(encoded, self.runtime):
+            batch = make_batch(encoded, sentences, self.runtime.device)
+            words, columns = words_and_columns(batch, pool.offsets)
+            tables = self.tables(batch, None)
+            scored = score_trees(tables, batch, words, heads[:, columns].long(), relations[:, columns])
+            result[:, batch.sentences] = scored.cpu().numpy()
+        return result
+
+
+class DeepBiafParser(GraphParser):
+    """One trained network with its vocabulary and pretrained vectors."""
+
+    def __init__(
+        self, network: DeepBiaf, vocabulary: Vocabulary, vectors: WordVectors | None, runtime: Runtime
+    ) -> None:
+        self.network = network.to(runtime.device).eval()
+        self.vocabulary = vocabulary
+        self.vectors = vectors
+        self.runtime = runtime
+        self.single_root = preset(network.config.preset).mst_single_root
+
+    def tables(self, batch: Batch, noise: Noise | None = None) -> ScoreTables:
+        return self.network.tables(batch, noise, self.runtime)
+
+
+class GraphEnsemble(GraphParser):
+    """Several parsers as one: the mean of their log-probabilities (the authors' ensemble baseline).
+
+    The members must be of this kind and share vocabulary, vectors and root constraint, as models of one profile do;
+    ValueError otherwise.
+    """
+
+    def __init__(self, members: Sequence[GraphParser]) -> None:
+        first = members[0]
+        if not all(isinstance(member, GraphParser) for member in members):
+            raise ValueError("an ensemble is of parsers of one kind")
+        if any(_definitions(member) != _definitions(first) for member in members):
+            raise ValueError("the members of an ensemble must share one vocabulary, word vectors and root constraint")
+        self.members = tuple(members)
+        self.vocabulary = first.vocabulary
+        self.vectors = first.vectors
+        self.runtime = first.runtime
+        self.single_root = first.single_root
+
+    def tables(self, batch: Batch, noise: Noise | None = None) -> ScoreTables:
+        tables = [member.tables(batch, noise) for member in self.members]
+        arcs, labels = (torch.stack(t).mean(dim=0) for t in zip(*((t.arcs, t.labels) for t in tables)))
+        return ScoreTables(arcs, labels)
+
+
+def _definitions(parser: GraphParser) -> tuple[Vocabulary, str | None, bool]:
+    return parser.vocabulary, parser.vectors and parser.vectors.name, parser.single_root
+
+
+def score_trees(tables: ScoreTables, batch: Batch, words: Tensor, heads: Tensor, relations: Tensor) -> Tensor:
+    """log p of trees: [candidate, sentence], the sum over words of log p(head) + log p(relation | head).
+
+    words: int64 [word], the rows that are words; heads, relations: int64 [candidate, word]. A relation -1 scores -inf.
+    """
+    heads, relations = heads.to(words.device), relations.to(words.device)
+    sentence, dep = batch.packing.sentence[words], batch.packing.step[words]
+    labels = tables.labels[sentence, dep, relations.clamp(min=0), heads].masked_fill(relations < 0, float("-inf"))
+    log_probs = tables.arcs[sentence, dep, heads] + labels
+    return log_probs.new_zeros(len(heads), batch.packing.num_sentences).index_add_(1, sentence, log_probs)

@@ -1,0 +1,134 @@
+"""What the encoder sees of a token: word, characters and UPOS side by side (paper, section 6.1).
+
+The encoder that both parsers share: word, character and UPOS vectors, then a variational BiLSTM (paper, 6.1).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcrlib.data.presets import Preset, preset
+from bcrlib.parsers.configuration import NetworkConfig
+from bcrlib.parsers.encoding import NUM_SPECIAL, UNKNOWN, Batch, Vocabulary
+from bcrlib.parsers.lstm import VariationalLSTM
+from bcrlib.samplers.dropout_p import Noise
+
+
+class TokenEmbedding(nn.Module):
+    """Word vectors (learned, plus a linear map of pretrained ones), a character CNN and UPOS vectors, concatenated."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        word_size: int,
+        char_size: int,
+        upos_size: int,
+        vector_size: int | None,
+        preset: Preset,
+    ) -> None:
+        super().__init__()
+        self.unk_policy = preset.unk_policy
+        self.words = nn.Embedding(NUM_SPECIAL + len(vocabulary.words), word_size)
+        self.upos = nn.Embedding(NUM_SPECIAL + len(vocabulary.upos), upos_size)
+        self.characters = CharacterCNN(NUM_SPECIAL + len(vocabulary.chars), char_size, preset.char_pool_padding)
+        self.pretrained = None if vector_size is None else nn.Linear(vector_size, word_size, bias=False)
+        # The learned part starts small beside pretrained vectors, so that rare words do not drown them in noise.
+        bound = (3 / word_size) ** 0.5 if vector_size is None else 0.05
+        nn.init.uniform_(self.words.weight, -bound, bound)
+        nn.init.uniform_(self.upos.weight, -0.1, 0.1)
+
+    def forward(self, batch: Batch, noise: Noise | None, training: bool = False) -> Float[Tensor, "row feature"]:
+        """[row, word + char + upos]. Under dropout each of the three vectors of a token is dropped whole."""
+        words = self._word_vectors(batch, noise if training else None)
+        characters = self.characters(batch.chars)[batch.form]
+        upos = self.upos(batch.upos)
+        parts = {"word": words, "char": characters, "upos": upos}
+        if noise is not None:
+            parts = {name: part * noise.per_token(name) for name, part in parts.items()}
+        return torch.cat(list(parts.values()), dim=1)
+
+    def _word_vectors(self, batch: Batch, noise: Noise | None) -> Tensor:
+        ids = batch.words[batch.form]
+        singleton = batch.is_singleton[batch.form]
+        never_seen = self.unk_policy == "always"
+        if never_seen:
+            ids = ids.masked_fill(singleton, UNKNOWN)
+        elif noise is not None:
+            ids = ids.masked_fill(singleton & noise.tokens_hit("unk", 0.5), UNKNOWN)
+        vectors = self.words(ids)
+        if self.pretrained is not None:
+            pretrained = self.pretrained(batch.vectors)[batch.vector]
+            # The authors' unknown word has no pretrained vector either.
+            vectors = vectors + (pretrained.masked_fill(singleton[:, None], 0) if never_seen else pretrained)
+        return vectors
+
+
+class CharacterCNN(nn.Module):
+    """Two convolutions of width three over the characters of a word, then the maximum over the word.
+
+    All words of a batch stand in one long row, each closed by a position kept at zero, so that nothing is computed for
+    padding. The authors' network does see padding: with `pool_padding` each word is followed by four open positions,
+    two that its characters reach, one that sees nothing but padding, and the last before the zeros. Any longer padding
+    gives the same maximum.
+    """
+
+    def __init__(self, num_chars: int, size: int, pool_padding: bool) -> None:
+        super().__init__()
+        self.num_open = 4 if pool_padding else 0
+        self.embedding = nn.Embedding(num_chars, size)
+        self.widen = nn.Linear(3 * size, 4 * size)
+        self.narrow = nn.Linear(3 * 4 * size, size)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        for layer in (self.widen, self.narrow):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, chars: Tensor) -> Float[Tensor, "form size"]:
+        """chars: int64 [form, character], -1 behind the end. O(characters * size^2)."""
+        chars = F.pad(chars, (0, self.num_open + 1), value=-1)
+        lengths = (chars >= 0).sum(dim=1, keepdim=True)
+        place = torch.arange(chars.shape[1], device=chars.device)
+        used = place < lengths + self.num_open + 1
+        flat, place = chars[used], place.expand_as(chars)[used]
+        length_here = lengths.expand_as(chars)[used]
+        x = self.embedding(flat.clamp(min=0)) * (flat >= 0)[:, None]  # (position, size)
+        x = F.elu(self.widen(_windows(x)))
+        x = x * (place < length_here + self.num_open)[:, None]
+        x = F.elu(self.narrow(_windows(x))).float()
+        x = x[place < length_here + self.num_open]
+        return torch.segment_reduce(x, "max", lengths=lengths[:, 0] + self.num_open, axis=0)
+
+
+def _windows(x: Float[Tensor, "position size"]) -> Float[Tensor, "position three_sizes"]:
+    """Each position beside its neighbours, zeros at the ends: a convolution is then one matrix product."""
+    padded = F.pad(x, (0, 0, 1, 1))
+    return torch.cat([padded[:-2], padded[1:-1], padded[2:]], dim=1)
+
+
+class SentenceEncoder(nn.Module):
+    """`vector_size` is the width of the pretrained vectors, None without any."""
+
+    def __init__(self, config: NetworkConfig, vocabulary: Vocabulary, vector_size: int | None) -> None:
+        super().__init__()
+        self.embedding = TokenEmbedding(
+            vocabulary,
+            config.word_size,
+            config.char_size,
+            config.upos_size,
+            vector_size,
+            preset(config.preset),
+        )
+        width = config.word_size + config.char_size + config.upos_size
+        self.lstm = VariationalLSTM(width, config.hidden_size, config.num_layers)
+
+    def forward(
+        self, batch: Batch, noise: Noise | None
+    ) -> tuple[Float[Tensor, "row two_hidden"], Float[Tensor, "sentence two_hidden"]]:
+        """Encodings of all positions, under dropout with one mask a sentence, and the last layer's final cells."""
+        rows = self.embedding(batch, noise, self.training)
+        rows, cells = self.lstm(rows, batch.packing, noise)
+        if noise is not None:
+            mask = noise.per_sentence("encoded", rows.shape[1])
+            rows = rows * mask[batch.packing.sentence]
+        return rows, cells

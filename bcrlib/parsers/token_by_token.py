@@ -1,0 +1,132 @@
+"""A seq2seq-pointer parser watched token by token: what it may write next, how probable that is, what dropout hides.
+
+An *action* is the end (0), a bracket (1 .. 2 L) or a pointer at a piece of the utterance (`bcrlib.parsers.pieces`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float
+
+from bcrlib.data.frame_candidates import FramePool
+from bcrlib.data.frames import FrameBank
+from bcrlib.data.presets import Preset
+from bcrlib.parsers.batches import Runtime, one_core
+from bcrlib.parsers.configuration import Seq2SeqConfig, Seq2SeqTraining
+from bcrlib.parsers.pieces import Pieces
+from bcrlib.parsers.s2s import Seq2SeqParser
+from bcrlib.parsers.s2s_checkpoint import new_parser
+from bcrlib.parsers.s2s_network import make_source
+from bcrlib.parsers.s2s_training import train
+from bcrlib.samplers.bracket_rules import BracketRules
+from bcrlib.samplers.dropout_p import Thinning
+from bcrlib.samplers.token_search import END
+
+PRACTICE_RECIPE = Seq2SeqTraining(
+    batch_tokens=400, learning_rate=6e-3, encoder_learning_rate=6e-3, warmup_steps=30, dropout=0.05, dev_every=10
+)
+PRACTICE_SIZES = Seq2SeqConfig(
+    encoder="tiny", encoder_layers=1, tiny_size=48, decoder_layers=1, decoder_size=64, decoder_inner_size=128,
+    decoder_heads=2, max_steps=60,
+)  # fmt: skip
+
+
+def practice_parser(bank: FrameBank, dev: FrameBank, num_epochs: int, seed: int = 1) -> Seq2SeqParser:
+    """A tiny parser trained for a while, on one core: to look into, not to measure. num_epochs 0: untrained."""
+    parser = new_parser(PRACTICE_SIZES, bank, seed, Runtime("cpu"))
+    with one_core():  # several threads add in another order: another parser on another machine
+        if num_epochs:
+            train(parser, bank, dev, replace(PRACTICE_RECIPE, num_epochs=num_epochs), seed)
+    return parser
+
+
+def redefined(parser: Seq2SeqParser, definitions: Preset, constrained: bool = False) -> Seq2SeqParser:
+    """The same networks under other definitions."""
+    other = Seq2SeqParser(parser.networks, parser.labels, parser.tokenizer, parser.runtime)
+    other.definitions, other.config = definitions, replace(parser.config, constrained=constrained)
+    return other
+
+
+def piece_texts(parser: Seq2SeqParser, words: Sequence[str]) -> list[str]:
+    """The pieces of an utterance as text; a piece that continues a word begins with "##"."""
+    return [parser.tokenizer.id_to_token(int(i)) for i in _pieces(parser, words).ids]
+
+
+def action_names(parser: Seq2SeqParser, words: Sequence[str]) -> list[str]:
+    """What each action writes: "end", "[IN:GET_EVENT", "IN:GET_EVENT]", and the pieces with their numbers from 1."""
+    opening, closing = ([f"[{label}" for label in parser.labels], [f"{label}]" for label in parser.labels])
+    pieces = [f"{number}:{text}" for number, text in enumerate(piece_texts(parser, words), start=1)]
+    return ["end", *opening, *closing, *pieces]
+
+
+@torch.inference_mode()
+def next_log_probs(
+    parser: Seq2SeqParser, words: Sequence[str], actions: Sequence[int]
+) -> Float[np.ndarray, "step action"]:
+    """log p of every action before the first of these actions, after it, ..., after the last.  O(actions^2)."""
+    network = parser.network
+    memory = network.memory(make_source(_pieces(parser, words), np.array([0]), parser.runtime.device))
+    return network.decoder(torch.tensor([[END, *actions]]), memory)[0].numpy()
+
+
+def greedy_actions(parser: Seq2SeqParser, words: Sequence[str]) -> list[int]:
+    """The most probable action, again and again until the end (or the longest frame).  The end is the last one."""
+    actions: list[int] = []
+    while len(actions) < parser.config.max_steps:
+        actions.append(int(next_log_probs(parser, words, actions)[-1].argmax()))
+        if actions[-1] == END:
+            break
+    return actions
+
+
+def step_rows(parser: Seq2SeqParser, words: Sequence[str], actions: Sequence[int]) -> pd.DataFrame:
+    """Every action of a target with its probability and the most probable other one; log_prob adds up."""
+    names, log_probs = action_names(parser, words), next_log_probs(parser, words, actions[:-1])
+    rows, total = [], 0.0
+    for step, (action, of_step) in enumerate(zip(actions, log_probs), start=1):
+        total += of_step[action]
+        others = of_step.copy()
+        others[action] = -np.inf
+        rival = int(others.argmax())
+        row = {"step": step, "action": names[action], "p": np.exp(of_step[action]), "log p so far": total}
+        rows.append(row | {"next best": names[rival], "its p": np.exp(of_step[rival])})
+    return pd.DataFrame(rows)
+
+
+def allowed_actions(
+    parser: Seq2SeqParser, words: Sequence[str], actions: Sequence[int]
+) -> list[Bool[np.ndarray, "action"]]:
+    """Which actions the rules allow before the first of these actions, after it, ..., after the last."""
+    pieces = _pieces(parser, words)
+    starts = torch.from_numpy(pieces.part == 0)[None]
+    rules = BracketRules(len(parser.labels), torch.from_numpy(pieces.lengths), starts, parser.config.max_steps)
+    allowed = [rules.allowed(0)[0, 0].numpy()]
+    for step, action in enumerate(actions, start=1):
+        rules.advance(torch.zeros(1, 1, dtype=torch.int64), torch.tensor([[action]]))
+        allowed.append(rules.allowed(step)[0, 0].numpy())
+    return allowed
+
+
+def dropped_units(
+    p: float, num_steps: int, num_units: int, per_step: bool, seed: int = 0
+) -> Bool[np.ndarray, "step unit"]:
+    """Which units of one place in the decoder a sample of dropout-p switches off while it writes."""
+    thinning = Thinning(torch.tensor([seed]), p, p, per_step)
+    masks = thinning.features("decoder.0.0", torch.ones(1, num_steps, num_units), 0)[0]
+    return (masks == 0).expand(num_steps, num_units).numpy()
+
+
+def encoded_rows(parser: Seq2SeqParser, bank: FrameBank, pool: FramePool) -> int:
+    """How many utterances pass through the encoder while a pool is scored."""
+    rows: list[int] = []
+    hook = parser.network.encoder.register_forward_hook(lambda module, given, output: rows.append(len(output)))
+    parser.log_probs(bank, pool)
+    hook.remove()
+    return sum(rows)
+
+
+def _pieces(parser: Seq2SeqParser, words: Sequence[str]) -> Pieces:
+    return parser.pieces(FrameBank((tuple(words),), ()))

@@ -1,0 +1,299 @@
+"""The authors' breakdowns, stored in their notebook: the only place where they live is data/authors_breakdowns.csv.
+
+From the table of breakdowns to rates: NFR by slice with intervals, slices sorted by harm, common flips and chance.
+
+Everything is computed from the counts that a run commits (`breakdown_tables`), without corpus or predictions.
+
+Figures of where updates break: NFR slice by slice, and how often two units flip together.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bcrlib.experiments.breakdown_tables import HISTOGRAM
+from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
+from bcrlib.report.figures import PAPER_MARK
+from bcrlib.report.style import INTERVAL, method_colours, new_figure
+from bcrlib.report.tables import tidy
+from bcrlib.tasks.names import network_of
+
+AUTHORS_UPDATE, AUTHORS_PRESET = "stackptr=>deepbiaf", "official"
+"""The update that the authors break down, and the definitions that they count by."""
+
+_FILE = Path(__file__).resolve().parents[2] / "data" / "authors_breakdowns.csv"
+_SLICE = ["update", "level", "breakdown", "key"]
+_RATES = ["nfr", "pfr", "acc_old", "acc_new", "nfi"]
+_SUMS = ["num_units", "both", "only_one"]
+
+
+@cache
+def authors_breakdowns() -> pd.DataFrame:
+    """Every breakdown of the authors' dependency notebook (protocol 5.5, 7), a slice a row, keys as printed.
+
+    The update is stackptr=>deepbiaf, untreated, among the old seeds, heads only; histograms ("sentence NFR") are there
+    for all updates.  Columns: update, level, breakdown, key, num_pairs, num_units (as in `breakdown_tables`), nfr, pfr,
+    acc_old, acc_new, nfi (rates in [0, 1] of four digits), both, only_one (sums over pairs), derived ("yes" where
+    what is printed also holds earlier outputs, which were taken off).  Read once; treat as read-only.
+    """
+    rows = pd.read_csv(_FILE, dtype={"key": str, "derived": str}, keep_default_na=False, na_values=[""])
+    # Printed values have two decimals per cent; rounding takes the binary noise of the division away.
+    rows[_RATES] = (rows[_RATES] / 100).round(6)
+    of_gold = rows["breakdown"] != HISTOGRAM
+    rows["num_units"] = np.where(of_gold, rows["count"] // rows["num_pairs"], rows["count"])
+    return rows.astype({"both": "Int64", "only_one": "Int64"}).drop(columns="count")
+
+
+@cache
+def authors_slices() -> pd.DataFrame:
+    """`authors_breakdowns` in our slices: numbers in our ranges, and what has too few units as "other".
+
+    A merged slice has the mean of the printed rates, weighted by units: right to the two decimals they are printed
+    with.  NFI, a ratio of rates, is left out.  Read-only too.
+    """
+    rows = authors_breakdowns()
+    rows = rows.assign(key=_our_keys(rows), **{rate: rows[rate] * rows["num_units"] for rate in _RATES[:-1]})
+    sums = rows.groupby(_SLICE, sort=False)[[*_SUMS, *_RATES[:-1]]].sum(min_count=1).reset_index()
+    return sums.assign(**{rate: sums[rate] / sums["num_units"] for rate in _RATES[:-1]})
+
+
+def _our_keys(rows: pd.DataFrame) -> pd.Series:
+    keys = rows["key"].copy()
+    for breakdown, starts in RANGES.items():
+        numbers = rows["breakdown"] == breakdown
+        slices = by_range(keys[numbers].astype(int).to_numpy(), starts)
+        keys[numbers] = [slices.names[i] for i in slices.of_unit]
+    num_units = rows.assign(key=keys).groupby(_SLICE)["num_units"].transform("sum")
+    num_units = num_units.where(~rows["breakdown"].str.startswith("couple"), num_units // 2)  # both orders are counted
+    return keys.where((num_units >= FEWEST_UNITS) | (rows["breakdown"] == HISTOGRAM), OTHER)
+
+
+AUTHORS_LEVELS = ("UAS", "unlabelled sub-tree", "UCM")
+
+
+def headline_update(table: pd.DataFrame) -> str:
+    """The update that a story is told about: one between kinds of networks that BCR was tried on, else any such."""
+    treated = table.loc[table["method"] == "BCR", "update"].unique().tolist()
+    across = [update for update in treated if len(set(map(network_of, update.split("=>")))) == 2]
+    return (across or treated)[0]
+
+
+def slice_rates(table: pd.DataFrame, update: str, method: str, preset: str, level: str) -> pd.DataFrame:
+    """How each slice of one level fares under one method of an update, "all" first: `rates_of_slices`.
+
+    KeyError for what the table does not hold.
+    """
+    rows = _chosen(table, update, method, preset, level)
+    return rates_of_slices(rows[rows["yy"].notna()].reset_index(drop=True))
+
+
+def most_harmed(rates: pd.DataFrame, breakdowns: Sequence[str], number: int, level_of_q: float = 0.05) -> pd.DataFrame:
+    """The slices whose NFR exceeds that of the rest most, among those called at this q-value: `slice_rates` rows.
+
+    May be fewer than `number`, or none.
+    """
+    called = rates["breakdown"].isin(breakdowns) & (rates["q_value"] <= level_of_q) & (rates["excess"] > 0)
+    return rates[called].sort_values("excess", ascending=False, kind="stable").head(number)
+
+
+def most_flips(rates: pd.DataFrame, breakdown: str, number: int) -> list[str]:
+    """The slices of a breakdown that hold the most negative flips, in the order of the table."""
+    slices = rates[rates["breakdown"] == breakdown]
+    return slices["key"][slices["share"].rank(method="first", ascending=False) <= number].tolist()
+
+
+def nfr_rows(
+    rates_of_method: Mapping[str, pd.DataFrame], breakdowns: Sequence[str], group: str = "", authors: bool = False
+) -> pd.DataFrame:
+    """NFR of every slice as rows of tables and figures: level = breakdown, row = method, and the column slice.
+
+    Each breakdown begins with the slice "all": the NFR of all units of its level.  With `authors`, their NFR stands
+    beside the method "Untreated" (the authors' notebook, other models).
+    """
+    rows = []
+    for method, rates in rates_of_method.items():
+        for breakdown in breakdowns:
+            for cell in rates[rates["breakdown"].isin([breakdown, "all"])].itertuples():
+                names = {"group": group, "row": method, "level": breakdown, "metric": "NFR", "slice": cell.key}
+                rows.append(names | {"value": cell.nfr, "low": cell.low, "high": cell.high})
+    frame = pd.DataFrame(rows)
+    theirs = authors_nfr() if authors else {}
+    beside = zip(frame["row"], frame["level"], frame["slice"])
+    frame["paper"] = [theirs.get((of, key), np.nan) if row == "Untreated" else np.nan for row, of, key in beside]
+    return frame
+
+
+def authors_nfr() -> dict[tuple[str, str], float]:
+    """The authors' NFR by breakdown and slice, in our slices: their one update, untreated, heads only."""
+    rows = authors_slices()
+    rows = rows[(rows["update"] == AUTHORS_UPDATE) & rows["level"].isin(AUTHORS_LEVELS) & rows["nfr"].notna()]
+    return {(row.breakdown, row.key): row.nfr for row in rows.itertuples() if row.breakdown != "all"}
+
+
+def co_occurrence_rows(
+    table: pd.DataFrame, update: str, method: str, preset: str, level: str, authors: bool = False
+) -> pd.DataFrame:
+    """Of the couples of which at least one unit flips, the share of which both do, a row a slice.
+
+    Columns: level, breakdown, key, num_units (couples, in both orders), both, only_one, share, chance, paper.  `chance`
+    is what `share` would be if the two flipped independently, each as often as units of such couples do: f / (2 - f).
+    Both are nan where nothing flips.  `paper`: the authors' share, if asked for.  KeyError as in `slice_rates`.
+    """
+    rows = _chosen(table, update, method, preset, level)
+    rows = rows[rows["both"].notna()]
+    both, only_one, neither = (rows[name].to_numpy(np.float64) for name in ("both", "only_one", "neither"))
+    flips = (both + only_one / 2) / (both + only_one + neither)
+    rates = {"share": _share(both, only_one), "chance": np.where(flips > 0, flips / (2 - flips), np.nan)}
+    frame = rows[["level", "breakdown", "key", "num_units", "both", "only_one"]].assign(**rates)
+    theirs = (
+        authors_slices().query("update == @AUTHORS_UPDATE and level == @level") if authors else authors_slices()[:0]
+    )
+    papers = dict(zip(zip(theirs["breakdown"], theirs["key"]), _share(theirs["both"], theirs["only_one"])))
+    places = zip(frame["breakdown"], frame["key"])
+    return frame.assign(paper=[papers.get(place, np.nan) for place in places]).reset_index(drop=True)
+
+
+def histogram_rows(table: pd.DataFrame, update: str, preset: str, level: str) -> pd.DataFrame:
+    """Which share of sentences loses which share of its words, a row a bin, a metric a method: rows of `tables.tidy`.
+
+    The authors' shares stand beside Untreated under the official definitions.
+    """
+    rows = []
+    for method in table.loc[table["update"] == update, "method"].unique():
+        bins = _chosen(table, update, method, preset, level)
+        bins = bins[bins["breakdown"] == HISTOGRAM]
+        papers = authors_histogram(update, level) if (method, preset) == ("Untreated", AUTHORS_PRESET) else {}
+        for key, number in zip(bins["key"], bins["num_units"]):
+            cell = {"group": update, "row": key, "level": level, "metric": method}
+            rows.append(cell | {"value": number / bins["num_units"].sum(), "paper": papers.get(key, np.nan)})
+    return pd.DataFrame(rows)
+
+
+def authors_histogram(update: str, level: str) -> dict[str, float]:
+    """The authors' shares of sentences by bin, among their old models; empty for an update they do not have."""
+    rows = authors_slices().query("update == @update and level == @level and breakdown == @HISTOGRAM")
+    return dict(zip(rows["key"], rows["num_units"] / rows["num_units"].sum()))
+
+
+def _chosen(table: pd.DataFrame, update: str, method: str, preset: str, level: str) -> pd.DataFrame:
+    wanted = {"update": update, "method": method, "preset": preset, "level": level}
+    found = table[np.logical_and.reduce([table[column] == value for column, value in wanted.items()])]
+    if found.empty:
+        raise KeyError(f"no breakdown of {', '.join(wanted.values())}")
+    return found
+
+
+def _share(both: Sequence[float], only_one: Sequence[float]) -> np.ndarray:
+    both, only_one = np.asarray(both, np.float64), np.asarray(only_one, np.float64)
+    with np.errstate(invalid="ignore"):
+        return both / (both + only_one)
+
+
+BREAKDOWN_NAMES = {
+    "upos": "tag of the word (UPOS)",
+    "relation": "relation of the word",
+    "distance": "distance to the head (words)",
+    "head upos": "tag of the head (UPOS)",
+    "size": "size of the sub-tree (words)",
+    "depth": "depth of the sub-tree (words)",
+    "root upos": "tag of the sub-tree's root (UPOS)",
+    "length": "length of the sentence (words)",
+    "couple distance": "words apart",
+    "couple tree distance": "arcs apart in the gold tree",
+    "couple relation": "relation between the two",
+}
+AUTHORS = "the authors' notebook"
+
+
+def nfr_by_slice(rows: pd.DataFrame, title: str, num_columns: int = 3) -> Figure:
+    """NFR of every slice with its interval, a panel a breakdown, a colour a method, the authors' numbers as diamonds.
+
+    `rows`: tidy rows plus the column slice, level being the breakdown (`breakdown_rows.nfr_rows`).  Slices named by
+    numbers stay in their order, others are sorted by the NFR of the first method, "other" last.  The slice "all"
+    of a breakdown becomes a dashed line.  O(rows).
+    """
+    frame = tidy(rows, extra=("slice",))
+    methods = list(dict.fromkeys(frame["row"]))
+    breakdowns = list(dict.fromkeys(frame["level"]))
+    num_columns = min(num_columns, len(breakdowns))
+    slices = {name: _slice_order(frame[frame["level"] == name], methods[0]) for name in breakdowns}
+    lines = [breakdowns[start : start + num_columns] for start in range(0, len(breakdowns), num_columns)]
+    heights = [0.9 + 0.14 * (1 + len(methods)) * max(len(slices[name]) for name in line) for line in lines]
+    figure = new_figure(0.6 + 4.2 * num_columns, 1.2 + sum(heights), title)
+    panels = figure.subplots(len(lines), num_columns, squeeze=False, height_ratios=heights)
+    for axes in panels.ravel()[len(breakdowns) :]:
+        axes.set_axis_off()
+    for axes, name in zip(panels.ravel(), breakdowns):
+        _slice_panel(axes, frame[frame["level"] == name], slices[name], methods)
+        axes.set_title(BREAKDOWN_NAMES.get(name, name), loc="left")
+        axes.set_xlabel("negative flip rate NFR (%)")
+    handles = [Line2D([], [], color=method_colours(methods)[row], marker="o", label=row) for row in methods]
+    handles.append(Line2D([], [], color="black", linewidth=1.4, label=INTERVAL))
+    handles.append(Line2D([], [], color="black", linewidth=1.2, linestyle="--", label="all units"))
+    _legend(figure, handles, frame)
+    return figure
+
+
+def _slice_order(cells: pd.DataFrame, method: str) -> list[str]:
+    numbers = cells["slice"].str.fullmatch(r"\d+(-\d+|\+)?").any()
+    first = cells[(cells["row"] == method) & (cells["slice"] != "all")]
+    if not numbers:
+        first = first.sort_values("value", ascending=False, kind="stable")
+    return sorted(first["slice"], key=lambda name: name == OTHER)
+
+
+def _slice_panel(axes: Axes, cells: pd.DataFrame, slices: Sequence[str], methods: Sequence[str]) -> None:
+    colours, step = method_colours(methods), 0.7 / len(methods)
+    for i, method in enumerate(methods):
+        points = cells[cells["row"] == method].set_index("slice").reindex([*slices, "all"])
+        axes.axvline(100 * points["value"].iloc[-1], color=colours[method], linestyle="--", linewidth=1.2)
+        points = points.iloc[:-1]
+        places = np.arange(len(slices)) + (i - (len(methods) - 1) / 2) * step
+        axes.hlines(places, 100 * points["low"], 100 * points["high"], color=colours[method], linewidth=1.4)
+        axes.plot(100 * points["paper"], places, linestyle="none", **PAPER_MARK)
+        axes.plot(100 * points["value"], places, "o", color=colours[method], markersize=4.5)  # over the diamonds
+    axes.set_yticks(range(len(slices)), slices)
+    axes.set_ylim(len(slices) - 0.45, -0.55)
+    axes.set_xlim(left=0)
+    axes.grid(False, axis="y")
+
+
+def co_occurrence_by_distance(rows: pd.DataFrame, title: str) -> Figure:
+    """How often both of two units flip if one does, against their distance, and what chance alone would give.
+
+    `rows`: `breakdown_rows.co_occurrence_rows` of one or more levels; a panel for each level and breakdown, slices in
+    the order of the rows.  The authors' shares are diamonds.  O(rows).
+    """
+    panels_of = list(dict.fromkeys(zip(rows["level"], rows["breakdown"])))
+    figure = new_figure(0.8 + 4.3 * len(panels_of), 4.2, title)
+    panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
+    for axes, (level, breakdown) in zip(panels, panels_of):
+        cells = rows[(rows["level"] == level) & (rows["breakdown"] == breakdown)]
+        places = np.arange(len(cells))
+        axes.plot(places, 100 * cells["share"], marker="o", markersize=4, linewidth=2, color="#0173B2")
+        axes.plot(places, 100 * cells["chance"], linestyle="--", linewidth=1.6, color="#7A7A7A")
+        axes.plot(places, 100 * cells["paper"], linestyle="none", **PAPER_MARK)
+        axes.set_xticks(places, cells["key"], rotation=45)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(BREAKDOWN_NAMES.get(breakdown, breakdown))
+        axes.set_ylabel("both flip\n(% of couples in which one does)")
+        axes.set_title("two sub-trees" if "sub-tree" in level else "two words", loc="left")
+    handles = [
+        Line2D([], [], color="#0173B2", marker="o", linewidth=2, label="found"),
+        Line2D([], [], color="#7A7A7A", linestyle="--", label="if flips were independent"),
+    ]
+    _legend(figure, handles, rows)
+    return figure
+
+
+def _legend(figure: Figure, handles: Sequence[Line2D], rows: pd.DataFrame) -> None:
+    marks = list(handles)
+    if rows["paper"].notna().any():
+        marks.append(Line2D([], [], linestyle="none", label=AUTHORS, **PAPER_MARK))
+    figure.legend(handles=marks, loc="outside lower left", ncols=min(5, len(marks)), frameon=False)

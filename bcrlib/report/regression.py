@@ -1,0 +1,314 @@
+"""From counted flips to tidy table rows: rates with intervals, differences, spread over seeds and pairs.
+
+A table is given as counts by level and row, {"UAS": {"Untreated": PairCounts, "BCR": PairCounts}, ...}; what comes out
+is what `tables.tidy`, `tables.beside_paper` and the figures take.
+
+From the records of a run to table rows: its settings, and the dropout rates tried on dev.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from bcrlib.experiments.counting import parse_update
+from bcrlib.metrics.flips import as_flips
+from bcrlib.metrics.uncertainty import (
+    Estimate,
+    PairCounts,
+    all_rate_intervals,
+    difference_intervals,
+    micro_average,
+    pair_spread,
+    rate_intervals,
+)
+from bcrlib.pipeline.half import Lesson, Model
+from bcrlib.report.tables import arrow
+from bcrlib.tasks.names import TASKS
+
+NUM_RESAMPLES = 1000
+BOOTSTRAP_SEED = 0
+RATE_OF_METRIC = {"ACC": "acc_new", "NFR": "nfr", "PFR": "pfr", "NFI": "nfi"}
+METRICS = ("ACC", "NFR", "NFI")
+
+Counts = Mapping[str, Mapping[str, PairCounts]]
+
+
+def method_rows(
+    counts: Counts, group: str = "", metrics: Sequence[str] = METRICS, num_resamples: int = NUM_RESAMPLES
+) -> pd.DataFrame:
+    """Micro-averaged rates of every method with 95 % bootstrap intervals (paper, Tables 1 to 9).
+
+    `group` is the update, "deepbiaf=>deepbiaf"; metrics are ACC (of the new models), ER = 1 - ACC, NFR, PFR, NFI.
+    All methods see the same resamples.  KeyError for another metric.  O(methods resamples sentences pairs).
+    """
+    pairs_of = {(level, row): pairs for level, row, pairs in _cells(counts)}
+    rates_of = all_rate_intervals(pairs_of, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+    rows = []
+    for (level, row), rates in rates_of.items():
+        estimates = {metric: _of_metric(rates, metric) for metric in metrics}
+        rows += [_row(group, row, level, metric, estimate) for metric, estimate in estimates.items()]
+    return pd.DataFrame(rows)
+
+
+def update_rows(
+    counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES, metrics: Sequence[str] = METRICS
+) -> pd.DataFrame:
+    """Tables 3, 4 and 8 of all updates: the row "Old", then every method, which "Untreated" must be among.
+
+    `counts_of`: {"deepbiaf=>stackptr": counts, ...}, a block of the table each.
+    """
+    blocks = []
+    for update, counts in counts_of.items():
+        untreated = {level: rows["Untreated"] for level, rows in counts.items()}
+        blocks += [old_rows(untreated, update, num_resamples), method_rows(counts, update, metrics, num_resamples)]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def definition_rows(counts_by: Mapping[str, Mapping[str, Counts]], num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
+    """`update_rows` with PFR, counted by several definitions: a metric is "NFR clean" or "NFR official".
+
+    `counts_by`: {definition: {"deepbiaf=>stackptr": counts, ...}}, of the same parses: an old model picks by scores,
+    so that re-ranking picks the same ones whatever counts as right.
+    """
+    frames = []
+    for definition, counts_of in counts_by.items():
+        rows = update_rows(counts_of, num_resamples, ("ACC", "NFR", "PFR", "NFI"))
+        frames.append(rows.assign(definition=definition))
+    together = pd.concat(frames, ignore_index=True)
+    # Metric by metric, so that a table has the definitions of each side by side.
+    of_metric = [rows for _, rows in together.groupby("metric", sort=False)]
+    ordered = pd.concat(of_metric, ignore_index=True)
+    return ordered.assign(metric=ordered["metric"] + " " + ordered["definition"]).drop(columns="definition")
+
+
+def retraining_rows(
+    pairs_of: Mapping[str, Mapping[str, Mapping[str, PairCounts]]], num_resamples: int = NUM_RESAMPLES
+) -> pd.DataFrame:
+    """Tables 1, 2 and 7: accuracy of every kind of parser by itself, then NFR and NFI of every update.
+
+    `pairs_of`: {definition: {"deepbiaf=>deepbiaf": {level: pairs of old models}}}; a row is named after what is counted
+    and the definition, "stackptr, clean" or "Untreated, clean". A kind is counted where it is replaced, or else where
+    it replaces another.
+    """
+    single, flipped = [], []
+    updates = list(next(iter(pairs_of.values())))
+    for kind, (update, side) in _first_places(updates).items():
+        for definition, pairs in pairs_of.items():
+            single.append(single_model_rows(pairs[update], f"{kind}, {definition}", side))
+    for update in updates:
+        for definition, pairs in pairs_of.items():
+            counts = {level: {f"Untreated, {definition}": of_level} for level, of_level in pairs[update].items()}
+            flipped.append(method_rows(counts, update, ("NFR", "NFI"), num_resamples))
+    return pd.concat([*single, *flipped], ignore_index=True)
+
+
+def swept_rows(
+    counts_at: Mapping[float, Counts],
+    column: str,
+    group: str = "",
+    metrics: Sequence[str] = METRICS,
+    num_resamples: int = NUM_RESAMPLES,
+) -> pd.DataFrame:
+    """`method_rows` at every value of something that is varied, named by `column`; NaN for rows it does not concern.
+
+    For curves: {1: counts, 2: counts, ...} by number of candidates has the form of the paper's Figure 2.
+    """
+    frames = [
+        method_rows(counts, group, metrics, num_resamples).assign(**{column: float(value)})
+        for value, counts in counts_at.items()
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def old_rows(
+    pairs_by_level: Mapping[str, PairCounts], group: str = "", num_resamples: int = NUM_RESAMPLES
+) -> pd.DataFrame:
+    """The row "Old": accuracy of the models that are replaced, with its interval (paper, Tables 3, 4 and 8)."""
+    rows = []
+    for level, pairs in pairs_by_level.items():
+        rates = rate_intervals(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+        rows.append(_row(group, "Old", level, "ACC", rates["acc_old"]))
+    return pd.DataFrame(rows)
+
+
+def single_model_rows(
+    pairs_by_level: Mapping[str, PairCounts], row: str, side: Literal["old", "new"] = "old"
+) -> pd.DataFrame:
+    """Accuracy of one model of a side: mean and population standard deviation over seeds (paper, Tables 1, 2, 7)."""
+    rows = []
+    for level, pairs in pairs_by_level.items():
+        accuracies = list(_accuracy_of_models(pairs, side).values())
+        spread = {"value": float(np.mean(accuracies)), "spread": float(np.std(accuracies))}
+        rows.append({"row": row, "level": level, "metric": "ACC", **spread})
+    return pd.DataFrame(rows)
+
+
+def difference_rows(
+    counts: Counts,
+    baseline: str,
+    group: str,
+    beside: pd.DataFrame,
+    metrics: Sequence[str] = METRICS,
+    num_resamples: int = NUM_RESAMPLES,
+) -> pd.DataFrame:
+    """Every method minus the baseline row, "ΔNFR" and so on, with the interval of the paired difference.
+
+    An interval that leaves out 0 is a difference at that confidence; below 0 the method has less.  `beside` holds the
+    methods themselves with the paper's numbers (`tables.beside_paper` of `method_rows`), of this group and perhaps of
+    others: the paper's differences come from there.  O(methods resamples sentences pairs).
+    """
+    paper = beside[beside["group"] == group].set_index(["row", "level", "metric"])["paper"]
+    rows = []
+    for level, row, pairs in _cells(counts):
+        if row == baseline:
+            continue
+        rng = np.random.default_rng(BOOTSTRAP_SEED)
+        rates = difference_intervals(pairs, counts[level][baseline], num_resamples, rng)
+        for metric in metrics:
+            difference = _row(group, row, level, f"Δ{metric}", rates[RATE_OF_METRIC[metric]])
+            rows.append(difference | {"paper": paper[row, level, metric] - paper[baseline, level, metric]})
+    return pd.DataFrame(rows)
+
+
+def spread_rows(counts: Counts, group: str = "", metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+    """Mean and population standard deviation over pairs of models of the rate that each pair has by itself."""
+    rows = []
+    for level, row, pairs in _cells(counts):
+        rates = pair_spread(pairs.counts)
+        for metric in metrics:
+            mean, deviation = rates[RATE_OF_METRIC[metric]]
+            cell = {"group": group, "row": row, "level": level, "metric": metric}
+            rows.append(cell | {"value": mean, "spread": deviation})
+    return pd.DataFrame(rows)
+
+
+def pair_rows(pairs: PairCounts, metric: str = "NFR", group: str = "") -> pd.DataFrame:
+    """One rate of every pair by itself, columns group, old_seed, new_seed, value: what a seed-pair map shows."""
+    rates = getattr(as_flips(pairs.counts.sum(axis=1)), RATE_OF_METRIC[metric])
+    seeds = {"old_seed": _seeds(pairs.old_of_pair), "new_seed": _seeds(pairs.new_of_pair)}
+    return pd.DataFrame({"group": group} | seeds | {"value": rates})
+
+
+def _cells(counts: Counts) -> Iterator[tuple[str, str, PairCounts]]:
+    return ((level, row, pairs) for level, rows in counts.items() for row, pairs in rows.items())
+
+
+def _of_metric(rates: Mapping[str, Estimate], metric: str) -> Estimate:
+    if metric == "ER":
+        accuracy = rates["acc_new"]
+        return Estimate(1 - accuracy.value, 1 - accuracy.high, 1 - accuracy.low)
+    return rates[RATE_OF_METRIC[metric]]
+
+
+def _row(group: str, row: str, level: str, metric: str, estimate: Estimate) -> dict[str, object]:
+    cell = {"group": group, "row": row, "level": level, "metric": metric}
+    return cell | {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+
+
+def _first_places(updates: Sequence[str]) -> dict[str, tuple[str, Literal["old", "new"]]]:
+    """Every kind of parser -> an update to count it in, and on which side: the first one that replaces it, if any."""
+    places: dict[str, tuple[str, Literal["old", "new"]]] = {}
+    for side in ("old", "new"):
+        for update in updates:
+            places.setdefault(update.split("=>")[side == "new"], (update, side))
+    return places
+
+
+def _accuracy_of_models(pairs: PairCounts, side: Literal["old", "new"]) -> dict[str, float]:
+    """The accuracy of every model of a side once, however many pairs it is in."""
+    flips = as_flips(pairs.counts.sum(axis=1))
+    names, accuracy = (pairs.old_of_pair, flips.acc_old) if side == "old" else (pairs.new_of_pair, flips.acc_new)
+    return dict(zip(names, accuracy.tolist()))
+
+
+def _seeds(names: Sequence[str]) -> list[int]:
+    """ "deepbiaf/123" -> 123"""
+    return [int(name.rsplit("/", 1)[1]) for name in names]
+
+
+def signature(manifest: Mapping[str, Any]) -> dict[str, object]:
+    """The settings under a profile's numbers, from the manifest of its correctness; for tables and figures."""
+    profile = manifest["profile"]
+    named = {key: profile[key] for key in ("corpus", "preset", "old_seeds", "new_seeds")}
+    task = TASKS[manifest.get("task", "dependency")].in_paper
+    return {"task": task, **named, "resamples": NUM_RESAMPLES}
+
+
+def candidate_signature(manifest: Mapping[str, Any]) -> dict[str, object]:
+    """`signature` with what concerns ensembles and candidate pools."""
+    profile = manifest["profile"]
+    # In manifests from before, a group is the text of a tuple already.
+    groups = [group if isinstance(group, str) else str(tuple(group)) for group in profile["ensembles"]]
+    ensembles = [group.replace(" ", "") for group in groups]
+    sampling = [f"{update} {choice['strategy']}" for update, choice in manifest["dropout_choice"].items()]
+    pools = {"num_candidates": profile["num_candidates"], "sampling": sampling}
+    weights = {update: choice["joined"] for update, choice in manifest["dropout_choice"].items() if "joined" in choice}
+    joined = [f"{update} {choice['strategy']} weight {choice['new_weight']:g}" for update, choice in weights.items()]
+    return {**signature(manifest), "ensembles": ensembles, **pools, **({"joined": joined} if joined else {})}
+
+
+def joint_signature(manifests: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+    """`candidate_signature` of several tasks: what they have in common once, all else one after the other."""
+    of_each = [candidate_signature(manifest) for manifest in manifests]
+    joint: dict[str, object] = {}
+    for key in dict.fromkeys(key for settings in of_each for key in settings):
+        values = [settings[key] for settings in of_each if key in settings]
+        several = [part for value in values for part in (value if isinstance(value, list) else [value])]
+        joint[key] = values[0] if all(value == values[0] for value in values) else several
+    return joint
+
+
+def teacher_rows(manifest: Mapping[str, Any], counts_of: Mapping[str, Counts]) -> pd.DataFrame:
+    """How well teachers know the data they teach from, and how good they and their students are on test.
+
+    Accuracies, means over the lessons of an update; a row an update and level, three metrics. The first is counted by
+    `clean`. `counts_of`: {"deepbiaf=>stackptr": counts, ...} with the row "Distillation". Empty for a manifest from
+    before it was recorded. O(updates sentences).
+    """
+    rows = []
+    for update, counts in counts_of.items():
+        for level, of_row in counts.items():
+            taught = of_row["Distillation"]
+            known = [_teacher_accuracy(manifest, update, teacher).get(level) for teacher in taught.old_of_pair]
+            if None in known:
+                continue
+            on_test = micro_average(taught.counts)
+            accuracies = {"teacher, training data": sum(known) / len(known)}
+            accuracies |= {"teacher, test": on_test.acc_old, "student, test": on_test.acc_new}
+            cell = {"group": update, "row": "Distillation", "level": level}
+            rows += [cell | {"metric": metric, "value": value} for metric, value in accuracies.items()]
+    return pd.DataFrame(rows)
+
+
+def _teacher_accuracy(manifest: Mapping[str, Any], update: str, teacher: str) -> Mapping[str, float]:
+    """By level, as the job that trained the student recorded it; empty where it did not."""
+    kind, seed = teacher.rsplit("/", 1)
+    lesson = Lesson(parse_update(update), Model(kind, int(seed)))
+    return manifest.get("jobs", {}).get(lesson.job, {}).get("teacher_accuracy", {})
+
+
+def dropout_rows(choices: Mapping[str, Mapping[str, Any]], levels: Sequence[str]) -> pd.DataFrame:
+    """The dropout rates tried on dev, with the column p: NFR, NFI and ACC after re-ranking, a row an update.
+
+    `choices`: the manifest's "dropout_choice", {"deepbiaf=>stackptr": {"grid": [...]}}; a grid is of dicts strategy
+    ("dropout-p(p=0.15)"), level, nfr, nfi, acc_new.
+    """
+    rows = []
+    for update, choice in choices.items():
+        for point in choice["grid"]:
+            cell = {"row": arrow(update), "level": point["level"], "p": dropout_rate(point["strategy"])}
+            rates = {"NFR": point["nfr"], "NFI": point["nfi"], "ACC": point["acc_new"]}
+            rows += [cell | {"metric": metric, "value": value} for metric, value in rates.items()]
+    return pd.DataFrame(row for row in rows if row["level"] in levels)
+
+
+def chosen_rates(choices: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The dropout rate chosen for each update, by the names of `dropout_rows`."""
+    return {arrow(update): dropout_rate(choice["strategy"]) for update, choice in choices.items()}
+
+
+def dropout_rate(strategy: str) -> float:
+    """ "dropout-p(p=0.15)" -> 0.15"""
+    return float(strategy.removeprefix("dropout-p(p=").removesuffix(")"))

@@ -1,0 +1,213 @@
+"""Dropout-p: masks that depend on a seed and on names, never on the batch, in any network."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from bcrlib.data.randomness import key
+from bcrlib.parsers.batches import Packing
+
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
+_MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
+_MIX_2 = 0x94D049BB133111EB - 2**64
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Dropout with rate `p` for the sentences of one batch."""
+
+    keys: Int64[Tensor, "sentence"]
+    packing: Packing
+    p: float
+
+    def per_sentence(self, site: str, width: int) -> Float[Tensor, "sentence width"]:
+        """One mask a sentence, for all its tokens, scaled by 1 / (1 - p)."""
+        keep = random_uint16(_mix(self.keys + key(site)), width) >= round(self.p * 65536)
+        return keep.float().div_(1 - self.p)
+
+    def per_token(self, site: str) -> Float[Tensor, "row 1"]:
+        """One number a token: whether the whole vector of the token is kept, scaled by 1 / (1 - p)."""
+        return (~self.tokens_hit(site, self.p)).float().div_(1 - self.p)[:, None]
+
+    def tokens_hit(self, site: str, rate: float) -> Bool[Tensor, "row"]:
+        """Whether something of this rate happens to each token."""
+        keys = _mix(self.keys + key(site))[self.packing.sentence] + self.packing.step
+        return random_uint16(keys, 1)[:, 0] < round(rate * 65536)
+
+
+def uniform(keys: Int64[Tensor, "*row"], number: int) -> Float[Tensor, "*row"]:
+    """One float64 uniform on [0, 1) a key, the `number`-th of its kind."""
+    return _shifted(_mix(_mix(keys) + number), 11).double() * 2.0**-53
+
+
+def random_uint16(keys: Int64[Tensor, "row"], width: int) -> Tensor:
+    """int32 [row, width], uniform on 0..65535: SplitMix64 of (key, column), each hash cut into four. O(row * width)."""
+    columns = torch.arange(1, (width + 3) // 4 + 1, device=keys.device) * _GOLDEN
+    bits = _mix(keys[:, None] + columns)
+    return (bits.view(torch.int16)[:, :width].to(torch.int32)) & 0xFFFF
+
+
+def _mix(z: Tensor) -> Tensor:
+    z = (z ^ _shifted(z, 30)) * _MIX_1
+    z = (z ^ _shifted(z, 27)) * _MIX_2
+    return z ^ _shifted(z, 31)
+
+
+def _shifted(z: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right: the arithmetic one, without the copies of the sign."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of the dropouts of a training: what a network has learnt to stand."""
+
+    dropout: float
+    attention_dropout: float
+
+
+@dataclass(frozen=True, eq=False)
+class Thinning:
+    """Which units are dropped, for each row of a batch: one thinned network a row.
+
+    With `per_step` a unit is dropped anew at every position (the authors' decoder), else at all positions or none.
+    """
+
+    keys: Int64[Tensor, "row"]
+    p: float
+    attention_p: float
+    per_step: bool = False
+
+    def features(
+        self, site: str, x: Float[Tensor, "row position feature"], first: int
+    ) -> Float[Tensor, "row *_ feature"]:
+        """Masks of a layer's output whose first position is `first`, scaled by 1 / (1 - p)."""
+        if not self.per_step:
+            return self._mask(self.keys ^ key(site), x.shape[-1], self.p)[:, None]
+        keys = self._at_positions(site, first, x.shape[1])
+        return self._mask(keys.flatten(), x.shape[-1], self.p).view(*keys.shape, -1)
+
+    def attention(self, site: str, weights: Float[Tensor, "row head query key"], first: int) -> Tensor:
+        """Masks of attention weights: whether a head may look at a position, for all queries or for each by itself."""
+        _, num_heads, num_queries, num_keys = weights.shape
+        names = [key(site, head) for head in range(num_heads)]
+        of_head = self.keys[:, None] ^ torch.tensor(names, device=self.keys.device)
+        if self.per_step:
+            places = torch.tensor([key(first + query) for query in range(num_queries)], device=self.keys.device)
+            of_head = of_head[:, :, None] ^ places
+        else:
+            of_head = of_head[:, :, None]
+        return self._mask(of_head.flatten(), num_keys, self.attention_p).view(*of_head.shape, num_keys)
+
+    def rows(self, index: Int64[Tensor, "kept"]) -> "Thinning":
+        """The same for some rows."""
+        return Thinning(self.keys[index], self.p, self.attention_p, self.per_step)
+
+    def _at_positions(self, site: str, first: int, count: int) -> Int64[Tensor, "row position"]:
+        names = [key(site, first + position) for position in range(count)]
+        return self.keys[:, None] ^ torch.tensor(names, device=self.keys.device)
+
+    def _mask(self, keys: Int64[Tensor, "n"], width: int, p: float) -> Float[Tensor, "n width"]:
+        return (random_uint16(keys, width) >= round(p * 65536)).float().div_(1 - p)
+
+
+@dataclass(eq=False)
+class Switch:
+    """What all dropouts of one network look at: the thinning in force, if any, and the first position of the input."""
+
+    thinning: Thinning | None = None
+    position: int = field(default=0)
+
+
+class SiteDropout(nn.Module):
+    """A dropout with a name; `attention` says that it is one of attention weights [row, head, query, key]."""
+
+    def __init__(self, site: str, switch: Switch, attention: bool = False) -> None:
+        super().__init__()
+        self.site, self.switch, self.attention = site, switch, attention
+        self.p = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        thinning, first = self.switch.thinning, self.switch.position
+        if thinning is None:
+            return dropout(x, self.p) if self.training and self.p else x
+        masks = thinning.attention if self.attention else thinning.features
+        return x * masks(self.site, x, first)
+
+
+def dropout(x: Float[Tensor, "*shape"], p: float) -> Float[Tensor, "*shape"]:
+    """The library's dropout; on a CPU four units share a random number, which takes most of its time."""
+    if x.is_cuda:
+        return nn.functional.dropout(x, p)
+    random = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+    keep = random[: x.numel()] >= round(p * 65536) - 32768
+    return x * keep.view(x.shape).to(x.dtype).mul_(1 / (1 - p))
+
+
+def set_rates(network: nn.Module, rates: Rates) -> None:
+    """Rates of the network's dropouts in training."""
+    for module in network.modules():
+        if isinstance(module, SiteDropout):
+            module.p = rates.attention_dropout if module.attention else rates.dropout
+
+
+class DropoutCalls(TorchFunctionMode):
+    """Masks a row of the batch, the same at all positions and in all steps: one thinned network a row."""
+
+    def __init__(self, keys: Int64[Tensor, "row"], p: float) -> None:
+        super().__init__()
+        self.keys, self.p, self.place, self.num_calls = keys, p, ("", 0), 0
+
+    def enter(self, part: str) -> None:
+        """A forward pass of a part of the network begins."""
+        self.place = (part, 0)
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if function is not nn.functional.dropout:
+            return function(*args, **(kwargs or {}))
+        x = args[0] if args else kwargs["input"]
+        part, number = self.place
+        self.place, self.num_calls = (part, number + 1), self.num_calls + 1
+        with torch._C.DisableTorchFunction():
+            return x * self._masks(x, key(part, number))
+
+    def _masks(self, x: Tensor, site: int) -> Tensor:
+        """Of features [row, position, feature], or of attention weights [row, head, query, key]."""
+        if x.dim() == 4:
+            heads = torch.tensor([key(head) for head in range(x.shape[1])], device=x.device)
+            keys = (self.keys[:, None] ^ site ^ heads).flatten()
+            return self._kept(keys, x.shape[3], x.dtype).view(len(x), x.shape[1], 1, -1)
+        return self._kept(self.keys ^ site, x.shape[-1], x.dtype).view(len(x), *[1] * (x.dim() - 2), -1)
+
+    def _kept(self, keys: Tensor, width: int, dtype: torch.dtype) -> Tensor:
+        return (random_uint16(keys, width) >= round(self.p * 65536)).to(dtype).div_(1 - self.p)
+
+
+@contextmanager
+def thinned_calls(network: nn.Module, keys: Int64[Tensor, "row"], p: float | None) -> Iterator[None]:
+    """Inside, row r of every batch passes through the network thinned by keys[r]; with p None nothing changes.
+
+    ValueError at the end if the network has no dropout that could be reached.
+    """
+    if p is None:
+        yield
+        return
+    calls = DropoutCalls(keys, p)
+    parts = {"whole": network}
+    if network.config.is_encoder_decoder:
+        parts = {"encoder": network.get_encoder(), "decoder": network.get_decoder()}
+    hooks = [part.register_forward_pre_hook(lambda *_, name=name: calls.enter(name)) for name, part in parts.items()]
+    try:
+        with calls:
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not calls.num_calls:
+        raise ValueError("this model has no dropout: dropout-p would make the same candidate again and again")
