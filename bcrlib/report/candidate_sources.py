@@ -55,8 +55,8 @@ def source_rows(
     """What the pools of each strategy offer, and who picks what from them, with 95 % intervals.
 
     `strategies`: {row of the table: strategy}.  Metrics: the measures of `bcrlib.experiments.diversity.measure`;
-    accuracy of the new model's own choice, of the best candidate (oracle) and of what the old model picks (BCR); negative flip rate of
-    the safest candidate (oracle) and of BCR's.
+    accuracy of the new model's own choice, of the best candidate (oracle) and of what the old model picks (BCR);
+    negative flip rate of the safest candidate (oracle) and of BCR's.
     O(strategies resamples sentences pairs).
     """
     some = []
