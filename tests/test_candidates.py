@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bcrlib.data.candidates import CandidatePool, joined, single, together
+from bcrlib.data.candidates import CandidatePool, joined, together
 from bcrlib.samplers.strategies import Beam, DropoutP, Joined, KBest, OneBest, parse_strategy
 
 
@@ -30,7 +30,7 @@ def test_num_distinct_counts_labelled_trees(pool):
 
 
 def test_single_takes_another_candidate_for_each_sentence(pool):
-    chosen = single(pool, np.array([1, 2]))
+    chosen = pool.single(np.array([1, 2]))
     assert chosen.heads.tolist() == [[2, 0, 0]]
     assert chosen.relation_strings() == ["obj", "root", "obj"]
     assert chosen.log_probs.tolist() == [[-2.0, np.float32(-0.2)]]
@@ -38,7 +38,7 @@ def test_single_takes_another_candidate_for_each_sentence(pool):
 
 
 def test_pools_come_together_in_their_order(pool):
-    both = together([single(pool, np.array([1, 2])), pool])
+    both = together([pool.single(np.array([1, 2])), pool])
     assert both.heads.tolist() == [[2, 0, 0], *pool.heads.tolist()]
     assert both.relations.tolist() == [[1, 0, 1], *pool.relations.tolist()]
     assert both.log_probs[0].tolist() == [-2.0, np.float32(-0.2)]

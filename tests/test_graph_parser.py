@@ -145,7 +145,7 @@ def test_every_candidate_is_a_tree(long_treebank, long_parser, strategy):
     pool = long_parser.candidates(long_treebank, strategy)
     assert pool.heads.shape == (strategy.num_candidates, long_treebank.num_tokens)
     assert np.array_equal(pool.offsets, long_treebank.offsets)
-    for s, candidate in product(range(pool.num_sentences), range(pool.num_candidates)):
+    for s, candidate in product(range(pool.num_items), range(pool.num_candidates)):
         heads, relations = sentence(pool, s, candidate)
         assert is_tree(heads, single_root=True)
         assert all(0 <= relation < len(pool.relation_names) for relation in relations)

@@ -99,7 +99,7 @@ def rerank(
     pool = task.joined([*pools.values()]) if len(pools) > 1 else pools[str(pool_files[0])]
     new_model = None if new is None else models[-1]
     choice = _pick(words, pool, models[: len(old)], old_weight or [1.0] * len(old), new_model, new_weight)
-    chosen = task.single(pool, choice)
+    chosen = pool.single(choice)
     task.write_best(words, chosen, output)
     _tell(pool, choice, task, task.failures(words, chosen), output, as_json)
 

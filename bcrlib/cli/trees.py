@@ -12,7 +12,7 @@ from bcrlib.data.candidates import CandidatePool
 from bcrlib.data.files import TOP, read_input
 from bcrlib.data.treebank import Treebank, parse_conllu
 from bcrlib.samplers.strategies import Strategy
-from bcrlib.tasks.dependency import SUFFIX, joined, single, together
+from bcrlib.tasks.dependency import SUFFIX, joined, together
 from bcrlib.tasks.dependency import write as write_best
 
 if TYPE_CHECKING:  # at run time these would bring torch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # at run time these would bring torch
 
     Model = DeepBiafParser | StackPtrParser
 
-__all__ = ["SUFFIX", "joined", "read_pool", "single", "together", "write_best", "write_pool"]
+__all__ = ["SUFFIX", "joined", "read_pool", "together", "write_best", "write_pool"]
 ITEM, STRUCTURE = TREES.item, "tree"
 DISTINCT = "distinct_a_sentence"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from bcrlib.data.candidates import CandidatePool, joined, single, together
+from bcrlib.data.candidates import CandidatePool, joined, together
 from bcrlib.data.corpora import load_treebank as load
 from bcrlib.data.corpora import part_of
 from bcrlib.data.presets import Preset
@@ -33,7 +33,6 @@ __all__ = [
     "part_of",
     "scored",
     "scored_units",
-    "single",
     "together",
     "write",
 ]
@@ -65,4 +64,4 @@ def num_invalid(pool: CandidatePool) -> int:
 
 def write(gold: Treebank, pool: CandidatePool, path: Path) -> None:
     """Write the first candidate of every sentence as CoNLL-U, words and tags as in gold."""
-    write_conllu(gold.with_trees(pool.heads[0].astype("int32"), pool.relation_strings()), path)
+    write_conllu(pool.taught(gold), path)
