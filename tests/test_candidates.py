@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bcrlib.data.candidates import CandidatePool, joined, together
+from bcrlib.data.candidates import TreePool, joined, together
 from bcrlib.samplers.strategies import Beam, DropoutP, Joined, KBest, OneBest, parse_strategy
 
 
 @pytest.fixture
-def pool() -> CandidatePool:
+def pool() -> TreePool:
     """Two sentences, of two words and of one word; three candidates."""
-    return CandidatePool(
+    return TreePool(
         heads=np.array([[0, 1, 0], [2, 0, 0], [0, 1, 0]], dtype=np.int16),
         relations=np.array([[0, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=np.int16),
         relation_names=("root", "obj"),
@@ -57,7 +57,7 @@ def test_pools_that_number_relations_otherwise_come_together_by_name(pool):
     assert both.relations.dtype == np.int16
 
 
-def trees_of(pool: CandidatePool, sentence: int) -> list[tuple]:
+def trees_of(pool: TreePool, sentence: int) -> list[tuple]:
     """Heads, relations and log-probability of every candidate of a sentence."""
     words = slice(*pool.offsets[sentence : sentence + 2])
     return [
@@ -69,7 +69,7 @@ def trees_of(pool: CandidatePool, sentence: int) -> list[tuple]:
 def test_joined_pools_have_equal_trees_once_and_are_filled_up_with_the_first():
     rng = np.random.default_rng(4)
     pools = [
-        CandidatePool(
+        TreePool(
             heads=rng.integers(0, 2, (number, 7)).astype(np.int16),
             relations=rng.integers(0, 2, (number, 7)).astype(np.int16),
             relation_names=("root", "obj"),

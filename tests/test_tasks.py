@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import BROKEN, END, FrameBank, frame_words, parse_frame, sequences_of
 from bcrlib.data.presets import PRESETS
@@ -78,11 +78,11 @@ def test_correctness_of_trees_is_that_of_heads_and_relations():
         assert all(np.array_equal(found[level][0], expected[level]) for level in dependency.LEVELS)
 
 
-def pool_of(treebank) -> CandidatePool:
+def pool_of(treebank) -> TreePool:
     names = tuple(sorted(set(treebank.relations)))
     relations = np.array([[names.index(relation) for relation in treebank.relations]], dtype=np.int16)
     scores = np.zeros((1, treebank.num_sentences), dtype=np.float32)
-    return CandidatePool(treebank.heads[None].astype(np.int16), relations, names, scores, treebank.offsets)
+    return TreePool(treebank.heads[None].astype(np.int16), relations, names, scores, treebank.offsets)
 
 
 def test_trees_are_written_as_predicted(tmp_path):

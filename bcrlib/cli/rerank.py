@@ -12,13 +12,13 @@ from bcrlib.cli.options import Json, check_output_file, print_json
 
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.cli.models import Model
-    from bcrlib.data.candidates import CandidatePool
+    from bcrlib.data.candidates import TreePool
     from bcrlib.data.frame_candidates import FramePool
     from bcrlib.data.frames import FrameBank
     from bcrlib.data.treebank import Treebank
 
     Text = Treebank | FrameBank
-    Pool = CandidatePool | FramePool
+    Pool = TreePool | FramePool
 
 ROUNDING = 0.05
 """How far two log-probabilities of one model may lie apart, in nats and as a share: bfloat16 is that coarse."""

@@ -102,7 +102,7 @@ def distinct_first(first_equal: Int16[np.ndarray, "candidate item"]) -> Int64[np
 
 
 @dataclass(frozen=True, eq=False)
-class CandidatePool(Pool):
+class TreePool(Pool):
     """Candidate trees of a treebank, columnar too: token t (from 1) of sentence s is column offsets[s] + t - 1."""
 
     BY_CANDIDATE = ("heads", "relations", "log_probs")
@@ -135,7 +135,7 @@ class CandidatePool(Pool):
             log_probs=np.take_along_axis(self.log_probs, order, axis=0),
         )
 
-    def followed_by(self, others: Sequence["CandidatePool"]) -> "CandidatePool":
+    def followed_by(self, others: Sequence["TreePool"]) -> "TreePool":
         """See `together`."""
         pools = [self, *others]
         if not all(np.array_equal(pool.offsets, self.offsets) for pool in others):
@@ -143,7 +143,7 @@ class CandidatePool(Pool):
         names = tuple(dict.fromkeys(name for pool in pools for name in pool.relation_names))
         number = {name: np.int16(i) for i, name in enumerate(names)}
         renumbered = [np.array([number[name] for name in pool.relation_names])[pool.relations] for pool in pools]
-        return CandidatePool(
+        return TreePool(
             heads=np.concatenate([pool.heads for pool in pools]),
             relations=np.concatenate(renumbered),
             relation_names=names,
