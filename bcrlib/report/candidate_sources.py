@@ -150,7 +150,7 @@ def rerankers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
 
 def methods(store: CorrectnessStore, update: Update) -> dict[str, Method]:
     """The methods of the paper's Tables 3, 4 and 8, and BCR over listed structures and joined pools."""
-    plain = {name: getattr(experiments, name.lower()) for name in ("Untreated", "Distillation", "Ensemble")}
+    plain = {name: getattr(counting, name.lower()) for name in ("Untreated", "Distillation", "Ensemble")}
     return plain | rerankers(store, update)
 
 
