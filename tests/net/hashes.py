@@ -30,43 +30,40 @@ from tiny_frames import TINY_SEQ2SEQ, frame_bank, tiny_seq2seq
 from tiny_generators import tiny_generator
 from tiny_parsers import TINY, tiny_parser, tiny_pointer_parser
 
-from bcrlib.candidate_files import read_candidates, write_candidates
-from bcrlib.candidates import CandidatePool
-from bcrlib.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
-from bcrlib.data.conllu import format_conllu, read_conllu
+from bcrlib.data.candidate_files import read_candidates, write_candidates
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.corpora import load_treebank
 from bcrlib.data.corpora import part_of as part_of_treebank
+from bcrlib.data.frame_candidate_files import read_frame_candidates, write_frame_candidates
+from bcrlib.data.frame_candidates import FramePool, taught
 from bcrlib.data.frame_corpora import load_frames
 from bcrlib.data.frame_corpora import part_of as part_of_frames
-from bcrlib.data.frame_grammar import generate_frames
 from bcrlib.data.frames import FrameBank, frame_text
-from bcrlib.data.grammar import generate_treebank
+from bcrlib.data.generated.frames import generate_frames
+from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.data.presets import PRESETS
 from bcrlib.data.top import read_top, write_top
-from bcrlib.data.treebank import Treebank
-from bcrlib.decoding.strategies import Beam, DropoutP, Strategy, parse_strategy
-from bcrlib.frame_candidate_files import read_frame_candidates, write_frame_candidates
-from bcrlib.frame_candidates import FramePool
+from bcrlib.data.treebank import Treebank, format_conllu, read_conllu
 from bcrlib.metrics.attachment import correctness as trees_right
-from bcrlib.metrics.exact_match import correctness as frames_right
-from bcrlib.models.checkpoint import load_parser as load_tree_parser
-from bcrlib.models.checkpoint import load_parsers as load_tree_parsers
-from bcrlib.models.checkpoint import new_parser as new_tree_parser
-from bcrlib.models.checkpoint import save_parser as save_tree_parser
-from bcrlib.models.encoding import encode
-from bcrlib.models.generators import TextPool
-from bcrlib.models.parser import Parser
-from bcrlib.models.runtime import Runtime
-from bcrlib.models.s2s_checkpoint import load_parser as load_frame_parser
-from bcrlib.models.s2s_checkpoint import load_parsers as load_frame_parsers
-from bcrlib.models.s2s_checkpoint import new_parser as new_frame_parser
-from bcrlib.models.s2s_checkpoint import save_parser as save_frame_parser
-from bcrlib.models.s2s_parser import Seq2SeqParser
-from bcrlib.models.s2s_training import train as train_frame_parser
-from bcrlib.models.training import train as train_tree_parser
-from bcrlib.models.vocabulary import build_vocabulary
-from bcrlib.predicted_frames import taught
-from bcrlib.presets import PRESETS
+from bcrlib.metrics.frames import correctness as frames_right
+from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import load_parser as load_tree_parser
+from bcrlib.parsers.checkpoint import load_parsers as load_tree_parsers
+from bcrlib.parsers.checkpoint import new_parser as new_tree_parser
+from bcrlib.parsers.checkpoint import save_parser as save_tree_parser
+from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
+from bcrlib.parsers.encoding import build_vocabulary, encode
+from bcrlib.parsers.generator import TextPool
+from bcrlib.parsers.parser import Parser
+from bcrlib.parsers.s2s import Seq2SeqParser
+from bcrlib.parsers.s2s_checkpoint import load_parser as load_frame_parser
+from bcrlib.parsers.s2s_checkpoint import load_parsers as load_frame_parsers
+from bcrlib.parsers.s2s_checkpoint import new_parser as new_frame_parser
+from bcrlib.parsers.s2s_checkpoint import save_parser as save_frame_parser
+from bcrlib.parsers.s2s_training import train as train_frame_parser
+from bcrlib.parsers.training import train as train_tree_parser
 from bcrlib.reranking import bcr_scores, choose
+from bcrlib.samplers.strategies import Beam, DropoutP, Strategy, parse_strategy
 from bcrlib.tasks import dependency, semantic
 
 SEEDS = (0, 1)
@@ -96,7 +93,7 @@ FRAME_TRAINING = Seq2SeqTraining(
 FRAME_AUTHORS = replace(FRAME_TRAINING, num_epochs=20, batch_tokens=0, schedule="inverse_sqrt", train_embeddings=False)
 FRAMES = replace(TINY_SEQ2SEQ, max_pieces=36, max_steps=28)
 
-Pool = CandidatePool | FramePool | TextPool
+Pool = TreePool | FramePool | TextPool
 Hashes = dict[str, str]
 
 
@@ -153,7 +150,7 @@ def weights(network: torch.nn.Module) -> str:
 
 def structures(pool: Pool) -> str:
     """Hash of a pool's structures, whatever their scores."""
-    if isinstance(pool, CandidatePool):
+    if isinstance(pool, TreePool):
         return digest(pool.heads, pool.relations, pool.relation_names, pool.offsets)
     return digest(pool.texts) if isinstance(pool, TextPool) else digest(pool.sequences, pool.labels)
 
@@ -259,7 +256,7 @@ def hash_tree_checkpoint(found: Hashes, name: str, parser: Parser, treebank: Tre
     hash_pool(found, f"{name}: loaded", loaded.candidates(treebank, parse_strategy("1-best")))
 
 
-def hash_tree_files(found: Hashes, name: str, treebank: Treebank, pool: CandidatePool) -> None:
+def hash_tree_files(found: Hashes, name: str, treebank: Treebank, pool: TreePool) -> None:
     """CoNLL-U and candidate file of a pool, and what is read from them."""
     dependency.write(treebank, pool, Path("trees.conllu"))
     write_candidates(treebank, pool, Path("trees.jsonl"))
