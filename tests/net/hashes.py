@@ -35,7 +35,7 @@ from bcrlib.data.candidates import TreePool
 from bcrlib.data.corpora import load_treebank
 from bcrlib.data.corpora import part_of as part_of_treebank
 from bcrlib.data.frame_candidate_files import read_frame_candidates, write_frame_candidates
-from bcrlib.data.frame_candidates import FramePool, taught
+from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frame_corpora import load_frames
 from bcrlib.data.frame_corpora import part_of as part_of_frames
 from bcrlib.data.frames import FrameBank, frame_text
@@ -375,7 +375,7 @@ def hash_frame_files(found: Hashes, name: str, bank: FrameBank, pool: FramePool)
     for path in (Path("frames.tsv"), Path("frames.jsonl")):
         hash_files(found, name, path)
     hash_pool(found, f"{name}: candidate file", read_frame_candidates(Path("frames.jsonl"), bank))
-    found[f"{name}: taught"] = digest([frame_text(frame) for frame in taught(bank, pool).frames])
+    found[f"{name}: taught"] = digest([frame_text(frame) for frame in pool.taught(bank).frames])
 
 
 def hash_untrained(found: Hashes) -> None:
