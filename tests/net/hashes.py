@@ -6,7 +6,7 @@
 Of each kind (deepbiaf, stackptr, s2s, text generators), of both presets and precisions: weights after some twenty
 steps of training, candidates of every strategy, joined ones and ensembles too, scores by another model, choices of the
 re-ranker, what counts as right, the bytes of every file that is written, and checkpoints loaded again; and the
-generated corpora. Everything comes from seeds, on one thread; half a minute on a CPU. Bits depend on the processor and
+generated corpora. Everything comes from seeds, on one thread; a minute of CPU time. Bits depend on the processor and
 on torch's version, so both runs have to be on one machine. With --minilm also parsers with the vectors of MiniLM-L6,
 static and contextual, whose weights have to be in the cache folder.
 """
