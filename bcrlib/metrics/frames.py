@@ -48,8 +48,8 @@ def correctness(gold: FrameBank, pool: FramePool, preset: Preset) -> dict[str, B
     Raises ValueError for another number of utterances, and as `scored_units`.  O(codes), 8,241 utterances with 10
     candidates in well under a second.
     """
-    if pool.num_utterances != gold.num_utterances:
-        raise ValueError(f"candidates of {pool.num_utterances} utterances, {gold.num_utterances} gold frames")
+    if pool.num_items != gold.num_utterances:
+        raise ValueError(f"candidates of {pool.num_items} utterances, {gold.num_utterances} gold frames")
     labels = tuple(dict.fromkeys((*gold.labels, *pool.labels)))
     return _judged(gold, _pool_texts(pool, labels, gold.utterances), labels, preset)
 
@@ -74,7 +74,7 @@ def invalid(pool: FramePool) -> Bool[np.ndarray, "candidate utterance"]:
 
     O(codes).
     """
-    texts = _pool_texts(pool, pool.labels, [()] * pool.num_utterances)  # no word is known: all are the same
+    texts = _pool_texts(pool, pool.labels, [()] * pool.num_items)  # no word is known: all are the same
     broken = {text for text in set().union(*texts) if not _spans(text, len(pool.labels))}
     return np.array([[text in broken for text in row] for row in texts], bool).reshape(pool.sequences.shape[:2])
 
