@@ -10,7 +10,7 @@ from random_trees import random_mistakes, random_treebank
 
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import read_conllu
-from bcrlib.experiments.breakdown_tables import (
+from bcrlib.metrics.tree_breakdowns import (
     HISTOGRAM,
     gold_slices,
     read_breakdowns,

@@ -8,7 +8,7 @@ import pytest
 
 from bcrlib.data.top import read_top
 from bcrlib.data.treebank import read_conllu
-from bcrlib.experiments.breakdown_tables import BREAKDOWNS_FILE, read_breakdowns
+from bcrlib.metrics.tree_breakdowns import BREAKDOWNS_FILE, read_breakdowns
 from bcrlib.experiments.choices import NEW_WEIGHTS
 from bcrlib.experiments.counting import (
     bcr,

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bcrlib.experiments.breakdown_tables import HISTOGRAM
+from bcrlib.metrics.tree_breakdowns import HISTOGRAM
 from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
 from bcrlib.report.figures import PAPER_MARK
 from bcrlib.report.style import INTERVAL, method_colours, new_figure
