@@ -11,6 +11,7 @@ from bcrlib.metrics.flips import RATES, Flips, as_flips, flips_by_sentence
 from bcrlib.metrics.uncertainty import (
     Estimate,
     PairCounts,
+    Share,
     all_rate_intervals,
     difference_intervals,
     estimate,
@@ -20,6 +21,7 @@ from bcrlib.metrics.uncertainty import (
     rate_intervals,
     resample,
     resampled_sums,
+    share_intervals,
 )
 
 
@@ -124,12 +126,6 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(rate):
     assert 28 <= hits <= 40
 
 
-def test_the_seed_decides():
-    method = pair_counts(CROSSED)
-    first, again, other = (rate_intervals(method, 50, np.random.default_rng(s)) for s in (1, 1, 2))
-    assert first == again != other
-
-
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="2 pairs"):
         PairCounts(np.zeros((2, 3, 4), dtype=np.int64), ("a", "b"), ("c",))
@@ -145,11 +141,6 @@ def test_mcnemar_is_the_binomial_tail():
     assert mcnemar(Flips(50, 2, 9, 5)) == pytest.approx(2 * sum(comb(11, i) for i in range(3)) / 2**11)
     assert mcnemar(Flips(50, 9, 2, 5)) == mcnemar(Flips(1, 2, 9, 0))
     assert mcnemar(Flips(5, 3, 3, 0)) == 1 == mcnemar(Flips(5, 0, 0, 5))
-
-
-def test_as_flips_of_a_pair_axis():
-    counts = pair_counts(CROSSED).counts.sum(axis=1)
-    assert as_flips(counts).num_units.tolist() == [300] * 12
 
 
 def random_counts(num_items: int, seed: int = 0) -> np.ndarray:
@@ -184,3 +175,20 @@ def test_intervals_are_those_of_the_bootstrap_over_pairs(rate):
 
 def test_resamples_without_units_are_left_out():
     assert estimate(0.5, np.array([np.nan, 0.2, 0.4]), 1.0) == Estimate(0.5, 0.2, 0.4)
+
+
+def test_the_interval_of_a_mean_covers_it():
+    rng = np.random.default_rng(5)
+    truth, covered = 0.3, 0
+    for _ in range(200):
+        amount = (rng.random((1, 150)) < truth).astype(float)
+        estimate = share_intervals({"x": Share(amount, np.ones((1, 150)))}, 200, rng)["x"]
+        assert estimate.low <= estimate.value <= estimate.high and estimate.value == pytest.approx(amount.mean())
+        covered += estimate.low <= truth <= estimate.high
+    assert 0.88 <= covered / 200 <= 0.99
+
+
+def test_the_interval_of_a_mean_draws_models_too():
+    amount = np.stack([np.zeros(50), np.ones(50)])  # no spread over sentences, all over models
+    estimate = share_intervals({"x": Share(amount, np.ones((2, 50)))}, 500, np.random.default_rng(5))["x"]
+    assert (estimate.low, estimate.value, estimate.high) == (0, 0.5, 1)
