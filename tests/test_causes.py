@@ -12,9 +12,8 @@ from made_up_cells import FACTORS, KINDS, made_up, rates
 from bcrlib.data.corpora import load_treebank
 from bcrlib.data.download import TOP_FILES
 from bcrlib.data.frame_corpora import load_frames
-from bcrlib.data.frames import frame_text
+from bcrlib.data.frames import frame_text, write_top
 from bcrlib.data.presets import PRESETS
-from bcrlib.data.top import write_top
 from bcrlib.data.treebank import write_conllu
 from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.flips import flips

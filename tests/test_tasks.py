@@ -8,9 +8,8 @@ from random_trees import random_mistakes, random_treebank
 
 from bcrlib.data.candidates import TreePool
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import BROKEN, END, FrameBank, frame_words, parse_frame, sequences_of
+from bcrlib.data.frames import BROKEN, END, FrameBank, frame_words, parse_frame, read_predicted_top, sequences_of
 from bcrlib.data.presets import PRESETS
-from bcrlib.data.top import read_predicted_top
 from bcrlib.data.treebank import read_conllu
 from bcrlib.metrics import attachment, frames
 from bcrlib.tasks import dependency, semantic

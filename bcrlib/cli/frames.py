@@ -6,14 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcrlib.data.candidate_lines import FRAMES
+from bcrlib.data.candidate_files import check_known, read_candidates
+from bcrlib.data.candidate_files import write_candidates as write_pool
 from bcrlib.data.files import CONLLU, InputFile, read_input
-from bcrlib.data.frame_candidate_files import check_labels, frames_over_words
-from bcrlib.data.frame_candidate_files import read_frame_candidates as read_pool
-from bcrlib.data.frame_candidate_files import write_frame_candidates as write_pool
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import FrameBank
-from bcrlib.data.top import parse_top
+from bcrlib.data.frames import FrameBank, parse_top
 from bcrlib.data.treebank import NUM_COLUMNS
 from bcrlib.samplers.strategies import Strategy
 from bcrlib.tasks.semantic import SUFFIX, joined, together
@@ -22,8 +19,8 @@ from bcrlib.tasks.semantic import write as write_best
 if TYPE_CHECKING:  # at run time this would bring torch
     from bcrlib.parsers.s2s import Seq2SeqParser
 
-__all__ = ["SUFFIX", "joined", "read_pool", "together", "write_best", "write_pool"]
-ITEM, STRUCTURE = FRAMES.item, "frame"
+__all__ = ["SUFFIX", "joined", "together", "write_best", "write_pool"]
+ITEM, STRUCTURE = "utterance", "frame"
 DISTINCT = "distinct_an_utterance"
 SCORES = {"sum": False, "mean": True}
 """Name of a score -> whether it is normalised by the frame's length."""
@@ -35,6 +32,11 @@ def read_text(path: Path, kind: str, gold: bool = False) -> FrameBank:
     if _is_conllu(file):
         raise ValueError(f"{path} holds CoNLL-U, but a parser of kind {kind} takes rows of TOP")
     return parse_top(file.content, file.name, gold)
+
+
+def read_pool(path: Path, bank: FrameBank) -> FramePool:
+    """Candidates of these utterances."""
+    return read_candidates(path, bank, FramePool)
 
 
 def propose(parser: "Seq2SeqParser", bank: FrameBank, strategy: Strategy, seed: int) -> FramePool:
@@ -71,12 +73,12 @@ def scorers(models: Sequence["Seq2SeqParser"], score: str | None, from_file: boo
 
 def check(pool: FramePool, models: Sequence["Seq2SeqParser"], name: str) -> None:
     """CandidateFileError where the frames of the file `name` have a label that none of these models knows."""
-    check_labels(pool, {label for model in models for label in model.labels}, name)
+    check_known(pool, {label for model in models for label in model.labels}, name)
 
 
 def failures(bank: FrameBank, pool: FramePool) -> dict[str, int]:
     """What a summary tells of candidates that are no frame over the words of their utterance: how many."""
-    return {"num_no_frame": sum(column.count(None) for column in frames_over_words(bank, pool))}
+    return {"num_no_frame": sum(pool.frames_over_words(bank, c).count(None) for c in range(pool.num_candidates))}
 
 
 def _scoring(parser: "Seq2SeqParser", mean: bool) -> "Seq2SeqParser":

@@ -106,23 +106,23 @@ def rerank(
 
 def _check_log_probs(pools: Mapping[str, "Pool"], task: ModuleType) -> None:
     for name, pool in pools.items():
-        _check_known(pool, name, task.ITEM)
+        _check_known(pool, name)
     if len(pools) > 1:
         _check_one_model(pools, task)
 
 
-def _check_known(pool: "Pool", name: str, item: str) -> None:
-    from bcrlib.data.candidate_lines import CandidateFileError
+def _check_known(pool: "Pool", name: str) -> None:
+    from bcrlib.data.candidate_files import fault_in
 
     unknown = np.isnan(pool.log_probs).any(axis=0)
     if unknown.any():
         fault = "a candidate without log_prob, which --new-weight needs; name the new model with --new"
-        raise CandidateFileError(name, int(unknown.argmax()) + 1, fault, item)
+        raise fault_in(type(pool), name, int(unknown.argmax()) + 1, fault)
 
 
 def _check_one_model(pools: Mapping[str, "Pool"], task: ModuleType) -> None:
     """CandidateFileError where files give equal parses other log-probabilities: they are not one model's."""
-    from bcrlib.data.candidate_lines import CandidateFileError
+    from bcrlib.data.candidate_files import fault_in
 
     together = task.together([*pools.values()])
     first = together.first_equal().astype(np.int64)
@@ -137,7 +137,7 @@ def _check_one_model(pools: Mapping[str, "Pool"], task: ModuleType) -> None:
             f"candidate {place} has log_prob {together.log_probs[candidate, item]:g}, the same {task.STRUCTURE} in "
             f"{other}, candidate {first_place}, {of_first[candidate, item]:g}: name the new model with --new"
         )
-        raise CandidateFileError(name, item + 1, fault, task.ITEM)
+        raise fault_in(type(together), name, item + 1, fault)
 
 
 def _pick(

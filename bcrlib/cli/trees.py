@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcrlib.data.candidate_files import check_relations, check_single_roots
-from bcrlib.data.candidate_files import read_candidates as read_pool
+from bcrlib.data.candidate_files import check_known, check_single_roots, read_candidates
 from bcrlib.data.candidate_files import write_candidates as write_pool
-from bcrlib.data.candidate_lines import TREES
 from bcrlib.data.candidates import TreePool
 from bcrlib.data.files import TOP, read_input
 from bcrlib.data.treebank import Treebank, parse_conllu
@@ -21,8 +19,8 @@ if TYPE_CHECKING:  # at run time these would bring torch
 
     Model = DeepBiafParser | StackPtrParser
 
-__all__ = ["SUFFIX", "joined", "read_pool", "together", "write_best", "write_pool"]
-ITEM, STRUCTURE = TREES.item, "tree"
+__all__ = ["SUFFIX", "joined", "together", "write_best", "write_pool"]
+ITEM, STRUCTURE = "sentence", "tree"
 DISTINCT = "distinct_a_sentence"
 
 
@@ -32,6 +30,11 @@ def read_text(path: Path, kind: str, gold: bool = False) -> Treebank:
     if file.format == TOP:
         raise ValueError(f"{path} holds rows of TOP, but a {kind} takes CoNLL-U")
     return parse_conllu(file.content, file.name, gold)
+
+
+def read_pool(path: Path, treebank: Treebank) -> TreePool:
+    """Candidates of these sentences."""
+    return read_candidates(path, treebank, TreePool)
 
 
 def propose(parser: "Model", treebank: Treebank, strategy: Strategy, seed: int) -> TreePool:
@@ -53,7 +56,7 @@ def scorers(models: Sequence["Model"], score: str | None, from_file: bool) -> Se
 
 def check(pool: TreePool, models: Sequence["Model"], name: str) -> None:
     """CandidateFileError where the trees of the file `name` are none that these models know."""
-    check_relations(pool, {relation for model in models for relation in model.vocabulary.relations}, name)
+    check_known(pool, {relation for model in models for relation in model.vocabulary.relations}, name)
     if any(model.single_root for model in models):
         check_single_roots(pool, name)
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 from bcrlib.data.download import TOP_FILES, top_path
-from bcrlib.data.frames import FrameBank
+from bcrlib.data.frames import FrameBank, read_top
 from bcrlib.data.generated.frames import DEFAULT_AMBIGUITY, demo_frames
-from bcrlib.data.top import read_top
 
 
 def load_frames(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY) -> FrameBank:

@@ -13,8 +13,7 @@ from jaxtyping import Float32, Int64
 from bcrlib.data.candidates import joined, together
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frame_corpora import load_frames as load
-from bcrlib.data.frames import FrameBank, frame_text
-from bcrlib.data.top import write_top
+from bcrlib.data.frames import FrameBank, frame_text, write_top
 from bcrlib.metrics.frames import correctness, num_invalid, scored_units
 from bcrlib.tasks.names import TASKS
 
