@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 from made_up_cells import FACTORS, KINDS, made_up, rates
 
-from bcrlib.data.corpora import load_treebank
 from bcrlib.data.download import TOP_FILES
-from bcrlib.data.frame_corpora import load_frames
 from bcrlib.data.frames import frame_text, write_top
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import write_conllu
@@ -30,8 +28,10 @@ from bcrlib.report.reproducibility import reproducibility, why_ours_differs
 from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.samplers.strategies import OneBest
 from bcrlib.tasks import dependency, semantic
+from bcrlib.tasks.dependency import load_treebank
+from bcrlib.tasks.semantic import load_frames
 
-TASKS = {"dependency": dependency, "semantic": semantic}
+TASKS = {"dependency": dependency.TASK, "semantic": semantic.TASK}
 SHARES = {"dependency": {"train": 0.5, "test": 1.0}, "semantic": {"train": 1.0, "test": 0.75}}
 BOTH = "base_training.dropout, base_training.attention_dropout"
 

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from bcrlib.data.corpora import SPLITS
+from bcrlib.data.download import EWT_SPLITS as SPLITS
 from bcrlib.data.download import ewt_path, minilm_folder, mpnet_folder, top_path
 from bcrlib.data.vectors import CONTEXTUAL
 from bcrlib.pipeline.causes import with_values

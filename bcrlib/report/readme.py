@@ -11,12 +11,12 @@ from pathlib import Path
 from bcrlib.comparison.read import update_of
 from bcrlib.comparison.reports import to_text
 from bcrlib.comparison.verdict import Gate, judge
-from bcrlib.data.corpora import load_treebank
 from bcrlib.data.files import InputFile, read_input
 from bcrlib.data.presets import preset
 from bcrlib.data.treebank import format_conllu
 from bcrlib.report.headline import CHANGE, CUT
 from bcrlib.report.tables import MISSING, Record, compact_grid, read_record
+from bcrlib.tasks.dependency import load_treebank
 
 ROOT = Path(__file__).resolve().parents[2]
 
