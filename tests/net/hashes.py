@@ -292,7 +292,7 @@ def hash_scores(found: Hashes, name: str, pool: Pool, *scores: np.ndarray) -> No
 def short_frames(num_utterances: int, seed: int) -> FrameBank:
     """Those of so many generated utterances that a tiny tokenizer cuts into few pieces, whatever words it knows."""
     bank = generate_frames(num_utterances, seed)
-    return bank.rows([i for i, words in enumerate(bank.utterances) if len("".join(words)) <= 22])
+    return bank.select([i for i, words in enumerate(bank.utterances) if len("".join(words)) <= 22])
 
 
 def hash_trainings_on_frames(found: Hashes) -> None:
