@@ -178,10 +178,8 @@ def codes(package: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("task", "module"),
     [
-        *(("semantic", f"{name}.py") for name in ("tasks/semantic", "metrics/exact_match", "models/s2s_parser")),
-        *(("semantic", f"{name}.py") for name in ("frame_candidates", "data/frame_grammar", "data/bracket_sequences")),
-        *(("dependency", f"{name}.py") for name in ("tasks/dependency", "metrics/attachment", "models/stackptr")),
-        *(("dependency", f"{name}.py") for name in ("models/checkpoint", "data/conllu", "data/grammar")),
+        *(("semantic", name) for name in ("tasks/semantic.py", "parsers/s2s.py", "parsers/s2s_checkpoint.py")),
+        *(("dependency", name) for name in ("tasks/dependency.py", "parsers/stackptr.py", "parsers/checkpoint.py")),
     ],
 )
 def test_a_module_of_one_task_makes_no_job_of_the_other_stale(package, task, module):

@@ -30,7 +30,7 @@ def corpus(settings: Profile) -> tuple[str, float]:
 
 def check_sizes(settings: Profile, kind: str, recipe_place: str) -> None:
     """ValueError for a size or rate that no network can have. `recipe_place`: where the recipe stands in a profile."""
-    network, recipe = settings.semantic.network(kind, settings.preset), settings.semantic.recipe(kind)
+    network, recipe = settings.semantic.network(kind), settings.semantic.recipe(kind)
     place = recipe_place.removesuffix("_training")
     _check_numbers(network, place)
     _check_numbers(recipe, recipe_place)
@@ -59,7 +59,7 @@ def fit(
     from bcrlib.parsers.s2s_training import train
 
     asked = settings.semantic
-    parser = new_parser(asked.network(kind, settings.preset), gold, seed, runtime)
+    parser = new_parser(asked.network(kind), gold, seed, runtime)
     for name, bank in (("the training data", gold), ("dev", dev)):
         _check_lengths(parser, bank, name)
     seen = part_of(gold, asked.part, seed) if is_part(kind) else gold

@@ -8,9 +8,8 @@ from pathlib import Path
 from bcrlib.data.corpora import SPLITS
 from bcrlib.data.download import ewt_path, minilm_folder, mpnet_folder, top_path
 from bcrlib.data.vectors import CONTEXTUAL
-from bcrlib.pipeline.causes import with_values
-from bcrlib.pipeline.plan import COLLECTED, PUBLISHING, kept_jobs, plan, tasks
-from bcrlib.pipeline.profile import Profile, load_profile
+from bcrlib.pipeline.plan import COLLECTED, PUBLISHING, kept_jobs, plan
+from bcrlib.pipeline.profile import Profile, load_profile, with_values
 from bcrlib.pipeline.run import print_line, run_graph
 from bcrlib.report.index import write_index
 
@@ -42,10 +41,10 @@ def reproduce(
     workers = num_workers or profile.workers or None
     folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, workers, report=report, minutes=minutes)
     kept = output / "data" / "correctness" / profile.name
-    for task in tasks(profile):
+    for task in profile.halves():
         _keep([folders[job] for job in kept_jobs(profile, task)], kept / task)
     figures = output / "figures" / profile.name
-    if all(task in tasks(profile) for task in COLLECTED if (kept / task).exists()):
+    if all(task in profile.halves() for task in COLLECTED if (kept / task).exists()):
         shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir(parents=True, exist_ok=True)
     published = [folders[name] for name in PUBLISHING if name in folders]
@@ -56,7 +55,7 @@ def reproduce(
 
 def _fetch(profile: Profile) -> None:
     """Have what must be downloaded before jobs start, which would fetch it side by side or fail one by one."""
-    planned, wanted = tasks(profile), set()
+    planned, wanted = profile.halves(), set()
     if "dependency" in planned:
         cells = [with_values(profile, values) for values in profile.ablation.cells().values()] or [profile]
         kinds = {kind for update in profile.parsed_updates() for kind in (update.old, update.new)}
