@@ -3,8 +3,7 @@ import textwrap
 import pytest
 from tiny_notebooks import notebook
 
-from bcrlib.pipeline.fingerprint import code_fingerprint, imported_packages, job_fingerprint
-from bcrlib.pipeline.jobs import GraphError, Job
+from bcrlib.pipeline.jobs import GraphError, Job, code_fingerprint, imported_packages, job_fingerprint
 
 FILES = {
     "__init__.py": '"""Package."""\n__version__ = "1"\n',

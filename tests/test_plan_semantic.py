@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from test_plan import NOTEBOOKS, TINY, jobs_of, names
 
-from bcrlib.pipeline.fingerprint import code_fingerprint
-from bcrlib.pipeline.jobs import read_notebook
+from bcrlib.pipeline.jobs import code_fingerprint, read_notebook
 from bcrlib.pipeline.plan import plan
 from bcrlib.pipeline.profile import SemanticProfile
 from bcrlib.pipeline.run import PACKAGE_FOLDER
