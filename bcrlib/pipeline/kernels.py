@@ -30,23 +30,25 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import LocalProvisioner
 
 KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger")
-# By package that a notebook imports: what takes its time, also modules that the package loads at first use.
-WARM = {
-    "matplotlib": ("matplotlib.figure", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg"),
-    "numba": ("numba",),
-    "pandas": ("pandas",),
-    "pyarrow": ("pyarrow.parquet",),
-    "scipy": ("scipy.special", "scipy.sparse"),
-    "seaborn": ("seaborn",),
-    "torch": ("torch", "torch._dynamo"),  # an optimizer's first step loads the latter
-    "transformers": (
-        "transformers.masking_utils",
-        "transformers.modeling_utils",
-        "transformers.models.auto.modeling_auto",
-        "transformers.models.auto.tokenization_auto",
-        "transformers.models.bert.modeling_bert",
-    ),
-}
+# What takes its time of the packages that a notebook imports, also modules that they load at first use.
+WARM = (
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg",
+    "numba",
+    "pandas",
+    "pyarrow.parquet",
+    "scipy.special",
+    "scipy.sparse",
+    "seaborn",
+    "torch",
+    "torch._dynamo",  # an optimizer's first step loads it
+    "transformers.masking_utils",
+    "transformers.modeling_utils",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.bert.modeling_bert",
+)
 # Read when the libraries are loaded; kernels have their own environment then.
 SETTINGS = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # a kernel sets it before anything loads matplotlib
@@ -160,7 +162,7 @@ def _request_of_kernel(requests: TextIO, answers: TextIO) -> dict[str, Any] | No
     _load(KERNEL)
     for line in requests:
         request = json.loads(line)
-        _load(module for package in request["packages"] for module in WARM.get(package, ()))
+        _load(module for module in WARM if module.split(".")[0] in request["packages"])
         with suppress(ChildProcessError):  # nobody else waits for kernels that have ended
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass

@@ -78,22 +78,6 @@ def test_a_forked_kernel_is_like_one_that_was_started(tmp_path, monkeypatch, cap
     assert capfd.readouterr() == ("", "")
 
 
-def test_two_at_once(tmp_path):
-    meet = (
-        "import os, time\nfrom pathlib import Path\n"
-        "Path(mine).touch()\n"
-        "while not Path(other).exists():\n    time.sleep(0.05)\n"
-        "print(os.getppid(), os.getpid())"
-    )
-    one, two = str(tmp_path / "one"), str(tmp_path / "two")
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(execute, tmp_path / "a", meet, mine=one, other=two)
-        second = pool.submit(execute, tmp_path / "b", meet, mine=two, other=one)
-        (server, kernel), (other_server, other_kernel) = first.result().split(), second.result().split()
-    assert kernel != other_kernel
-    assert server == other_server and is_server(int(server))
-
-
 def test_an_interrupt_reaches_the_cell(tmp_path):
     cell = (
         "import os, time\nopen('process', 'w').write(str(os.getpid()))\n"
@@ -137,3 +121,19 @@ def test_a_server_ends_when_nobody_has_it_any_more(tmp_path):
     kernels._server.cache_clear()
     gc.collect()
     wait_for(lambda: not running(server))
+
+
+def test_two_at_once(tmp_path):
+    meet = (
+        "import os, time\nfrom pathlib import Path\n"
+        "Path(mine).touch()\n"
+        "while not Path(other).exists():\n    time.sleep(0.05)\n"
+        "print(os.getppid(), os.getpid())"
+    )
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(execute, tmp_path / "a", meet, mine=one, other=two)
+        second = pool.submit(execute, tmp_path / "b", meet, mine=two, other=one)
+        (server, kernel), (other_server, other_kernel) = first.result().split(), second.result().split()
+    assert kernel != other_kernel
+    assert server == other_server and is_server(int(server))
