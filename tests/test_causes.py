@@ -17,9 +17,8 @@ from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.flips import flips
 from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.parsers.batches import best_runtime
-from bcrlib.pipeline.causes import CAUSES, Ablation, cell_name, with_values
-from bcrlib.pipeline.plan import kept_jobs, plan
-from bcrlib.pipeline.profile import load_profile
+from bcrlib.pipeline.plan import CAUSES, kept_jobs, plan
+from bcrlib.pipeline.profile import Ablation, cell_name, load_profile, with_values
 from bcrlib.pipeline.reproduce import reproduce
 from bcrlib.report import causes
 from bcrlib.report.candidate_sources import SAMPLED
@@ -69,10 +68,13 @@ def test_a_cell_differs_from_the_profile_in_its_values_alone():
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("ablation.vary={training.epochs: [1]}", "training.epochs, and there is no such field"),
-        ("ablation.vary={training: [1]}", "training must be TrainingConfig"),
-        ("ablation.vary={training.num_epochs: [1.5]}", "num_epochs must be int, not 1.5"),
-        ("ablation.vary={model.hidden_size: [8], model.num_hidden_size: [8]}", "no such field"),
+        (
+            "ablation.vary={training.epochs: [1]}",
+            r"^ablation.vary: unknown field training.epochs; did you mean training.num_epochs\?",
+        ),
+        ("ablation.vary={training: [1]}", "ablation.vary: training: Input should be an object, not 1"),
+        ("ablation.vary={training.num_epochs: [1.5]}", "num_epochs: Input should be a valid integer, not 1.5"),
+        ("ablation.vary={model.hidden_size: [8], model.num_hidden_size: [8]}", "unknown field model.num_hidden_size"),
         ("semantic.ablation.vary={}", r"semantic.ablation varies fields of one update .* not \['s2s-base=>s2s-base'\]"),
         ("updates=[deepbiaf=>stackptr]", "of one update of a kind to itself"),
         ("ablation.train_share=0.0", r"ablation.train_share is a share in \(0, 1\]"),

@@ -30,7 +30,7 @@ from bcrlib.experiments import counting
 from bcrlib.experiments.store import CorrectnessStore, write_whole
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
-from bcrlib.pipeline.causes import cell_name
+from bcrlib.pipeline.profile import cell_name
 from bcrlib.report.candidate_sources import JOINED, SAMPLED, listed_row, rerankers
 from bcrlib.report.candidate_sources import count as count_rows
 from bcrlib.report.headline import LISTED, UNTREATED

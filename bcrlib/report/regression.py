@@ -23,7 +23,7 @@ from bcrlib.metrics.uncertainty import (
     pair_spread,
     rate_intervals,
 )
-from bcrlib.pipeline.half import Lesson, Model
+from bcrlib.pipeline.plan import Lesson, Model
 from bcrlib.report.tables import arrow
 from bcrlib.tasks.names import TASKS
 

@@ -10,12 +10,11 @@ import pytest
 
 from bcrlib.data.download import RECORDS, data_folder
 from bcrlib.data.presets import PRESETS
-from bcrlib.pipeline.half import plain
 from bcrlib.pipeline.manifest import commit, data_hashes, machine, provenance, stage, switches, wall_time
-from bcrlib.pipeline.profile import load_profile
+from bcrlib.pipeline.profile import json_values, load_profile
 
-DEMO = plain(asdict(load_profile("demo")))
-FRAMES = plain(asdict(load_profile("demo").semantic))
+DEMO = json_values(load_profile("demo"))
+FRAMES = json_values(load_profile("demo").semantic)
 KNOWN = json.loads((RECORDS / "checksums.json").read_text())
 
 
