@@ -6,10 +6,10 @@ import math
 import pytest
 
 from bcrlib.report.tables import (
+    Record,
     beside_paper,
     compact_grid,
     format_signature,
-    label,
     markdown_grid,
     read_record,
     tidy,
@@ -166,7 +166,7 @@ def test_other_units_are_printed_as_they_are(tmp_path):
 
 
 def test_labels_and_signatures():
-    assert [label(n) for n in ("table3", "figure2_words", "seed_pairs")] == [
+    assert [Record("table", n, "", "", "", "", []).label for n in ("table3", "figure2_words", "seed_pairs")] == [
         "Table 3",
         "Figure 2 (words)",
         "Seed pairs",
