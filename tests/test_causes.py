@@ -26,7 +26,7 @@ from bcrlib.pipeline.profile import load_profile
 from bcrlib.pipeline.reproduce import reproduce
 from bcrlib.report import causes
 from bcrlib.report.candidate_sources import SAMPLED
-from bcrlib.report.causes import DISTILLED, LISTED, QUANTITIES, UNTREATED, why_ours_differs
+from bcrlib.report.causes import DISTILLED, LISTED, UNTREATED, why_ours_differs
 from bcrlib.report.reproducibility import reproducibility
 from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.samplers.strategies import OneBest
@@ -291,7 +291,7 @@ def test_resamples_are_the_same_in_all_cells():
     found = made_up("dependency")
     static, context = (found.flips[cell_name({"epochs": "4", "vectors": v}), "LAS"] for v in ("static", "context"))
     np.testing.assert_array_equal(static[UNTREATED].yn, context[UNTREATED].yn)
-    moved = found.moved(found.of_cells(QUANTITIES["NFI"]))
+    moved = found.moved(found.numbers["NFI"])
     assert not moved["vectors"].any() and moved["epochs"][1:].std() > 0
 
 
@@ -337,7 +337,7 @@ def test_it_says_whether_better_models_have_the_higher_nfi(share, meaning):
     found = made_up("dependency", share)
     told = paragraph(why_ours_differs({"dependency": found}), "Dependency parsing", "What drives NFI at a given NFR?")
     assert meaning in told
-    of_cells = found.of_cells(QUANTITIES["NFI"])
+    of_cells = found.numbers["NFI"]
     ends = [found.mean(of_cells, "epochs", value)[0] for value in ("4", "25")]
     (times,) = re.findall(r"epochs from 4 to 25: .*?NFI × ([\d.]+)", told)
     assert float(times) == pytest.approx(ends[1] / ends[0], abs=0.01)
