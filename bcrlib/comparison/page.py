@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from markupsafe import Markup
 
 from bcrlib.comparison.tables import (
     LONGEST_TEXT,
@@ -31,6 +31,7 @@ from bcrlib.comparison.verdict import LevelVerdict, Update, Verdict, WorstItem
 from bcrlib.data.frames import CLOSE, OPEN, FrameBuilder, Node, frame_tokens, frame_words
 from bcrlib.report.draw_frames import draw_frame, draw_frame_update
 from bcrlib.report.draw_trees import NEGATIVE, draw_tree, draw_update, printable, text_at
+from bcrlib.report.tables import render
 
 MOST_SLICES, MOST_CHECKS = 25, 200
 MOST_WORDS, MOST_NODES = 60, 60  # of what is drawn: more is no picture
@@ -48,31 +49,25 @@ def to_html(verdict: Verdict) -> str:
     checks, noise = verdict.checks, noise_table(verdict)
     limits = {check.level: check.limit for check in checks if check.rule == "max_nfr"}
     gate, more_checks = gate_table(checks, MOST_CHECKS)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["number"] = _number
-    return environment.get_template("page.html").render(
-        headline=headline(verdict),
-        state="none" if not checks else "passed" if verdict.passed else "failed",
-        summary=summary(verdict),
-        setting=setting(verdict),
-        gate=gate if checks else None,
-        more_checks=more_checks,
-        flips=flip_table(verdict),
-        chart=nfr_chart(verdict.levels, limits),
-        has_noise=noise is not None,
-        has_limits=bool(limits),
-        others=[*([noise] if noise else []), accuracy_table(verdict)],
-        slices=[_slices(name, level) for name, level in verdict.levels.items() if not level.slices.empty],
-        slice_note=SLICE_NOTE,
-        worst=[_item(worst, verdict.update) for worst in verdict.worst],
-        drawing_note=_drawing_note(verdict.worst[0].view) if verdict.worst else "",
-    )
+    values = {
+        "headline": headline(verdict),
+        "state": "none" if not checks else "passed" if verdict.passed else "failed",
+        "summary": summary(verdict),
+        "setting": setting(verdict),
+        "gate": gate if checks else None,
+        "more_checks": more_checks,
+        "flips": flip_table(verdict),
+        "chart": nfr_chart(verdict.levels, limits),
+        "has_noise": noise is not None,
+        "has_limits": bool(limits),
+        "others": [*([noise] if noise else []), accuracy_table(verdict)],
+        "slices": [_slices(name, level) for name, level in verdict.levels.items() if not level.slices.empty],
+        "slice_note": SLICE_NOTE,
+        "worst": [_item(worst, verdict.update) for worst in verdict.worst],
+        "drawing_note": _drawing_note(verdict.worst[0].view) if verdict.worst else "",
+        "number": _number,
+    }
+    return render(Path(__file__).with_name("page.html"), values)
 
 
 def _number(cell: str) -> str:
@@ -80,7 +75,7 @@ def _number(cell: str) -> str:
     shown = printable(cell)
     value, bracket, interval = shown.partition(" [")
     if bracket and interval.endswith("]") and value.strip("+-0123456789.") == "":
-        return jinja2.filters.Markup("{} <small>[{}</small>").format(value, interval)
+        return Markup("{} <small>[{}</small>").format(value, interval)
     return shown
 
 
