@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bcrlib.experiments.paper_numbers import lookup, paper_numbers, reranked_from
-from bcrlib.report.paper_rows import PLACES, PaperRow, Printed, Run, paper_rows, strategy_of, verdict
+from bcrlib.report.paper import PLACES, PaperRow, Printed, Run, paper_rows, strategy_of, verdict
 from bcrlib.report.publisher import ROOT
 from bcrlib.report.tables import Record, beside_paper, plain_rows, write_record, write_table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bcrlib.experiments.paper_numbers import lookup
-from bcrlib.report.paper_rows import PLACES, paper_rows
+from bcrlib.report.paper import PLACES, paper_rows
 from bcrlib.report.reproducibility import PROFILE, ROOT, reproducibility
 from bcrlib.report.tables import read_record
 

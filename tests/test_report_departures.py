@@ -9,8 +9,8 @@ from bcrlib.data.presets import PRESETS
 from bcrlib.pipeline.plan import plan
 from bcrlib.pipeline.profile import Profile, load_profile
 from bcrlib.report.departures import COUNTING, departures, differences, differing_switches
-from bcrlib.report.paper_rows import PLACES, RETRAINED, PaperRow, paper_rows
-from bcrlib.report.row_commands import row_command, row_overrides, row_seconds
+from bcrlib.report.paper import PLACES, RETRAINED, PaperRow, paper_rows
+from bcrlib.report.reproducibility import row_command, row_overrides, row_seconds
 
 ROWS = [row for table in PLACES for row in paper_rows(table)]
 SMALL = load_profile("small")

@@ -1,4 +1,4 @@
-"""Table rows from counted flips: values against hand counts, intervals against the bootstrap they come from."""
+"""Rows of tables: values against hand counts, intervals against the bootstrap; settings from hand-made records."""
 
 import numpy as np
 import pandas as pd
@@ -7,17 +7,20 @@ import pytest
 from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, rate_intervals
 from bcrlib.report.regression import (
     BOOTSTRAP_SEED,
+    candidate_signature,
+    chosen_rates,
     difference_rows,
+    dropout_rows,
     method_rows,
-    old_rows,
     pair_rows,
     retraining_rows,
-    single_model_rows,
+    signature,
     spread_rows,
     swept_rows,
+    teacher_rows,
     update_rows,
 )
-from bcrlib.report.tables import beside_paper, tidy
+from bcrlib.report.tables import beside_paper
 
 DD = "deepbiaf=>deepbiaf"
 # Two pairs of one sentence each: (yy, yn, ny, nn), ten units a pair.
@@ -56,13 +59,6 @@ def test_intervals_are_those_of_the_bootstrap_and_error_turns_accuracy_round():
     assert (accuracy.low, accuracy.high) == (expected["acc_new"].low, expected["acc_new"].high)
     assert (error.low, error.high) == (1 - accuracy.high, 1 - accuracy.low)
     assert error.low < error.value < error.high
-
-
-def test_the_old_row_has_the_accuracy_of_the_old_models():
-    frame = old_rows({"UAS": UNTREATED}, DD, num_resamples=20)
-    old = cell(frame, "Old", "UAS", "ACC")
-    assert old.value == pytest.approx(16 / 20)
-    assert len(frame) == 1
 
 
 def test_every_update_is_a_block_of_old_and_methods():
@@ -106,6 +102,15 @@ def test_a_kind_is_counted_on_the_side_where_it_is_replaced_if_it_is():
     assert spread == pytest.approx(0.1)
 
 
+def test_a_single_model_is_counted_once_a_seed():
+    """Three pairs, but two old models: 0.8 (twice) and 0.4."""
+    counts = np.array([[[6, 2, 1, 1]], [[7, 1, 0, 2]], [[4, 0, 3, 3]]])
+    old, new = ("deepbiaf/1", "deepbiaf/1", "deepbiaf/2"), ("deepbiaf/2", "deepbiaf/3", "deepbiaf/1")
+    frame = retraining_rows({"clean": {DD: {"UCM": PairCounts(counts, old, new)}}}, num_resamples=20)
+    single = cell(frame, "deepbiaf, clean", "UCM", "ACC")
+    assert (single.value, single.spread) == pytest.approx((0.6, 0.2))
+
+
 def test_a_sweep_is_the_rows_at_every_value():
     other = {"UAS": {"BCR": UNTREATED}}
     frame = swept_rows({np.nan: {"UAS": {"Untreated": UNTREATED}}, 2: other, 3: other}, "n", DD, ("NFR",), 20)
@@ -113,15 +118,6 @@ def test_a_sweep_is_the_rows_at_every_value():
     assert frame["n"].tolist()[1:] == [2, 3]
     assert np.isnan(frame["n"][0])
     assert frame["value"].tolist() == pytest.approx([0.15] * 3)
-
-
-def test_a_single_model_is_counted_once_a_seed():
-    """Three pairs, but two old models: 0.8 (twice) and 0.4."""
-    counts = np.array([[[6, 2, 1, 1]], [[7, 1, 0, 2]], [[4, 0, 3, 3]]])
-    names = ("deepbiaf/1", "deepbiaf/1", "deepbiaf/2")
-    pairs = PairCounts(counts, names, ("deepbiaf/2", "deepbiaf/3", "deepbiaf/1"))
-    single = cell(single_model_rows({"UCM": pairs}, "deepbiaf"), "deepbiaf", "UCM", "ACC")
-    assert (single.value, single.spread) == pytest.approx((0.6, 0.2))
 
 
 def test_differences_are_paired_and_have_the_papers_beside():
@@ -157,8 +153,52 @@ def test_an_unknown_metric_is_refused():
         method_rows({"UAS": {"Untreated": UNTREATED}}, metrics=("NFX",), num_resamples=2)
 
 
-def test_rows_fit_the_tables_and_are_the_same_each_time():
-    counts = {"UAS": {"Untreated": crossed((80, 5, 4, 11))}, "UCM": {"Untreated": crossed((60, 9, 8, 23))}}
-    first, second = (tidy(method_rows(counts, DD, num_resamples=50)) for _ in range(2))
-    assert first.equals(second)
-    assert list(dict.fromkeys(first["level"])) == ["UAS", "UCM"]
+# From the records of a run
+
+
+def test_dropout_grid_by_rate():
+    point = {"nfr": 0.01, "nfi": 0.1, "acc_new": 0.9}
+    grid = [point | {"strategy": f"dropout-p(p={p})", "level": level} for p in (0.05, 0.1) for level in ("UAS", "LAS")]
+    choice = {"strategy": "dropout-p(p=0.1)", "grid": grid}
+    choices = {"a=>a": choice, "a=>b": choice | {"strategy": "dropout-p(p=0.05)"}}
+    frame = dropout_rows(choices, ["LAS"])
+    assert frame["p"].tolist() == 2 * ([0.05] * 3 + [0.1] * 3)
+    assert frame["row"].tolist() == ["a ⇒ a"] * 6 + ["a ⇒ b"] * 6
+    assert dict(zip(frame["metric"], frame["value"])) == {"NFR": 0.01, "NFI": 0.1, "ACC": 0.9}
+    assert chosen_rates(choices) == {"a ⇒ a": 0.1, "a ⇒ b": 0.05}
+
+
+def test_signature_names_the_settings():
+    profile = {"corpus": "demo", "preset": "clean", "old_seeds": [123], "new_seeds": [1], "num_candidates": 10}
+    manifest = {
+        "profile": profile | {"ensembles": ["(1, 2)"], "name": "demo"},
+        "dropout_choice": {
+            "deepbiaf=>deepbiaf": {"strategy": "dropout-p(p=0.1)", "grid": []},
+            "deepbiaf=>stackptr": {"strategy": "dropout-p(p=0.05)", "grid": []},
+        },
+    }
+    assert signature(manifest)["old_seeds"] == [123]
+    assert signature(manifest)["task"] == "dependency-parsing"  # of manifests from before there was a second task
+    assert signature(manifest | {"task": "semantic"})["task"] == "semantic-parsing"
+    settings = candidate_signature(manifest)
+    assert settings["ensembles"] == ["(1,2)"]
+    of_numbers = candidate_signature(manifest | {"profile": manifest["profile"] | {"ensembles": [[1, 2]]}})
+    assert of_numbers == settings  # however old the manifest is
+    assert settings["preset"] == "clean"
+    assert settings["sampling"] == ["deepbiaf=>deepbiaf dropout-p(p=0.1)", "deepbiaf=>stackptr dropout-p(p=0.05)"]
+
+
+def test_teachers_are_told_beside_their_students():
+    # Two lessons of one sentence with ten words: kept, broken, repaired, left wrong.
+    counts = np.array([[[6, 2, 1, 1]], [[5, 1, 3, 1]]])
+    names = ("deepbiaf-static/11", "deepbiaf-static/12")
+    students = tuple(f"deepbiaf/distillation({teacher})/1" for teacher in names)
+    counts_of = {"deepbiaf-static=>deepbiaf": {"UAS": {"Distillation": PairCounts(counts, names, students)}}}
+    told = {11: {"UAS": 0.9, "LAS": 0.5}, 12: {"UAS": 0.8, "LAS": 0.5}}
+    jobs = {f"distil deepbiaf by deepbiaf-static {seed}": {"teacher_accuracy": told[seed]} for seed in told}
+    frame = teacher_rows({"jobs": jobs}, counts_of)
+    assert set(frame["row"]) == {"Distillation"} and set(frame["level"]) == {"UAS"}
+    expected = {"teacher, training data": 0.85, "teacher, test": 14 / 20, "student, test": 15 / 20}
+    assert dict(zip(frame["metric"], frame["value"])) == pytest.approx(expected)
+    older = {"distil deepbiaf by deepbiaf-static 11": {}, "distil deepbiaf by deepbiaf-static 12": {}}
+    assert teacher_rows({"jobs": older}, counts_of).empty and teacher_rows({}, counts_of).empty

@@ -1,20 +1,22 @@
-"""Row by row: what the paper prints, and where a run's tables and figures have the same."""
+"""Row by row: what the paper prints, what a run's tables and figures have for it, and whether they agree."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from bcrlib.experiments.paper_numbers import paper_numbers
+from bcrlib.report import tables
 from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.tables import Record, read_record
 from bcrlib.samplers.strategies import Beam, DropoutP, Nucleus, TopK, parse_strategy
 
 DEFINITIONS = ("clean", "official")
+BOTH = "both"
+"""Counted by either definition with the same result."""
 INSIDE, NOT_RUN, NO_SPREAD = "inside", "not run", "–"
 _ROUNDING = 1e-9  # of a difference of two floats
-_SPREAD = "_STD"
 _STAGES = {"decode": "1-best", "re-rank": "re-ranking ten candidates"}
 _MIRRORED = {"ER": "ACC", "ACC": "ER"}
 
@@ -92,18 +94,18 @@ class PaperRow:
     method: str
     params: Mapping[str, object]
     level: str
-    numbers: Mapping[str, Printed]
+    numbers: dict[str, Printed] = field(default_factory=dict)
     """By metric."""
-
-    @property
-    def of_update(self) -> str:
-        """The update, or nothing where the row is of a model by itself; of speeds the parser."""
-        return "" if self.is_single and self.table != SPEEDS else self.update
 
     @property
     def is_single(self) -> bool:
         """Whether it is of models by themselves, not of an update."""
         return self.method == "single-model"
+
+    @property
+    def of_update(self) -> str:
+        """The update, or nothing where the row is of a model by itself; of speeds the parser."""
+        return "" if self.is_single and self.table != SPEEDS else self.update
 
     @property
     def name(self) -> str:
@@ -114,24 +116,22 @@ class PaperRow:
             return self.update
         if self.method == "oracle-re-ranker":
             return f"oracle {self.params['reranker']}"
-        if self.method == "BCR":
-            return strategy_of(self.params) if self.table in ("Table 5", "Figure 2") else SAMPLED
-        return self.method
+        if self.method != "BCR":
+            return self.method
+        return strategy_of(self.params) if self.table in ("Table 5", "Figure 2") else SAMPLED
 
 
 def paper_rows(table: str) -> list[PaperRow]:
     """Every row of a table of the paper, in the order of the file of its numbers. O(numbers)."""
-    numbers = paper_numbers().query("source == 'paper' and table == @table")
     rows: dict[str, PaperRow] = {}
-    for cell in numbers.itertuples():
+    for cell in paper_numbers().query("source == 'paper' and table == @table").itertuples():
         key = json.dumps([cell.update, cell.method, cell.params, cell.level], sort_keys=True)
-        new = PaperRow(table, cell.update, cell.method, cell.params, cell.level, {})
-        of_row = rows.setdefault(key, new).numbers
-        if not cell.metric.endswith(_SPREAD):
-            of_row[cell.metric] = Printed(cell.value, None, cell.derived == "yes")
-        else:  # it stands behind its number
-            metric = cell.metric.removesuffix(_SPREAD)
-            of_row[metric] = Printed(of_row[metric].value, cell.value, of_row[metric].derived)
+        numbers = rows.setdefault(key, PaperRow(table, cell.update, cell.method, cell.params, cell.level)).numbers
+        metric, is_spread, _ = cell.metric.partition("_STD")
+        if is_spread:  # it stands behind its number
+            numbers[metric] = replace(numbers[metric], spread=cell.value)
+        else:
+            numbers[metric] = Printed(cell.value, None, cell.derived == "yes")
     return list(rows.values())
 
 
@@ -155,70 +155,92 @@ class Run:
     """The folder with their records."""
     preset: str
 
-    def has(self, name: str) -> bool:
-        """Whether there is such a table or figure."""
-        return name in self._records
-
-    def counted(self, row: PaperRow) -> list[str]:
-        """By which definitions, or at which precisions, the run has numbers for a row: the run's preset first."""
-        if row.table == SPEEDS:
-            found = [cell["level"] for cell in self._rows("speed") if cell["group"] == row.update]
-            return list(dict.fromkeys(found))
-        ordered = sorted(DEFINITIONS, key=lambda name: name != self.preset)
-        return [name for name in ordered if any(self.cell(row, metric, name) for metric in row.numbers)]
-
-    def cell(self, row: PaperRow, metric: str, counted: str) -> dict | None:
-        """The run's number for one of the paper's, a row of a record; None where it has none."""
-        place, group = PLACES[row.table], row.of_update
-        if row.table == SPEEDS:
-            return self._find(place.record, group, row.name, counted, "speed")
-        if row.table == "Figure 3":
-            size = row.params["ensemble_size"]
-            found = self._find(place.record, group, row.name, row.level, metric, size)
-            return found if counted == self.preset else None
-        if row.table in RETRAINED:
-            return self._find(place.record, group, f"{row.name}, {counted}", row.level, metric)
-        if counted == self.preset:
-            return self._find(place.record, group, row.name, row.level, metric)
-        return self._find(place.both, group, row.name, row.level, metric, suffix=f" {counted}")
-
-    def _find(
-        self, name: str, group: str, row: str, level: str, metric: str, size: object = None, suffix: str = ""
-    ) -> dict | None:
-        """The cell of a record; of accuracies and error rates, the one by the other."""
-        for called in _called(row):
-            key = (name, group, called, level)
-            if cell := self._cells.get((*key, metric + suffix, size)):
-                return cell
-            if cell := self._cells.get((*key, _MIRRORED.get(metric, "") + suffix, size)):
-                return _mirrored(cell)
-        return None
-
-    def _rows(self, name: str) -> list[dict]:
-        return self._records[name].rows if name in self._records else []
-
     @cached_property
-    def _records(self) -> dict[str, Record]:
+    def records(self) -> dict[str, Record]:
+        """Name -> record, of those that there are."""
         names = {name for place in PLACES.values() for name in (place.record, place.both) if name}
         files = {name: self.figures / f"{name}.json" for name in sorted(names)}
         return {name: read_record(file) for name, file in files.items() if file.exists()}
 
     @cached_property
     def _cells(self) -> dict[tuple, dict]:
-        return {
-            (name, *(cell[part] for part in ("group", "row", "level", "metric")), cell.get("ensemble_size")): cell
-            for name in self._records
-            for cell in self._rows(name)
-        }
+        """Record, group, row, level, metric and size of an ensemble -> cell."""
+        key = ("group", "row", "level", "metric", "ensemble_size")
+        return {(name, *map(cell.get, key)): cell for name, record in self.records.items() for cell in record.rows}
+
+    def counted(self, row: PaperRow) -> list[str]:
+        """By which definitions, or at which precisions, the run has numbers for a row: the run's preset first."""
+        if row.table == SPEEDS:
+            rows = self.records["speed"].rows if "speed" in self.records else []
+            return list(dict.fromkeys(cell["level"] for cell in rows if cell["group"] == row.update))
+        ordered = sorted(DEFINITIONS, key=lambda name: name != self.preset)
+        return [name for name in ordered if any(self.cell(row, metric, name) for metric in row.numbers)]
+
+    def cell(self, row: PaperRow, metric: str, counted: str) -> dict | None:
+        """The run's number for one of the paper's, a row of a record; None where it has none.
+
+        Where a record has an accuracy for an error rate, or the reverse, the one is made from the other.
+        """
+        place, name, level, suffix, size = PLACES[row.table], row.name, row.level, "", None
+        record = place.record
+        if row.table == SPEEDS:
+            level, metric = counted, "speed"
+        elif row.table in RETRAINED:
+            name = f"{name}, {counted}"
+        elif counted != self.preset:
+            record, suffix = place.both, f" {counted}"  # Figure 3 has none
+        if row.table == "Figure 3":
+            size = row.params["ensemble_size"]
+        # First what is most like the paper's, whose beams list what ends first.
+        beams = [str(replace(parse_strategy(name), ended=True))] if name.startswith("beam(") else []
+        for called in (*beams, name, f"{name}, chosen on dev"):
+            key = (record, row.of_update, called, level)
+            if cell := self._cells.get((*key, metric + suffix, size)):
+                return cell
+            if cell := self._cells.get((*key, _MIRRORED.get(metric, "") + suffix, size)):
+                value, low, high = (None if cell[part] is None else 1 - cell[part] for part in ("value", "high", "low"))
+                return cell | {"value": value, "low": low, "high": high}
+        return None
 
 
-def _called(row: str) -> list[str]:
-    """What a run may call a row; first what is most like the paper's, whose beams list what ends first."""
-    beams = [str(replace(parse_strategy(row), ended=True))] if row.startswith("beam(") else []
-    return [*beams, row, f"{row}, chosen on dev"]
+@dataclass(frozen=True)
+class Line:
+    """A row of the paper beside our numbers, counted one way."""
+
+    row: PaperRow
+    counted: str
+    """"clean", "official" or "both"; of speeds the precision; empty where we have no numbers."""
+    cells: Mapping[str, dict | None]
+    """By metric."""
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Of each of its numbers."""
+        return {metric: verdict(printed, self.cells.get(metric)) for metric, printed in self.row.numbers.items()}
+
+    def ours(self, metric: str) -> str:
+        """Our number as text, with what stands behind it."""
+        cell = self.cells.get(metric)
+        return " ".join(filter(None, tables.ours(cell and {"unit": unit(metric), **cell})))
+
+    def texts(self, metric: str) -> list[str]:
+        """The paper's number, ours and the verdict; nothing where the paper has none."""
+        if (printed := self.row.numbers.get(metric)) is None:
+            return ["", "", ""]
+        of_paper = {"paper": printed.value, "paper_spread": printed.spread, "unit": unit(metric)}
+        paper = " ".join(filter(None, tables.paper(of_paper))) + ("\\*" if printed.derived else "")
+        return [paper, self.ours(metric), self.verdicts[metric]]
 
 
-def _mirrored(cell: dict) -> dict:
-    """An accuracy from an error rate, or the reverse."""
-    value, low, high = (None if cell[part] is None else 1 - cell[part] for part in ("value", "high", "low"))
-    return cell | {"value": value, "low": low, "high": high}
+def unit(metric: str) -> str:
+    """As `tables.tidy` has it."""
+    return "sentences/s" if metric == "SENTENCES_PER_SECOND" else "%"
+
+
+def lines(row: PaperRow, run: Run) -> list[Line]:
+    """A row of the paper beside what the run has for it: a line each definition, one where both give the same."""
+    cells = {name: {metric: run.cell(row, metric, name) for metric in row.numbers} for name in run.counted(row)}
+    found = [Line(row, name, of_row) for name, of_row in cells.items()] or [Line(row, "", {})]
+    if len(found) > 1 and row.table != SPEEDS and len({tuple(map(line.ours, row.numbers)) for line in found}) == 1:
+        return [replace(found[0], counted=BOTH)]
+    return found
