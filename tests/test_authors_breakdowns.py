@@ -2,9 +2,9 @@
 
 import pytest
 
-from bcrlib.experiments.breakdown_tables import HISTOGRAM
 from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.metrics.breakdowns import HISTOGRAM_BINS, OTHER
+from bcrlib.metrics.tree_breakdowns import HISTOGRAM
 from bcrlib.report.breakdowns import AUTHORS_UPDATE, authors_breakdowns, authors_slices
 
 

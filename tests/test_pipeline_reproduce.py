@@ -8,7 +8,6 @@ import pytest
 
 from bcrlib.data.frames import read_top
 from bcrlib.data.treebank import read_conllu
-from bcrlib.experiments.breakdown_tables import BREAKDOWNS_FILE, read_breakdowns
 from bcrlib.experiments.choices import NEW_WEIGHTS
 from bcrlib.experiments.counting import (
     bcr,
@@ -20,6 +19,7 @@ from bcrlib.experiments.counting import (
     updates,
 )
 from bcrlib.experiments.store import CorrectnessStore, Pool
+from bcrlib.metrics.tree_breakdowns import BREAKDOWNS_FILE, read_breakdowns
 from bcrlib.pipeline.reproduce import reproduce
 from bcrlib.tasks.names import TASKS
 

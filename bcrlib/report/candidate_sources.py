@@ -18,9 +18,9 @@ from matplotlib.patches import Patch
 
 from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update
-from bcrlib.experiments.diversity import measure, share_intervals
+from bcrlib.experiments.diversity import measure
 from bcrlib.experiments.store import CorrectnessStore
-from bcrlib.metrics.uncertainty import Estimate, PairCounts, all_rate_intervals
+from bcrlib.metrics.uncertainty import Estimate, PairCounts, all_rate_intervals, share_intervals
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
 from bcrlib.report.style import INTERVAL, LEVEL_NAMES, axis_label, method_colours, new_figure
 from bcrlib.report.tables import arrow, tidy
