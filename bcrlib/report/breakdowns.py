@@ -19,8 +19,7 @@ from matplotlib.lines import Line2D
 
 from bcrlib.experiments.breakdown_tables import HISTOGRAM
 from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
-from bcrlib.report.figures import PAPER_MARK
-from bcrlib.report.style import INTERVAL, method_colours, new_figure
+from bcrlib.report.style import INTERVAL, PAPER_MARK, method_colours, new_figure
 from bcrlib.report.tables import tidy
 from bcrlib.tasks.names import network_of
 
@@ -256,7 +255,7 @@ def _slice_panel(axes: Axes, cells: pd.DataFrame, slices: Sequence[str], methods
         points = points.iloc[:-1]
         places = np.arange(len(slices)) + (i - (len(methods) - 1) / 2) * step
         axes.hlines(places, 100 * points["low"], 100 * points["high"], color=colours[method], linewidth=1.4)
-        axes.plot(100 * points["paper"], places, linestyle="none", **PAPER_MARK)
+        axes.plot(100 * points["paper"], places, **PAPER_MARK)
         axes.plot(100 * points["value"], places, "o", color=colours[method], markersize=4.5)  # over the diamonds
     axes.set_yticks(range(len(slices)), slices)
     axes.set_ylim(len(slices) - 0.45, -0.55)
@@ -278,7 +277,7 @@ def co_occurrence_by_distance(rows: pd.DataFrame, title: str) -> Figure:
         places = np.arange(len(cells))
         axes.plot(places, 100 * cells["share"], marker="o", markersize=4, linewidth=2, color="#0173B2")
         axes.plot(places, 100 * cells["chance"], linestyle="--", linewidth=1.6, color="#7A7A7A")
-        axes.plot(places, 100 * cells["paper"], linestyle="none", **PAPER_MARK)
+        axes.plot(places, 100 * cells["paper"], **PAPER_MARK)
         axes.set_xticks(places, cells["key"], rotation=45)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(BREAKDOWN_NAMES.get(breakdown, breakdown))
@@ -295,5 +294,5 @@ def co_occurrence_by_distance(rows: pd.DataFrame, title: str) -> Figure:
 def _legend(figure: Figure, handles: Sequence[Line2D], rows: pd.DataFrame) -> None:
     marks = list(handles)
     if rows["paper"].notna().any():
-        marks.append(Line2D([], [], linestyle="none", label=AUTHORS, **PAPER_MARK))
+        marks.append(Line2D([], [], label=AUTHORS, **PAPER_MARK))
     figure.legend(handles=marks, loc="outside lower left", ncols=min(5, len(marks)), frameon=False)

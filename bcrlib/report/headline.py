@@ -1,9 +1,8 @@
 """The headline: how much of the negative flip impact each method takes away, a task at a time, the paper's beside ours.
 
 Means over the cells of a task: the paper's three updates, each at two levels (words and whole trees by their heads,
-spans and whole frames), as its Tables 3 and 4 have them.
-
-The frontier: what a cut of negative flips costs or gains in accuracy, by method and by the new model's weight.
+spans and whole frames), as its Tables 3 and 4 have them.  And the frontier: what a cut of negative flips costs or gains
+in accuracy, by method and by the new model's weight.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bcrlib.experiments import counting
 from bcrlib.experiments.choices import NEW_WEIGHTS
@@ -21,9 +19,17 @@ from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
 from bcrlib.report.candidate_sources import IN_PAPER, JOINED, SAMPLED
-from bcrlib.report.figures import CHOSEN_MARK, PAPER_MARK
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts
-from bcrlib.report.style import METHOD_COLOURS, method_colours, new_figure
+from bcrlib.report.style import (
+    CHOSEN_MARK,
+    INK,
+    METHOD_COLOURS,
+    in_paper,
+    legend,
+    method_colours,
+    new_figure,
+    paper_mark,
+)
 from bcrlib.report.tables import tidy
 
 UNTREATED, LISTED = "Untreated", "BCR (listed)"
@@ -39,7 +45,7 @@ Cell = tuple[str, str]
 def headline_rows(task: str, counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
     """Of every method the relative cut of NFI, 1 - NFI / NFI untreated, and the change of ACC, with 95 % intervals.
 
-    `counts_of`: {"deepbiaf=>stackptr": {level: {row: pairs}}}, as `regression_rows.update_rows` takes them.  Cells that
+    `counts_of`: {"deepbiaf=>stackptr": {level: {row: pairs}}}, as `regression.update_rows` takes them.  Cells that
     the paper does not have are left out, and so are those that the run does not have; the row of a method that is
     missing in some of the others says so.  All methods see the same resamples of sentences and models.
     O(cells methods resamples sentences pairs).
@@ -52,12 +58,12 @@ def headline_rows(task: str, counts_of: Mapping[str, Counts], num_resamples: int
         cells = [cell for cell in of_cell if method in of_cell[cell]]
         if not cells:
             continue
+        name = method if len(cells) == len(of_cell) else f"{method}, {len(cells)} of {len(of_cell)} cells"
         values = _mean_changes([_flips(of_cell[cell], method) for cell in cells])
         drawn = _mean_changes([(draws[cell, UNTREATED], draws[cell, method]) for cell in cells])
         for metric, paper in paper_headline(task, method).items():
             low, high = np.nanquantile(drawn[metric], [0.025, 0.975])
             numbers = {"value": float(values[metric]), "low": float(low), "high": float(high), "paper": paper}
-            name = method if len(cells) == len(of_cell) else f"{method}, {len(cells)} of {len(of_cell)} cells"
             rows.append({"row": name, "level": STRUCTURES[task], "metric": metric, **numbers})
     return pd.DataFrame(rows)
 
@@ -75,18 +81,23 @@ def frontier_rows(
     chosen on dev, if any.  `counts_of`: as there.  O(weights cells pairs (candidates sentences + units)).
     """
     of_cell = _by_cell(task, counts_of)
-    changes = {}
-    for method in METHODS:
-        if cells := [_flips(of_row, method) for of_row in of_cell.values() if method in of_row]:
-            changes[method, float("nan")] = _mean_changes(cells)
+    flips = {
+        (method, float("nan")): [_flips(of_row, method) for of_row in of_cell.values() if method in of_row]
+        for method in METHODS
+    }
     for weight in weights:
-        joined = {cell: {**of_row, JOINED: _joined(store, preset, cell, weight)} for cell, of_row in of_cell.items()}
-        changes[JOINED, weight] = _mean_changes([_flips(of_row, JOINED) for of_row in joined.values()])
+        flips[JOINED, weight] = []
+        for (name, level), of_row in of_cell.items():
+            update = counting.parse_update(name)
+            pool = counting.joined_strategy(store, update, counting.dropout_strategy(store, update))
+            joined = counting.bcr(store, preset, level, update, pool, new_weight=weight)
+            flips[JOINED, weight].append(_flips({**of_row, JOINED: joined}, JOINED))
     return pd.DataFrame(
         {"row": row, "level": STRUCTURES[task], "metric": metric, "value": float(value), "new_weight": weight}
         | {"paper": paper_headline(task, row)[metric]}
-        for (row, weight), of_metric in changes.items()
-        for metric, value in of_metric.items()
+        for (row, weight), cells in flips.items()
+        if cells
+        for metric, value in _mean_changes(cells).items()
     )
 
 
@@ -105,28 +116,21 @@ def paper_headline(task: str, method: str) -> dict[str, float]:
 
 def paper_cells(task: str) -> list[Cell]:
     """The updates and levels of the paper's table of a task, in its order."""
-    numbers = paper_numbers()
-    of_table = numbers[(numbers["table"] == _TABLES[task]) & (numbers["source"] == "paper")]
-    untreated = of_table[of_table["method"] == UNTREATED]
+    wanted = {"table": _TABLES[task], "source": "paper", "method": UNTREATED}
+    untreated = paper_numbers().query(" and ".join(f"{column} == {value!r}" for column, value in wanted.items()))
     return list(dict.fromkeys(zip(untreated["update"], untreated["level"])))
 
 
 def _by_cell(task: str, counts_of: Mapping[str, Counts]) -> dict[Cell, dict[str, PairCounts]]:
     """The rows of each cell that both the paper and the run have; re-ranking of a list by one name for all parsers."""
-    cells = [(u, level) for u, level in paper_cells(task) if level in counts_of.get(u, {})]
     of_cell = {}
-    for update, level in cells:
-        of_row = counts_of[update][level]
-        listed = [row for row in of_row if row.startswith("BCR (") and row not in (SAMPLED, JOINED)]
-        named = {**of_row, LISTED: of_row[listed[0]]} if listed else of_row
-        of_cell[update, level] = {row: named[row] for row in (UNTREATED, *METHODS) if row in named}
+    for update, level in paper_cells(task):
+        if level in counts_of.get(update, {}):
+            of_row = counts_of[update][level]
+            listed = [row for row in of_row if row.startswith("BCR (") and row not in (SAMPLED, JOINED)]
+            named = {**of_row, LISTED: of_row[listed[0]]} if listed else of_row
+            of_cell[update, level] = {row: named[row] for row in (UNTREATED, *METHODS) if row in named}
     return of_cell
-
-
-def _joined(store: CorrectnessStore, preset: str, cell: Cell, weight: float) -> PairCounts:
-    update = counting.parse_update(cell[0])
-    strategy = counting.joined_strategy(store, update, counting.dropout_strategy(store, update))
-    return counting.bcr(store, preset, cell[1], update, strategy, new_weight=weight)
 
 
 def _flips(of_row: Mapping[str, PairCounts], method: str) -> tuple[Flips, Flips]:
@@ -148,85 +152,75 @@ def _mean_changes(cells: Sequence[tuple[Flips, Flips]]) -> dict[str, np.ndarray]
 
 _WRITTEN = (0.0, 0.1, 0.25, 0.5, 1.0)
 """Weights that stand beside their points; all of them would cover the curve."""
-_SIDES = {UNTREATED: "below", "Distillation": "right", "Ensemble": "below", SAMPLED: "below", LISTED: "left"}
+_BELOW, _ON_THE_CURVE = (0, -14, "center"), (14, 18, "left")
+_SIDES = {UNTREATED: _BELOW, "Distillation": (9, 0, "left"), "Ensemble": _BELOW, SAMPLED: _BELOW}
+_SIDES[LISTED] = (-9, 0, "right")
 """Where names stand: off the curve, which falls from the upper left to the right."""
-_OFFSETS = {"below": (0, -14, "center"), "right": (9, 0, "left"), "left": (-9, 0, "right"), "above": (14, 18, "left")}
-_TEXT = "#374151"
+_CURVE = {"marker": "o", "markersize": 4.5, "linewidth": 2}
 
 
 def frontier(rows: pd.DataFrame, title: str) -> Figure:
     """The cut of NFI against the change of accuracy: a point a method, a curve for joined pools; best is upper right.
 
-    `rows`: of `headline_rows.frontier_rows`, of one task. Points on the curve are weights of the new model's own
-    log-probability, from 0 (the old model alone picks) on; a ring is the joined pool with the weights chosen on dev,
-    each update its own, so that it need not lie on the curve. Diamonds are the paper's.
+    `rows`: of `frontier_rows`, of one task. Points on the curve are weights of the new model's own log-probability,
+    from 0 (the old model alone picks) on; a ring is the joined pool with the weights chosen on dev, each update its
+    own, so that it need not lie on the curve. Diamonds are the paper's.
     """
     frame = tidy(rows, extra=("new_weight",))
-    columns = ["value", "paper"]
-    points = 100 * frame.pivot(index=["row", "new_weight"], columns="metric", values=columns)
-    methods = list(dict.fromkeys(frame["row"]))
-    colours = method_colours(methods)
+    points = 100 * frame.pivot(index=["row", "new_weight"], columns="metric", values=["value", "paper"])
+    colours = method_colours(frame["row"].unique())
     figure = new_figure(8.6, 5.4, title)
     axes = figure.subplots()
     axes.axvline(0, color="#9CA3AF", linewidth=1)
     axes.axhline(0, color="#9CA3AF", linewidth=1)
     axes.plot(0, 0, marker="s", markersize=7, color=METHOD_COLOURS[UNTREATED])
     _name(axes, UNTREATED, (0, 0), _SIDES[UNTREATED])
-    for method in methods:
+    for method, colour in colours.items():
         of_method = points.loc[method].sort_index()
-        _curve(axes, of_method[of_method.index.notna()]["value"], colours[method])
-        _points(axes, method, of_method[of_method.index.isna()], colours[method])
+        curve = of_method[of_method.index.notna()]["value"]
+        if not curve.empty:
+            _draw_curve(axes, curve, colour)
+        for _, point in of_method[of_method.index.isna()].iterrows():
+            _draw_point(axes, method, point, colour)
     axes.set(
         xlabel="change of accuracy, percentage points (right: more accurate than the plain update)",
         ylabel="cut of the negative flip impact, per cent\n(up: fewer new errors among the errors)",
     )
     axes.margins(x=0.16, y=0.1)  # names stand beside points
-    _legend(figure, frame)
+    looks = {"ours": {"color": INK, "marker": "o", "markersize": 8, "linestyle": "none"}}
+    looks |= in_paper(frame, "the paper's, in its method's colour")
+    looks["by the new model's weight (numbers), explored on test"] = {"color": METHOD_COLOURS[JOINED], **_CURVE}
+    if ((frame["row"] == JOINED) & frame["new_weight"].isna()).any():
+        looks["weights chosen on dev"] = CHOSEN_MARK
+    legend(figure, looks, 2)
     return figure
 
 
-def _curve(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
-    if curve.empty:
-        return
-    axes.plot(curve[CHANGE], curve[CUT], color=colour, marker="o", markersize=4.5, linewidth=2, zorder=2)
-    places = [(point[CHANGE], point[CUT]) for _, point in curve.iterrows()]
+def _draw_curve(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
+    axes.plot(curve[CHANGE], curve[CUT], color=colour, zorder=2, **_CURVE)
+    places = list(zip(curve[CHANGE], curve[CUT]))
+    # On the left: the ring of the chosen weights is on the right.
+    look = {"textcoords": "offset points", "size": 8.5, "color": INK, "ha": "right", "va": "top"}
     for weight, place in zip(curve.index, places):
         if weight in _WRITTEN:
-            look = {"textcoords": "offset points", "size": 8.5, "color": _TEXT, "ha": "right", "va": "top"}
-            axes.annotate(
-                f"{weight:g}", place, (-4, -3), **look
-            )  # on the left: the chosen weights' ring is on the right
-    _name(axes, JOINED, places[len(places) // 5], "above")  # where it is still high
+            axes.annotate(f"{weight:g}", place, (-4, -3), **look)
+    _name(axes, JOINED, places[len(places) // 5], _ON_THE_CURVE)  # where it is still high
 
 
-def _points(axes: Axes, method: str, of_method: pd.DataFrame, colour: str) -> None:
+def _draw_point(axes: Axes, method: str, point: pd.Series, colour: str) -> None:
     """A method's own point, or the ring of the chosen weights, and the paper's diamond."""
-    for _, point in of_method.iterrows():
-        place = point["value"][CHANGE], point["value"][CUT]
-        axes.plot(*place, color=colour, marker="o", markersize=8, zorder=3)
-        if method == JOINED:
-            axes.plot(*place, linestyle="none", zorder=4, **CHOSEN_MARK)
-        else:
-            _name(axes, method, place, _SIDES[method.split(",")[0]])
-        of_paper = point["paper"]
-        if np.isfinite(of_paper[CUT]):
-            mark = PAPER_MARK | {"markeredgecolor": colour, "markeredgewidth": 1.8}
-            axes.plot(of_paper[CHANGE], of_paper[CUT], linestyle="none", zorder=3, **mark)
+    place = point["value"][CHANGE], point["value"][CUT]
+    axes.plot(*place, color=colour, marker="o", markersize=8, zorder=3)
+    if method == JOINED:
+        axes.plot(*place, zorder=4, **CHOSEN_MARK)
+    else:
+        _name(axes, method, place, _SIDES[method.split(",")[0]])
+    if np.isfinite(point["paper"][CUT]):
+        axes.plot(point["paper"][CHANGE], point["paper"][CUT], zorder=3, **paper_mark(colour))
 
 
-def _name(axes: Axes, name: str, place: tuple[float, float], side: str) -> None:
-    *offset, alignment = _OFFSETS[side]
-    look = {"textcoords": "offset points", "va": "center", "ha": alignment, "color": _TEXT, "zorder": 2.5}
+def _name(axes: Axes, name: str, place: tuple[float, float], side: tuple[float, float, str]) -> None:
+    *offset, alignment = side
+    look = {"textcoords": "offset points", "va": "center", "ha": alignment, "color": INK, "zorder": 2.5}
     look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}  # over lines of the grid
     axes.annotate(name, place, offset, size=9.5, **look)
-
-
-def _legend(figure: Figure, frame: pd.DataFrame) -> None:
-    handles = [Line2D([], [], color="#374151", marker="o", markersize=8, linestyle="none", label="ours")]
-    if frame["paper"].notna().any():
-        handles.append(Line2D([], [], linestyle="none", label="the paper's, in its method's colour", **PAPER_MARK))
-    curve = {"color": METHOD_COLOURS[JOINED], "marker": "o", "markersize": 4.5, "linewidth": 2}
-    handles.append(Line2D([], [], label="by the new model's weight (numbers), explored on test", **curve))
-    if ((frame["row"] == JOINED) & frame["new_weight"].isna()).any():
-        handles.append(Line2D([], [], linestyle="none", label="weights chosen on dev", **CHOSEN_MARK))
-    figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False)

@@ -1,21 +1,16 @@
-"""Chains of updates as tidy rows: every round of every way to re-rank, against what users had before.
-
-Rates over the rounds of a chain of updates.
-"""
+"""Chains of updates as tidy rows: every rate of every round of every way to re-rank, against what users had before."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bcrlib.experiments.rounds import AGAINST, Rounds
 from bcrlib.metrics.uncertainty import Estimate, all_rate_intervals, difference_intervals
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
-from bcrlib.report.style import INTERVAL, LEVEL_NAMES, axis_label, method_colours, new_figure
+from bcrlib.report.style import LEVEL_NAMES, VERTICAL_INTERVALS, axis_label, legend, method_colours, panels
 from bcrlib.report.tables import arrow, tidy
 
 NFR_AGAINST = {"before": "NFR", "first": "NFR to first", "any": "NFR to any"}
@@ -83,7 +78,7 @@ _MEANING = {
     "NFR to first": "right in round 0,\nwrong now",
     "NFR to any": "right in some earlier round,\nwrong now",
 }
-DODGE = 0.05  # between the lines of one panel, in rounds, so that intervals do not hide each other
+_DODGE = 0.05  # between the lines of one panel, in rounds, so that intervals do not hide each other
 
 
 def metric_by_round(
@@ -95,41 +90,27 @@ def metric_by_round(
     """
     frame = tidy(rows, extra=("round",))
     frame = frame[(frame["level"] == level) & frame["metric"].isin(metrics)]
-    groups, methods = frame["group"].unique(), list(frame["row"].unique())
-    figure = new_figure(1.0 + 2.9 * len(metrics), 1.9 + 2.3 * len(groups), title)
-    panels = figure.subplots(len(groups), len(metrics), squeeze=False)
+    groups, colours = frame["group"].unique(), method_colours(frame["row"].unique())
+    looks = {
+        method: {"color": colour, "marker": "o", "markersize": 4.5, "linestyle": "--" if method == "Untreated" else "-"}
+        for method, colour in colours.items()
+    }
+    size = 1.0 + 2.9 * len(metrics), 1.9 + 2.3 * len(groups)
+    figure, areas = panels(size, title, groups, metrics)
     unit = axis_label("ACC", level).split("\n")[1]
-    for line, group in zip(panels, groups):
-        for axes, metric in zip(line, metrics):
-            _lines(axes, frame[(frame["group"] == group) & (frame["metric"] == metric)], methods)
-            axes.set(xlabel="round", ylabel=f"{metric} {unit}", ylim=(0, None) if metric in _MEANING else None)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        line[0].set_ylabel("\n".join([*arrow(group).split(", "), line[0].get_ylabel()]))
-    for axes, metric in zip(panels[0], metrics):
-        axes.set_title(_MEANING.get(metric, LEVEL_NAMES[level].replace(", ", ",\n")), loc="left")
-    _legend(figure, methods)
+    for (group, metric), axes in areas.items():
+        cells = frame[(frame["group"] == group) & (frame["metric"] == metric)]
+        for place, (method, look) in enumerate(looks.items()):
+            of_method = cells[cells["row"] == method].sort_values("round")
+            rounds = of_method["round"] + _DODGE * (place - (len(looks) - 1) / 2)
+            axes.plot(rounds, 100 * of_method["value"], linewidth=1.8, **look)
+            low, high = 100 * of_method["low"], 100 * of_method["high"]
+            axes.vlines(rounds, low, high, color=look["color"], linewidth=1.2)
+        of_group = arrow(group).split(", ") if metric == metrics[0] else []
+        axes.set(xlabel="round", ylabel="\n".join([*of_group, f"{metric} {unit}"]))
+        axes.set(ylim=(0, None) if metric in _MEANING else None)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if group == groups[0]:
+            axes.set_title(_MEANING.get(metric, LEVEL_NAMES[level].replace(", ", ",\n")), loc="left")
+    legend(figure, looks | VERTICAL_INTERVALS)
     return figure
-
-
-def _lines(axes: Axes, cells: pd.DataFrame, methods: list[str]) -> None:
-    colours = method_colours(methods)
-    for place, method in enumerate(methods):
-        of_method = cells[cells["row"] == method].sort_values("round")
-        points, rounds = 100 * of_method[["value", "low", "high"]], of_method["round"]
-        rounds = rounds + DODGE * (place - (len(methods) - 1) / 2)
-        style = {"color": colours[method], "linestyle": _line_style(method)}
-        axes.plot(rounds, points["value"], marker="o", markersize=4.5, linewidth=1.8, **style)
-        axes.vlines(rounds, points["low"], points["high"], color=colours[method], linewidth=1.2)
-
-
-def _line_style(method: str) -> str:
-    return "--" if method == "Untreated" else "-"
-
-
-def _legend(figure: Figure, methods: list[str]) -> None:
-    colours = method_colours(methods)
-    handles = [
-        Line2D([], [], color=colours[m], marker="o", markersize=4.5, linestyle=_line_style(m), label=m) for m in methods
-    ]
-    handles.append(Line2D([], [], color="#374151", linewidth=1.2, label=f"vertical: {INTERVAL}"))
-    figure.legend(handles=handles, loc="outside lower left", ncols=min(6, len(handles)), frameon=False)

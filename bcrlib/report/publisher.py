@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bcrlib.report.draw_trees import save_drawing
-from bcrlib.report.figures import save_figure
+from bcrlib.report.style import save_figure
 from bcrlib.report.tables import markdown_grid, read_record, tidy, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
