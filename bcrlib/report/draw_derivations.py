@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Rectangle
 
-from bcrlib.report.style import new_figure
+from bcrlib.report.style import legend, new_figure
 from bcrlib.samplers.derivations import Derivations, PrefixTree
 
-ATTACHED, FINISHED, WAITING = "#0072B2", "#C8501E", "#E7E7EA"
+_WAITING, _FINISHED = {"facecolor": "#E7E7EA"}, {"facecolor": "#C8501E"}
+_ATTACHED = {"facecolor": "white", "edgecolor": "#0072B2"}
 
 
 def stacks(steps: Derivations, tree: int = 0) -> list[list[int]]:
@@ -29,8 +29,7 @@ def stacks(steps: Derivations, tree: int = 0) -> list[list[int]]:
 def step_rows(forms: Sequence[str], steps: Derivations, tree: int = 0) -> pd.DataFrame:
     """One row a step: step (from 1), stack, action ("attach" or "finish"), word. `forms` without the root."""
     names, rows = ["root", *forms], []
-    for number, stack in enumerate(stacks(steps, tree), start=1):
-        word = int(steps.word[tree, number - 1])
+    for number, (stack, word) in enumerate(zip(stacks(steps, tree), steps.word[tree].tolist()), start=1):
         action = "finish" if word == stack[-1] else "attach"
         rows.append((number, " ".join(names[position] for position in stack), action, names[word]))
     return pd.DataFrame(rows, columns=["step", "stack", "action", "word"])
@@ -42,32 +41,24 @@ def stack_figure(forms: Sequence[str], steps: Derivations, title: str) -> Figure
     `forms` without the root. O(steps * depth).
     """
     names, piles = ["root", *forms], stacks(steps)
-    figure = new_figure(1.6 + 0.82 * len(piles), 1.9 + 0.42 * max(map(len, piles)), title)
-    axes = figure.subplots()
-    for number, (pile, word) in enumerate(zip(piles, steps.word[0].tolist()), start=1):
-        for height, position in enumerate(pile[:-1]):
-            _box(axes, number, height, names[position], {"facecolor": WAITING})
-        if word == pile[-1]:
-            _box(axes, number, len(pile) - 1, names[word], {"facecolor": FINISHED}, "white")
-        else:
-            _box(axes, number, len(pile) - 1, names[pile[-1]], {"facecolor": WAITING})
-            _box(axes, number, len(pile), names[word], {"facecolor": "white", "edgecolor": ATTACHED}, ATTACHED)
     height = max(map(len, piles))  # before its last word is finished, so nothing stands higher
+    figure = new_figure(1.6 + 0.82 * len(piles), 1.9 + 0.42 * height, title)
+    axes = figure.subplots()
+    for step, (pile, word) in enumerate(zip(piles, steps.word[0].tolist()), start=1):
+        looks = [(position, _WAITING, "#111827") for position in pile]
+        if word == pile[-1]:
+            looks[-1] = word, _FINISHED, "white"
+        else:
+            looks.append((word, _ATTACHED, _ATTACHED["edgecolor"]))
+        for place, (position, look, colour) in enumerate(looks):
+            axes.add_patch(Rectangle((step - 0.46, place - 0.42), 0.92, 0.84, linewidth=1.6, **look))
+            axes.text(step, place, names[position], ha="center", va="center", fontsize=9.5, color=colour)
     axes.set(xlabel="step", xlim=(0.4, len(piles) + 0.6), xticks=range(1, len(piles) + 1))
     axes.set(ylabel="height on the stack (words)", ylim=(-0.6, height - 0.4), yticks=range(height))
     axes.grid(False)
-    handles = [
-        Patch(facecolor=WAITING, label="on the stack"),
-        Patch(facecolor="white", edgecolor=ATTACHED, label="attached by this step, the new top"),
-        Patch(facecolor=FINISHED, label="the top, finished by this step"),
-    ]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False)
+    looks_of = {"on the stack": _WAITING, "attached by this step, the new top": _ATTACHED}
+    legend(figure, looks_of | {"the top, finished by this step": _FINISHED})
     return figure
-
-
-def _box(axes: Axes, step: int, height: int, name: str, look: dict[str, str], colour: str = "#111827") -> None:
-    axes.add_patch(Rectangle((step - 0.46, height - 0.42), 0.92, 0.84, linewidth=1.6, **look))
-    axes.text(step, height, name, ha="center", va="center", fontsize=9.5, color=colour)
 
 
 def prefix_rows(steps: Derivations, prefixes: PrefixTree) -> pd.DataFrame:
@@ -105,9 +96,8 @@ def prefix_figure(names: Sequence[str], steps: Derivations, prefixes: PrefixTree
     before = rows.loc[rows["parent"], ["step", "place"]].to_numpy()
     for (x, y), to_x, to_y in zip(before, rows["step"], rows["place"]):
         axes.plot([x, to_x], [y, to_y], color="#9CA3AF", linewidth=1.4, zorder=1)
-    points = axes.scatter(
-        rows["step"], rows["place"], c=rows["trees"], cmap="viridis_r", vmin=1, vmax=len(order), s=42, zorder=2
-    )
+    shades = {"c": rows["trees"], "cmap": "viridis_r", "vmin": 1, "vmax": len(order)}
+    points = axes.scatter(rows["step"], rows["place"], s=42, zorder=2, **shades)
     figure.colorbar(points, ax=axes, label="trees that share the state")
     axes.set(xlabel="step", ylabel="candidate (heads of its words)", xticks=range(1, len(steps.word[0]) + 1))
     axes.set_yticks(range(len(order)), [names[tree] for tree in order])
