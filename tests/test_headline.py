@@ -10,7 +10,7 @@ from bcrlib.experiments import counting
 from bcrlib.metrics.uncertainty import PairCounts, micro_average
 from bcrlib.report import candidate_sources
 from bcrlib.report.candidate_sources import JOINED, SAMPLED
-from bcrlib.report.headline import (
+from bcrlib.report.updates import (
     CHANGE,
     CUT,
     METHODS,

@@ -299,11 +299,6 @@ def pool_rates(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["level", "method"])
 
 
-def per_cent(rates: pd.DataFrame) -> str:
-    """Rates as text for the eye, in per cent."""
-    return (100 * rates).to_string(float_format="%.2f")
-
-
 def explore(look: Callable[..., None], choices: Mapping[str, object]) -> None:
     """Sliders and menus over `look` for a person; for a program that runs the notebook one look at its defaults.
 
