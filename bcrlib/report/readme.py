@@ -15,8 +15,8 @@ from bcrlib.data.corpora import load_treebank
 from bcrlib.data.files import InputFile, read_input
 from bcrlib.data.presets import preset
 from bcrlib.data.treebank import format_conllu
-from bcrlib.report.updates import CHANGE, CUT
 from bcrlib.report.tables import MISSING, Record, compact_grid, read_record
+from bcrlib.report.updates import CHANGE, CUT
 
 ROOT = Path(__file__).resolve().parents[2]
 
