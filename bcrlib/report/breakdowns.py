@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from bcrlib.experiments.breakdown_tables import HISTOGRAM
 from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
-from bcrlib.report.style import PAPER_MARK, method_colours
+from bcrlib.report.style import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
 from bcrlib.report.tables import tidy
 from bcrlib.tasks.names import network_of
 
