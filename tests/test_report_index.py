@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from bcrlib.report.figures import nfr_nfi_by_method, save_figure
+from bcrlib.report.figures import nfr_nfi_by_method
 from bcrlib.report.index import write_index
+from bcrlib.report.style import save_figure
 from bcrlib.report.tables import beside_paper, write_table
 
 ROWS = [

@@ -34,11 +34,11 @@ from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
 from bcrlib.pipeline.profile import cell_name
 from bcrlib.report.candidate_sources import JOINED, SAMPLED, listed_row, rerankers
 from bcrlib.report.candidate_sources import count as count_rows
-from bcrlib.report.headline import LISTED, UNTREATED
 from bcrlib.report.publisher import ROOT
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, dropout_rate
 from bcrlib.report.style import INTERVAL, METHOD_COLOURS, axis_label, new_figure
 from bcrlib.report.tables import Record, markdown_grid, plain_rows, tidy
+from bcrlib.report.updates import LISTED, UNTREATED
 from bcrlib.tasks.names import TASKS
 
 PROFILE = "causes"

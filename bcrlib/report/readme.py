@@ -13,8 +13,8 @@ from bcrlib.comparison.verdict import Gate, judge
 from bcrlib.data.files import InputFile, read_input
 from bcrlib.data.presets import preset
 from bcrlib.data.treebank import format_conllu
-from bcrlib.report.headline import CHANGE, CUT
 from bcrlib.report.tables import MISSING, Record, compact_grid, markdown_table, read_record
+from bcrlib.report.updates import CHANGE, CUT
 from bcrlib.tasks.dependency import load_treebank
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ def filled(readme: str, root: Path = ROOT) -> str:
 def headline_table(record: Record) -> str:
     """The cut of NFI of every method as a Markdown table, the paper's before ours with its interval; ΔACC behind it.
 
-    `record`: of `bcrlib.report.headline.headline_rows`, of one task or both.
+    `record`: of `bcrlib.report.updates.headline_rows`, of one task or both.
     """
     cells = {(cell["row"], cell["level"], cell["metric"]): cell for cell in record.rows}
     levels, methods = (list(dict.fromkeys(cell[key] for cell in record.rows)) for key in ("level", "row"))

@@ -72,11 +72,6 @@ def test_drawing_is_well_formed_whatever_the_words():
     assert escape("<b>") in svg and "<b>" not in svg
 
 
-def test_the_same_update_gives_the_same_bytes():
-    assert draw() == draw()
-    assert draw(old=np.array(GOLD, dtype=np.int16), new=np.array(NEW)) == draw()
-
-
 @pytest.mark.parametrize(
     ("changed", "fault"),
     [
