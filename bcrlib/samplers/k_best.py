@@ -13,12 +13,12 @@ tree of a part is found by contraction; the rest of the part is split in at most
 only when its upper bound, known from the reduced costs of the tree it was split from, comes first in the queue.
 
 **Labels.** Given the k best trees of heads, the words' relations are independent choices: a labelled tree costs what
-its tree of heads loses against the best one, and what each word's relation loses against the best relation of that arc. One
-queue holds labelled trees of all trees of heads. Whoever leaves it as the next best puts in at most three successors,
-none of them cheaper, so that every labelling is reached in exactly one way: with the words of a tree in the order of
-what their second-best relations lose, the last changed word gets its next relation; or the word after it is changed
-too; or, where the last changed word has its second-best relation, the word after it is changed instead. So k labelled
-trees take k steps, and of each arc only as many relations are ranked as are looked at.
+its tree of heads loses against the best one, and what each word's relation loses against the best relation of that
+arc. One queue holds labelled trees of all trees of heads. Whoever leaves it as the next best puts in at most three
+successors, none of them cheaper, so that every labelling is reached in exactly one way: with the words of a tree in
+the order of what their second-best relations lose, the last changed word gets its next relation; or the word after it
+is changed too; or, where the last changed word has its second-best relation, the word after it is changed instead. So
+k labelled trees take k steps, and of each arc only as many relations are ranked as are looked at.
 """
 
 from collections.abc import Callable
