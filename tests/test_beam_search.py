@@ -9,7 +9,7 @@ from plain_stackptr import PlainStackPtr, Tree, any_order, inside_out, plain_bea
 from random_trees import random_treebank
 from tiny_parsers import assert_same_trees, tiny_pointer_parser
 
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.stackptr import StackPtrParser
 from bcrlib.samplers.brute_force import all_trees
@@ -31,7 +31,7 @@ def long_treebank() -> Treebank:
     return random_treebank(12, np.random.default_rng(4), longest=12)
 
 
-def candidates_of(pool: CandidatePool, s: int) -> list[Tree]:
+def candidates_of(pool: TreePool, s: int) -> list[Tree]:
     """Heads and relations of all candidates of a sentence."""
     span = slice(pool.offsets[s], pool.offsets[s + 1])
     return [

@@ -15,14 +15,14 @@ from bcrlib.data.candidate_files import (
     read_candidates,
     write_candidates,
 )
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.reranking import choose
 
 
-def random_pool(treebank: Treebank, num_candidates: int, rng: np.random.Generator) -> CandidatePool:
+def random_pool(treebank: Treebank, num_candidates: int, rng: np.random.Generator) -> TreePool:
     trees = [random_mistakes(treebank, rng) for _ in range(num_candidates)]
-    return CandidatePool(
+    return TreePool(
         heads=np.stack([tree.heads for tree in trees]).astype(np.int16),
         relations=np.array([[RELATIONS.index(name) for name in tree.relations] for tree in trees], dtype=np.int16),
         relation_names=tuple(RELATIONS),

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bcrlib.data.candidates import CandidatePool, joined, single, together
+from bcrlib.data.candidates import TreePool, joined, together
 from bcrlib.samplers.strategies import Beam, DropoutP, Joined, KBest, OneBest, parse_strategy
 
 
 @pytest.fixture
-def pool() -> CandidatePool:
+def pool() -> TreePool:
     """Two sentences, of two words and of one word; three candidates."""
-    return CandidatePool(
+    return TreePool(
         heads=np.array([[0, 1, 0], [2, 0, 0], [0, 1, 0]], dtype=np.int16),
         relations=np.array([[0, 1, 0], [1, 0, 1], [0, 1, 1]], dtype=np.int16),
         relation_names=("root", "obj"),
@@ -30,7 +30,7 @@ def test_num_distinct_counts_labelled_trees(pool):
 
 
 def test_single_takes_another_candidate_for_each_sentence(pool):
-    chosen = single(pool, np.array([1, 2]))
+    chosen = pool.single(np.array([1, 2]))
     assert chosen.heads.tolist() == [[2, 0, 0]]
     assert chosen.relation_strings() == ["obj", "root", "obj"]
     assert chosen.log_probs.tolist() == [[-2.0, np.float32(-0.2)]]
@@ -38,7 +38,7 @@ def test_single_takes_another_candidate_for_each_sentence(pool):
 
 
 def test_pools_come_together_in_their_order(pool):
-    both = together([single(pool, np.array([1, 2])), pool])
+    both = together([pool.single(np.array([1, 2])), pool])
     assert both.heads.tolist() == [[2, 0, 0], *pool.heads.tolist()]
     assert both.relations.tolist() == [[1, 0, 1], *pool.relations.tolist()]
     assert both.log_probs[0].tolist() == [-2.0, np.float32(-0.2)]
@@ -57,7 +57,7 @@ def test_pools_that_number_relations_otherwise_come_together_by_name(pool):
     assert both.relations.dtype == np.int16
 
 
-def trees_of(pool: CandidatePool, sentence: int) -> list[tuple]:
+def trees_of(pool: TreePool, sentence: int) -> list[tuple]:
     """Heads, relations and log-probability of every candidate of a sentence."""
     words = slice(*pool.offsets[sentence : sentence + 2])
     return [
@@ -69,7 +69,7 @@ def trees_of(pool: CandidatePool, sentence: int) -> list[tuple]:
 def test_joined_pools_have_equal_trees_once_and_are_filled_up_with_the_first():
     rng = np.random.default_rng(4)
     pools = [
-        CandidatePool(
+        TreePool(
             heads=rng.integers(0, 2, (number, 7)).astype(np.int16),
             relations=rng.integers(0, 2, (number, 7)).astype(np.int16),
             relation_names=("root", "obj"),

@@ -13,7 +13,7 @@ from tiny_frames import frame_bank
 
 from bcrlib.cli.options import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
 from bcrlib.data.frame_candidate_files import read_frame_candidates, write_frame_candidates
-from bcrlib.data.frame_candidates import FramePool, predicted_frames, single
+from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank, frame_text, frame_words
 from bcrlib.data.top import read_predicted_top, read_top
 from bcrlib.parsers.batches import Runtime
@@ -200,7 +200,7 @@ def test_what_is_no_frame_keeps_its_place_as_null(work, tmp_path):
     run("candidates", work / "new", work / "test.tsv", "--beam-width", 4, "-n", 4, "-o", tmp_path / "pool")
     bank = read_top(work / "test.tsv")
     pool = parser_in(work / "new").candidates(bank, Beam(4, 4))
-    columns = [predicted_frames(bank, single(pool, np.full(8, c))) for c in range(4)]
+    columns = [pool.frames(bank, c) for c in range(4)]
     expected = [
         None if frame is None or frame_words(frame) != words else frame_text(frame)
         for words, frames in zip(bank.utterances, zip(*columns))
@@ -215,7 +215,7 @@ def test_the_1_best_parse_may_be_written_as_top(work, tmp_path):
     for switches, config in (([], parser.config), (["--constrained"], replace(parser.config, constrained=True))):
         output, parser.config = tmp_path / f"{len(switches)}.tsv", config
         run("candidates", work / "new", work / "test.tsv", "--strategy", "1-best", *switches, "-o", output)
-        expected = predicted_frames(bank, parser.candidates(bank, OneBest()))
+        expected = parser.candidates(bank, OneBest()).frames(bank)
         assert read_predicted_top(output) == (bank.utterances, (*expected,))
         assert (None in expected) != config.constrained
     files = ["--gold", work / "test.tsv", "--old", tmp_path / "0.tsv", "--new", tmp_path / "1.tsv", "--json"]

@@ -10,7 +10,7 @@ from plain_stackptr import PlainStackPtr, inside_out
 from random_trees import random_treebank
 from tiny_parsers import tiny_parser, tiny_pointer_parser, whole_batch
 
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.stackptr import StackPtrParser
@@ -32,19 +32,19 @@ def parser(treebank) -> StackPtrParser:
     return tiny_pointer_parser(treebank)
 
 
-def gold_pool(treebank: Treebank) -> CandidatePool:
+def gold_pool(treebank: Treebank) -> TreePool:
     """The treebank's own trees as candidates."""
     names = tuple(dict.fromkeys(treebank.relations))
     relations = np.array([[names.index(name) for name in treebank.relations]], dtype=np.int16)
     log_probs = np.zeros((1, treebank.num_sentences), dtype=np.float32)
-    return CandidatePool(treebank.heads[None].astype(np.int16), relations, names, log_probs, treebank.offsets)
+    return TreePool(treebank.heads[None].astype(np.int16), relations, names, log_probs, treebank.offsets)
 
 
-def one_sentence(parser, trees) -> CandidatePool:
+def one_sentence(parser, trees) -> TreePool:
     """A pool of one sentence with these (heads, relations)."""
     heads, relations = (np.array(column, dtype=np.int16) for column in zip(*trees))
     log_probs = np.zeros((len(trees), 1), dtype=np.float32)
-    return CandidatePool(heads, relations, parser.vocabulary.relations, log_probs, np.array([0, heads.shape[1]]))
+    return TreePool(heads, relations, parser.vocabulary.relations, log_probs, np.array([0, heads.shape[1]]))
 
 
 def plain_log_prob(parser, treebank, pool, s: int, candidate: int, num_padding: int = 0) -> float:

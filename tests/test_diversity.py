@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.experiments import counting, diversity
 from bcrlib.experiments.counting import parse_update
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
@@ -27,21 +27,21 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(5)
 
 
-def random_pool(rng) -> CandidatePool:
+def random_pool(rng) -> TreePool:
     """Few heads and relations to choose from: many candidates are the same."""
     size = (NUM_CANDIDATES, sum(LENGTHS))
     heads, relations = rng.integers(0, 2, size).astype(np.int16), rng.integers(0, 2, size).astype(np.int16)
     log_probs = rng.normal(size=(NUM_CANDIDATES, 6)).astype(np.float32)
-    return CandidatePool(heads, relations, ("a", "b"), log_probs, np.cumsum([0, *LENGTHS]))
+    return TreePool(heads, relations, ("a", "b"), log_probs, np.cumsum([0, *LENGTHS]))
 
 
-def trees(pool: CandidatePool, sentence: int) -> list[tuple]:
+def trees(pool: TreePool, sentence: int) -> list[tuple]:
     """The candidates of a sentence, as things Python can compare."""
     words = slice(*pool.offsets[sentence : sentence + 2])
     return [(*h[words].tolist(), *r[words].tolist()) for h, r in zip(pool.heads, pool.relations)]
 
 
-def saved(folder, rng) -> tuple[CorrectnessStore, dict[str, CandidatePool]]:
+def saved(folder, rng) -> tuple[CorrectnessStore, dict[str, TreePool]]:
     store = CorrectnessStore(folder)
     store.save_units(UNITS, "clean")
 

@@ -57,6 +57,14 @@ def test_constraints_pin_every_requirement_within_its_bounds():
         assert pins[_canonical(name)] in requirement.specifier, name
 
 
+def test_every_dependency_has_its_reason_in_the_docs():
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    required = [Requirement(text).name for text in PROJECT["dependencies"]]
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| ")][2:]
+    assert sorted(name.strip() for row in rows for name in row.split(",")) == sorted(required)
+    assert [name for name in declared() if name not in page] == []
+
+
 def test_the_user_asked_for_these_packages():
     assert {"torch", "jupyterlab", "papermill", "matplotlib", "seaborn", "nbval"} <= set(declared())
 

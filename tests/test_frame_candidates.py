@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from bcrlib.data.frame_candidates import FramePool, joined, single, together
+from bcrlib.data.candidates import joined, together
+from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import BROKEN, END
 
 LABELS = ("IN:A", "SL:B")
@@ -29,7 +30,7 @@ def pool() -> FramePool:
 
 
 def test_sizes(pool):
-    assert (pool.num_candidates, pool.num_utterances) == (3, 2)
+    assert (pool.num_candidates, pool.num_items) == (3, 2)
 
 
 def test_equal_candidates_are_known(pool):
@@ -109,7 +110,7 @@ def test_a_pool_of_the_size_of_top_test_is_compared_within_half_a_second():
 
 
 def test_single_takes_another_candidate_for_each_utterance(pool):
-    chosen = single(pool, np.array([1, 2]))
+    chosen = pool.single(np.array([1, 2]))
     assert chosen.sequences.tolist() == [[[1, 2, 5, 4, 3], [BROKEN, END, END, END, END]]]
     assert chosen.sequences.dtype == np.int16
     assert chosen.log_probs.tolist() == [[-2.0, np.float32(-0.3)]]

@@ -10,13 +10,15 @@ import pytest
 
 from bcrlib.data.frames import FrameBank, Node, frame_of, frame_text, frame_words, parse_frame, sequence_of
 from bcrlib.data.generated import frames
-from bcrlib.data.generated.frame_rules import FLOATING, SHARED_LIKINGS
-from bcrlib.data.generated.frame_words import NAMES, WORDS
 from bcrlib.data.generated.frames import (
     DEMO_SIZES,
+    FLOATING,
+    LANGUAGE,
+    NAMES,
     NEARNESS,
     RULES,
     TYPO_RATE,
+    WORDS,
     WORDS_ALLOWED,
     Derivation,
     Item,
@@ -136,7 +138,7 @@ def test_the_dial_moves_frames_but_no_word() -> None:
 def few_words(monkeypatch: pytest.MonkeyPatch, typo_rate: float) -> None:
     """A language of one or two words a symbol: utterances repeat often enough to meet every open place again."""
     frames._typos()  # is cached: of all words, not of the few
-    small = {symbol: frames._word_rules(entries.split(", ")[:2]) for symbol, entries in WORDS.items()}
+    small = {symbol: frames._word_rules(entries[:2]) for symbol, entries in WORDS.items()}
     names = {symbol: frames._word_rules([symbol.title()]) for symbol in NAMES}
     monkeypatch.setattr(frames, "RULES", RULES | small | names)
     monkeypatch.setattr(frames, "TYPO_RATE", typo_rate)
@@ -175,7 +177,7 @@ def test_no_other_derivation_gives_the_same_words_another_frame() -> None:
     for i in range(150):
         words = tuple(frames._derive_utterance(Random(i)).words())
         complete = [derivation for derivation, end in derivations("UTTERANCE", words, 0) if end == len(words)]
-        roots = [frame_grammar._Annotation(derivation, Random(0), 0.0).root for derivation in complete]
+        roots = [frames._Annotation(derivation, Random(0), 0.0).root for derivation in complete]
         assert len({frames._freeze(root, words) for root in roots}) == 1
         num_derivations.append(len(complete))
     assert max(num_derivations) > 1  # a phrase that floats may come from an inner rule or an outer one
@@ -245,10 +247,10 @@ def test_every_symbol_word_and_liking_has_a_meaning() -> None:
     used = {item.name for item in ITEMS}
     assert {*RULES} - used == {"UTTERANCE"}
     assert [word for word in TERMINALS if word.isupper()] == ["I"]  # a symbol without a rule would stand here
-    assert {word for word, _ in SHARED_LIKINGS} <= TERMINALS
+    assert {*LANGUAGE["shared_likings"]} <= TERMINALS
     labels = {piece[1:] for rules in RULES.values() for rule in rules.bodies for r in rule.readings for piece in r}
     assert {intent for slots in FLOATING.values() for intent in slots} <= labels
-    assert {intent for _, intent in SHARED_LIKINGS} <= labels
+    assert {intent for intents in LANGUAGE["shared_likings"].values() for intent in intents} <= labels
 
 
 @pytest.mark.parametrize("ambiguity", [-0.1, 1.1, float("nan")])

@@ -7,10 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bcrlib.data.generated.lexicon import Shelf, build_lexicon, inflect
-from bcrlib.data.generated.tree_rules import ATTACHMENTS, OPEN, ROLES, SHARED_TASTES
-from bcrlib.data.generated.trees import RULES, demo_splits, generate_treebank, parse_rules
-from bcrlib.data.generated.words import CLOSED
+from bcrlib.data.generated.language import LANGUAGE, RULES, Shelf, build_lexicon, inflect, parse_rules
+from bcrlib.data.generated.trees import demo_splits, generate_treebank
 from bcrlib.data.treebank import Treebank, format_conllu, parse_conllu
 
 
@@ -167,15 +165,15 @@ def test_no_spelling_belongs_to_two_words_of_one_part_of_speech() -> None:
 
 def test_every_symbol_and_taste_of_the_grammar_has_a_meaning() -> None:
     lexicon = build_lexicon()
-    closed = {name.split("/")[0].split(".")[0] for name in CLOSED}
+    closed = {name.split("/")[0].split(".")[0] for name in LANGUAGE["closed"]}
     items = [item for rules in RULES.values() for body in rules.bodies for item in body]
-    assert {item.name for item in items} <= {*RULES, *OPEN, *closed}
-    assert {item.name for item in items if item.how in "~%"} <= {*ATTACHMENTS}
-    assert {item.role for item in items if item.name in OPEN} - {None} <= {*lexicon.shelves}
+    assert {item.name for item in items} <= {*RULES, *LANGUAGE["open"], *closed}
+    assert {item.name for item in items if item.how in "~%"} <= {*LANGUAGE["attachments"]}
+    assert {item.role for item in items if item.name in LANGUAGE["open"]} - {None} <= {*lexicon.shelves}
     meanings = {word.meaning for word in lexicon.words}
-    assert {name for mixture in ROLES.values() for name in mixture} <= meanings
-    assert all(link in lexicon.link_bias for link, _ in SHARED_TASTES)
-    assert all(head in meanings | {"NOUN", "VERB"} for _, head in SHARED_TASTES)
+    assert {name for mixture in LANGUAGE["roles"].values() for name in mixture} <= meanings
+    assert {*LANGUAGE["shared_tastes"]} <= {*lexicon.link_bias}
+    assert {head for heads in LANGUAGE["shared_tastes"].values() for head in heads} <= meanings | {"NOUN", "VERB"}
 
 
 def test_inflection() -> None:

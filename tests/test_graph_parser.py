@@ -9,7 +9,7 @@ import torch
 from random_trees import random_treebank
 from tiny_parsers import assert_same_trees, tiny_parser, whole_batch
 
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
@@ -45,11 +45,11 @@ def long_parser(long_treebank) -> DeepBiafParser:
     return tiny_parser(long_treebank)
 
 
-def sentence_pool(trees: list[tuple[tuple[int, ...], tuple[int, ...]]], relation_names) -> CandidatePool:
+def sentence_pool(trees: list[tuple[tuple[int, ...], tuple[int, ...]]], relation_names) -> TreePool:
     """A pool of one sentence with these (heads, relations)."""
     heads, relations = (np.array(column, dtype=np.int16) for column in zip(*trees))
     log_probs = np.zeros((len(trees), 1), dtype=np.float32)
-    return CandidatePool(heads, relations, tuple(relation_names), log_probs, np.array([0, heads.shape[1]]))
+    return TreePool(heads, relations, tuple(relation_names), log_probs, np.array([0, heads.shape[1]]))
 
 
 def arc_tables(parser, treebank: Treebank) -> list[np.ndarray]:
@@ -62,7 +62,7 @@ def arc_tables(parser, treebank: Treebank) -> list[np.ndarray]:
     return tables
 
 
-def sentence(pool: CandidatePool, s: int, candidate: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def sentence(pool: TreePool, s: int, candidate: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Heads and relations of one candidate of a sentence."""
     span = slice(pool.offsets[s], pool.offsets[s + 1])
     return tuple(pool.heads[candidate, span].tolist()), tuple(pool.relations[candidate, span].tolist())
@@ -145,7 +145,7 @@ def test_every_candidate_is_a_tree(long_treebank, long_parser, strategy):
     pool = long_parser.candidates(long_treebank, strategy)
     assert pool.heads.shape == (strategy.num_candidates, long_treebank.num_tokens)
     assert np.array_equal(pool.offsets, long_treebank.offsets)
-    for s, candidate in product(range(pool.num_sentences), range(pool.num_candidates)):
+    for s, candidate in product(range(pool.num_items), range(pool.num_candidates)):
         heads, relations = sentence(pool, s, candidate)
         assert is_tree(heads, single_root=True)
         assert all(0 <= relation < len(pool.relation_names) for relation in relations)

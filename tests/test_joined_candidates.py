@@ -15,7 +15,7 @@ INPUTS = ["abca", "dd", "b a c"]
 
 def trees(pool) -> list[set]:
     """The labelled trees of each sentence."""
-    spans = [slice(*pool.offsets[s : s + 2]) for s in range(pool.num_sentences)]
+    spans = [slice(*pool.offsets[s : s + 2]) for s in range(pool.num_items)]
     names = [pool.relation_strings(c) for c in range(pool.num_candidates)]
     return [{(*pool.heads[c, span].tolist(), *names[c][span]) for c in range(pool.num_candidates)} for span in spans]
 
@@ -24,7 +24,7 @@ def frames(pool) -> list[set]:
     """The sequences of each utterance."""
     return [
         {tuple(code for code in sequence if code) for sequence in pool.sequences[:, u].tolist()}
-        for u in range(pool.num_utterances)
+        for u in range(pool.num_items)
     ]
 
 

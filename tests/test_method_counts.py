@@ -68,8 +68,8 @@ def test_pickers_choose_from_the_sampled_pool(store):
     sampling = "dropout-p(p=0.2)"
     assert list(counted) == ["Untreated", "own choice", SAMPLED, "oracle NFR", "oracle ACC"]
     where = (store, "clean", "UAS", ACROSS)
-    expected = [experiments.own_choice(*where, sampling), rerankers(store, ACROSS)[SAMPLED](*where)]
-    expected += [experiments.oracle(*where, sampling, by) for by in ("NFR", "ACC")]
+    expected = [counting.own_choice(*where, sampling), rerankers(store, ACROSS)[SAMPLED](*where)]
+    expected += [counting.oracle(*where, sampling, by) for by in ("NFR", "ACC")]
     for pairs, wanted in zip([*counted.values()][1:], expected):
         np.testing.assert_array_equal(pairs.counts, wanted.counts)
 

@@ -43,7 +43,7 @@ def test_every_candidate_is_a_tree(strategy, preset):
     pool = parser.candidates(treebank, strategy)
     assert pool.heads.shape == (strategy.num_candidates, treebank.num_tokens)
     assert np.array_equal(pool.offsets, treebank.offsets) and pool.relation_names == parser.vocabulary.relations
-    for s in range(pool.num_sentences):
+    for s in range(pool.num_items):
         for heads, relations in candidates_of(pool, s):
             assert is_tree(heads, single_root=preset == "clean")
             assert all(0 <= relation < len(pool.relation_names) for relation in relations)

@@ -8,7 +8,8 @@ import torch
 from plain_pointer_decoder import PlainDecoder
 from tiny_frames import assert_same_frames, frame_bank, scattered, tiny_seq2seq
 
-from bcrlib.data.frame_candidates import FramePool, together
+from bcrlib.data.candidates import together
+from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import BROKEN, FrameBank, sequences_of
 from bcrlib.data.randomness import key
 from bcrlib.metrics.frames import invalid

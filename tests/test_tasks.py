@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.data.candidates import CandidatePool
-from bcrlib.data.frame_candidates import FramePool, predicted_frames, taught
+from bcrlib.data.candidates import TreePool
+from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import BROKEN, END, FrameBank, frame_words, parse_frame, sequences_of
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.top import read_predicted_top
@@ -17,7 +17,7 @@ from bcrlib.tasks import dependency, semantic
 from bcrlib.tasks.names import TASKS, names_of
 
 SAME_NAMES = {"LEVELS", "ATOM_OF", "CHOICE_LEVEL", "KINDS", "LISTED", "SUFFIX", "load", "scored_units", "correctness"}
-SAME_NAMES |= {"load_parsers", "write", "single", "together", "joined", "part_of", "num_invalid", "scored"}
+SAME_NAMES |= {"load_parsers", "write", "together", "joined", "part_of", "num_invalid", "scored"}
 GOLD = [
     "[IN:GET_EVENT any [SL:CATEGORY_EVENT concerts ] [SL:DATE_TIME tonight ] ]",
     "[IN:GET_DISTANCE how far is [SL:DESTINATION the old harbour ] ]",
@@ -78,11 +78,11 @@ def test_correctness_of_trees_is_that_of_heads_and_relations():
         assert all(np.array_equal(found[level][0], expected[level]) for level in dependency.LEVELS)
 
 
-def pool_of(treebank) -> CandidatePool:
+def pool_of(treebank) -> TreePool:
     names = tuple(sorted(set(treebank.relations)))
     relations = np.array([[names.index(relation) for relation in treebank.relations]], dtype=np.int16)
     scores = np.zeros((1, treebank.num_sentences), dtype=np.float32)
-    return CandidatePool(treebank.heads[None].astype(np.int16), relations, names, scores, treebank.offsets)
+    return TreePool(treebank.heads[None].astype(np.int16), relations, names, scores, treebank.offsets)
 
 
 def test_trees_are_written_as_predicted(tmp_path):
@@ -98,7 +98,7 @@ def test_frames_are_written_as_predicted_and_what_is_no_tree_as_nothing(tmp_path
     semantic.write(bank, pool, tmp_path / "x.tsv")
     utterances, frames = read_predicted_top(tmp_path / "x.tsv")
     assert utterances == bank.utterances
-    assert list(frames) == predicted_frames(bank, pool) and frames[0] == bank.frames[0]
+    assert list(frames) == pool.frames(bank) and frames[0] == bank.frames[0]
     assert [frame is None for frame in frames] == [False, True, False, True]
     right = semantic.correctness(bank, pool, PRESETS["clean"])
     assert right["EM"].tolist() == [[True, False, False, False]]
@@ -106,11 +106,11 @@ def test_frames_are_written_as_predicted_and_what_is_no_tree_as_nothing(tmp_path
 
 
 def test_a_student_learns_from_trees_over_all_words_alone(bank, pool):
-    lesson = taught(bank, pool)
+    lesson = pool.taught(bank)
     assert (lesson.utterances, lesson.frames) == (bank.utterances[:1], bank.frames[:1])
 
 
 def test_a_student_learns_what_the_teacher_says_not_gold(bank):
     said = bank_of([text.replace("GET_EVENT", "GET_INFO") for text in GOLD])
     pool = FramePool(sequences_of(said, said.labels)[None], said.labels, np.zeros((1, 4), dtype=np.float32))
-    assert taught(bank, pool).frames == said.frames
+    assert pool.taught(bank).frames == said.frames

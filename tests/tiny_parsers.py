@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import new_parser
@@ -68,7 +68,7 @@ def noise_of(batch, p: float = 0.33) -> Noise:
     return Noise(torch.arange(batch.packing.num_sentences) * 7919, batch.packing, p)
 
 
-def assert_same_trees(pool: CandidatePool, other: CandidatePool) -> None:
+def assert_same_trees(pool: TreePool, other: TreePool) -> None:
     """Equal in all but the last digits of the log-probabilities."""
     assert np.array_equal(pool.heads, other.heads)
     assert np.array_equal(pool.relations, other.relations)

@@ -9,7 +9,7 @@ import typer
 from bcrlib.cli.options import Json, check_output_file, print_json
 
 if TYPE_CHECKING:  # at run time these would bring numpy
-    from bcrlib.data.candidates import CandidatePool
+    from bcrlib.data.candidates import TreePool
     from bcrlib.data.frame_candidates import FramePool
 
 Model = Annotated[
@@ -141,7 +141,7 @@ def _check_suffix(output: Path, task: ModuleType, kind: str) -> None:
 
 
 def _tell(
-    pool: "CandidatePool | FramePool",
+    pool: "TreePool | FramePool",
     task: ModuleType,
     failures: dict[str, int],
     strategy: str,

@@ -16,13 +16,13 @@ from bcrlib.data.frames import FrameBank
 from bcrlib.data.top import parse_top
 from bcrlib.data.treebank import NUM_COLUMNS
 from bcrlib.samplers.strategies import Strategy
-from bcrlib.tasks.semantic import SUFFIX, joined, single, together
+from bcrlib.tasks.semantic import SUFFIX, joined, together
 from bcrlib.tasks.semantic import write as write_best
 
 if TYPE_CHECKING:  # at run time this would bring torch
     from bcrlib.parsers.s2s import Seq2SeqParser
 
-__all__ = ["SUFFIX", "joined", "read_pool", "single", "together", "write_best", "write_pool"]
+__all__ = ["SUFFIX", "joined", "read_pool", "together", "write_best", "write_pool"]
 ITEM, STRUCTURE = FRAMES.item, "frame"
 DISTINCT = "distinct_an_utterance"
 SCORES = {"sum": False, "mean": True}

@@ -12,13 +12,13 @@ from bcrlib.cli.options import Json, check_output_file, print_json
 
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.cli.models import Model
-    from bcrlib.data.candidates import CandidatePool
+    from bcrlib.data.candidates import TreePool
     from bcrlib.data.frame_candidates import FramePool
     from bcrlib.data.frames import FrameBank
     from bcrlib.data.treebank import Treebank
 
     Text = Treebank | FrameBank
-    Pool = CandidatePool | FramePool
+    Pool = TreePool | FramePool
 
 ROUNDING = 0.05
 """How far two log-probabilities of one model may lie apart, in nats and as a share: bfloat16 is that coarse."""
@@ -99,7 +99,7 @@ def rerank(
     pool = task.joined([*pools.values()]) if len(pools) > 1 else pools[str(pool_files[0])]
     new_model = None if new is None else models[-1]
     choice = _pick(words, pool, models[: len(old)], old_weight or [1.0] * len(old), new_model, new_weight)
-    chosen = task.single(pool, choice)
+    chosen = pool.single(choice)
     task.write_best(words, chosen, output)
     _tell(pool, choice, task, task.failures(words, chosen), output, as_json)
 

@@ -8,11 +8,11 @@ from bcrlib.data.candidate_files import check_relations, check_single_roots
 from bcrlib.data.candidate_files import read_candidates as read_pool
 from bcrlib.data.candidate_files import write_candidates as write_pool
 from bcrlib.data.candidate_lines import TREES
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.files import TOP, read_input
 from bcrlib.data.treebank import Treebank, parse_conllu
 from bcrlib.samplers.strategies import Strategy
-from bcrlib.tasks.dependency import SUFFIX, joined, single, together
+from bcrlib.tasks.dependency import SUFFIX, joined, together
 from bcrlib.tasks.dependency import write as write_best
 
 if TYPE_CHECKING:  # at run time these would bring torch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # at run time these would bring torch
 
     Model = DeepBiafParser | StackPtrParser
 
-__all__ = ["SUFFIX", "joined", "read_pool", "single", "together", "write_best", "write_pool"]
+__all__ = ["SUFFIX", "joined", "read_pool", "together", "write_best", "write_pool"]
 ITEM, STRUCTURE = TREES.item, "tree"
 DISTINCT = "distinct_a_sentence"
 
@@ -34,7 +34,7 @@ def read_text(path: Path, kind: str, gold: bool = False) -> Treebank:
     return parse_conllu(file.content, file.name, gold)
 
 
-def propose(parser: "Model", treebank: Treebank, strategy: Strategy, seed: int) -> CandidatePool:
+def propose(parser: "Model", treebank: Treebank, strategy: Strategy, seed: int) -> TreePool:
     """Candidates with their log-probabilities under the parser itself."""
     return parser.candidates(treebank, strategy, seed)
 
@@ -51,13 +51,13 @@ def scorers(models: Sequence["Model"], score: str | None, from_file: bool) -> Se
     return models
 
 
-def check(pool: CandidatePool, models: Sequence["Model"], name: str) -> None:
+def check(pool: TreePool, models: Sequence["Model"], name: str) -> None:
     """CandidateFileError where the trees of the file `name` are none that these models know."""
     check_relations(pool, {relation for model in models for relation in model.vocabulary.relations}, name)
     if any(model.single_root for model in models):
         check_single_roots(pool, name)
 
 
-def failures(treebank: Treebank, pool: CandidatePool) -> dict[str, int]:
+def failures(treebank: Treebank, pool: TreePool) -> dict[str, int]:
     """What a summary tells of candidates that are no tree over the words: nothing, for all are."""
     return {}

@@ -248,7 +248,7 @@ def _judge_frames(gold: Items, predicted: Sequence[Items], numbers: Sequence[np.
     from bcrlib.metrics import frames  # numba, which the others do without
 
     bank, num_items = FrameBank(gold.words, gold.trees), len(gold.words)
-    right = [exact_match.frame_correctness(bank, items.trees, preset) for items in predicted]
+    right = [frames.frame_correctness(bank, items.trees, preset) for items in predicted]
     levels = make_levels(frames.scored_units(bank, preset).sentence_of_unit, num_items, right)
     num_invalid = {f"num_invalid_{name}": items.trees.count(None) for name, items in zip(("old", "new"), predicted)}
 

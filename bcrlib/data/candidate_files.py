@@ -30,11 +30,11 @@ from bcrlib.data.candidate_lines import (
     require_keys,
     write_lines,
 )
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import Treebank
 
 
-def write_candidates(treebank: Treebank, pool: CandidatePool, path: FilePath) -> None:
+def write_candidates(treebank: Treebank, pool: TreePool, path: FilePath) -> None:
     """Write a pool of the treebank's sentences, at once or not at all.
 
     A log-probability that is nan is written as null. Raises ValueError for a pool of other sentences and for an
@@ -45,7 +45,7 @@ def write_candidates(treebank: Treebank, pool: CandidatePool, path: FilePath) ->
     write_lines(_lines(treebank, pool), path)
 
 
-def read_candidates(path: FilePath, treebank: Treebank) -> CandidatePool:
+def read_candidates(path: FilePath, treebank: Treebank) -> TreePool:
     """The pool of a file with candidates of the treebank's sentences.
 
     A sentence with fewer candidates than another is filled up with copies of its first one, which no re-ranker prefers
@@ -60,7 +60,7 @@ def read_candidates(path: FilePath, treebank: Treebank) -> CandidatePool:
     relations = [
         [ids.setdefault(name, len(ids)) for tree in column for name in tree.relations] for column in by_candidate
     ]
-    return CandidatePool(
+    return TreePool(
         heads=np.array(heads, dtype=np.int16),
         relations=np.array(relations, dtype=np.int16),
         relation_names=tuple(ids),
@@ -69,7 +69,7 @@ def read_candidates(path: FilePath, treebank: Treebank) -> CandidatePool:
     )
 
 
-def check_relations(pool: CandidatePool, known: AbstractSet[str], name: str) -> None:
+def check_relations(pool: TreePool, known: AbstractSet[str], name: str) -> None:
     """Raise CandidateFileError at the first word of the file `name` whose relation is not among those known.
 
     O(candidates tokens).
@@ -87,7 +87,7 @@ def check_relations(pool: CandidatePool, known: AbstractSet[str], name: str) -> 
     raise CandidateFileError(name, sentence + 1, fault)
 
 
-def check_single_roots(pool: CandidatePool, name: str) -> None:
+def check_single_roots(pool: TreePool, name: str) -> None:
     """Raise CandidateFileError at the first candidate of the file `name` that has several roots.
 
     For models that know no such trees: they never learnt how probable these are. O(candidates tokens).
@@ -105,7 +105,7 @@ def check_single_roots(pool: CandidatePool, name: str) -> None:
         raise CandidateFileError(name, sentence + 1, fault)
 
 
-def _lines(treebank: Treebank, pool: CandidatePool) -> Iterator[dict[str, Any]]:
+def _lines(treebank: Treebank, pool: TreePool) -> Iterator[dict[str, Any]]:
     relations = [pool.relation_strings(c) for c in range(pool.num_candidates)]
     for s, (start, end) in enumerate(zip(treebank.offsets.tolist(), treebank.offsets[1:].tolist())):
         candidates = [

@@ -33,7 +33,7 @@ from bcrlib.data.candidate_lines import (
     words_fault,
     write_lines,
 )
-from bcrlib.data.frame_candidates import FramePool, predicted_frames, single
+from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import (
     BROKEN,
     END,
@@ -55,8 +55,8 @@ def write_frame_candidates(bank: FrameBank, pool: FramePool, path: FilePath) -> 
     A log-probability that is nan is written as null. Raises ValueError for a pool of other utterances and for an
     infinite log-probability of a frame, OSError where the folder cannot be written. O(candidates codes).
     """
-    if pool.num_utterances != bank.num_utterances:
-        raise ValueError(f"candidates of {pool.num_utterances} utterances for {bank.num_utterances}")
+    if pool.num_items != bank.num_utterances:
+        raise ValueError(f"candidates of {pool.num_items} utterances for {bank.num_utterances}")
     write_lines(_lines(bank, pool), path)
 
 
@@ -100,8 +100,7 @@ def check_labels(pool: FramePool, known: AbstractSet[str], name: str) -> None:
 
 def frames_over_words(bank: FrameBank, pool: FramePool) -> list[list[Node | None]]:
     """Every candidate, [candidate][utterance]; None where it is no tree over the words of its utterance.  O(codes)."""
-    everywhere = np.ones(bank.num_utterances, dtype=np.int64)
-    columns = [predicted_frames(bank, single(pool, c * everywhere)) for c in range(pool.num_candidates)]
+    columns = [pool.frames(bank, candidate) for candidate in range(pool.num_candidates)]
     return [
         [
             None if frame is None or frame_words(frame) != words else frame

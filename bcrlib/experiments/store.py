@@ -277,7 +277,7 @@ class CorrectnessStore:
         self._save_candidates("lengths", (*astuple(pool), scorer), num_tokens.astype(np.int16))
 
     def save_first_equal(self, pool: Pool, first_equal: Int16[np.ndarray, "candidate sentence"]) -> None:
-        """Add which candidates are copies of which (`CandidatePool.first_equal`)."""
+        """Add which candidates are copies of which (`TreePool.first_equal`)."""
         self._save_candidates("copies", astuple(pool), first_equal)
 
     def save_manifest(self, manifest: Mapping[str, Any]) -> None:

@@ -202,8 +202,8 @@ def correctness(gold: FrameBank, pool: FramePool, preset: Preset) -> dict[str, B
     Raises ValueError for another number of utterances, and as `scored_units`.  O(candidates codes depth), 8,241
     utterances with 10 candidates in well under a second.
     """
-    if pool.num_utterances != gold.num_utterances:
-        raise ValueError(f"candidates of {pool.num_utterances} utterances, {gold.num_utterances} gold frames")
+    if pool.num_items != gold.num_utterances:
+        raise ValueError(f"candidates of {pool.num_items} utterances, {gold.num_utterances} gold frames")
     gold_names, names = _name_numbers(gold.labels, pool.labels, preset)
     return _judged(gold, gold_names, _pool_rows(pool, names), pool.num_candidates, preset)
 
@@ -232,7 +232,7 @@ def invalid(pool: FramePool) -> Bool[np.ndarray, "candidate utterance"]:
     O(codes).
     """
     num_spans = count_spans(_pool_rows(pool, np.arange(len(pool.labels))))
-    return (num_spans == 0).reshape(pool.num_candidates, pool.num_utterances)
+    return (num_spans == 0).reshape(pool.num_candidates, pool.num_items)
 
 
 def num_invalid(pool: FramePool) -> int:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.presets import preset
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
@@ -122,7 +122,7 @@ class GraphParser(Parser):
         """The tables of a batch."""
 
     @torch.inference_mode()
-    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> CandidatePool:
+    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> TreePool:
         if not isinstance(strategy, OneBest | KBest | DropoutP):
             raise ValueError(f"{strategy} is for sequential parsers; a graph-based one has k-best and dropout-p")
         encoded = encode(treebank, self.vocabulary, self.vectors)
@@ -163,7 +163,7 @@ class GraphParser(Parser):
         return heads, labels, np.where(log_probs > -np.inf, log_probs, log_probs[:, :1])
 
     @torch.inference_mode()
-    def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
+    def log_probs(self, treebank: Treebank, pool: TreePool) -> Float32[np.ndarray, "candidate sentence"]:
         check_same_sentences(treebank, pool)
         encoded = encode(treebank, self.vocabulary, self.vectors)
         heads = torch.tensor(pool.heads)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from bcrlib.data.candidates import CandidatePool, joined
+from bcrlib.data.candidates import TreePool, joined
 from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
@@ -32,7 +32,7 @@ class Parser(ABC):
     selection_strategy: Strategy = OneBest()
     """How it parses when a checkpoint is selected on dev."""
 
-    def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> CandidatePool:
+    def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> TreePool:
         """Candidate trees of every sentence; only the words and UPOS of the treebank are looked at.
 
         `seed` names the random choices of a sampling strategy. A sample depends on the seed, its number and the words
@@ -47,14 +47,14 @@ class Parser(ABC):
         return replace(pool, log_probs=self.log_probs(treebank, pool)) if is_thinned else pool
 
     @abstractmethod
-    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> CandidatePool:
+    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> TreePool:
         """The same candidates, each with the log-probability that it was decoded by: of dropout-p, in its sub-network.
 
         For who scores them later, with others, or asks what decoding alone costs.
         """
 
     @abstractmethod
-    def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
+    def log_probs(self, treebank: Treebank, pool: TreePool) -> Float32[np.ndarray, "candidate sentence"]:
         """log p(tree | sentence) of every candidate, whoever proposed it; -inf for a relation this parser lacks."""
 
 
@@ -101,10 +101,10 @@ def words_and_columns(batch: Batch, offsets: np.ndarray) -> tuple[Tensor, np.nda
     return words, offsets[batch.sentences[sentence]] + step - 1
 
 
-def empty_pool(treebank: Treebank, num_candidates: int, relation_names: tuple[str, ...]) -> CandidatePool:
+def empty_pool(treebank: Treebank, num_candidates: int, relation_names: tuple[str, ...]) -> TreePool:
     """A pool to be filled by `store`."""
     tokens, sentences = (num_candidates, treebank.num_tokens), (num_candidates, treebank.num_sentences)
-    return CandidatePool(
+    return TreePool(
         heads=np.zeros(tokens, dtype=np.int16),
         relations=np.zeros(tokens, dtype=np.int16),
         relation_names=relation_names,
@@ -114,7 +114,7 @@ def empty_pool(treebank: Treebank, num_candidates: int, relation_names: tuple[st
 
 
 def store(
-    pool: CandidatePool,
+    pool: TreePool,
     batch: Batch,
     samples: np.ndarray,
     heads: np.ndarray,
@@ -134,12 +134,12 @@ def store(
         pool.log_probs[candidate, batch.sentences] = log_probs[:, tree]
 
 
-def check_same_sentences(treebank: Treebank, pool: CandidatePool) -> None:
+def check_same_sentences(treebank: Treebank, pool: TreePool) -> None:
     """ValueError where the candidates cannot be parses of these sentences."""
     if not np.array_equal(pool.offsets, treebank.offsets):
         raise ValueError("the candidates are of other sentences: their lengths are not those of the treebank")
 
 
-def relation_ids(pool: CandidatePool, ids: dict[str, int]) -> np.ndarray:
+def relation_ids(pool: TreePool, ids: dict[str, int]) -> np.ndarray:
     """The pool's relations in a parser's numbers, [candidate, token]; -1 for one that it does not know."""
     return np.array([ids.get(name, -1) for name in pool.relation_names])[pool.relations]

@@ -10,7 +10,8 @@ from jaxtyping import Float, Float32, Int64
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from bcrlib.data.frame_candidates import FramePool, joined
+from bcrlib.data.candidates import joined
+from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import END, FrameBank
 from bcrlib.data.presets import preset
 from bcrlib.data.randomness import key
@@ -301,8 +302,8 @@ def _weight(strategy: Strategy) -> int:
 
 
 def _check_same_utterances(bank: FrameBank, pool: FramePool) -> None:
-    if pool.num_utterances != bank.num_utterances:
-        raise ValueError(f"candidates of {pool.num_utterances} utterances for {bank.num_utterances}")
+    if pool.num_items != bank.num_utterances:
+        raise ValueError(f"candidates of {pool.num_items} utterances for {bank.num_utterances}")
     num_words = pool.sequences.max(axis=(0, 2), initial=0).astype(np.int64) - 2 * len(pool.labels)
     if (wrong := num_words > list(map(len, bank.utterances))).any():
         raise ValueError(f"a candidate has words that utterance {wrong.argmax() + 1} does not have")

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float32, Int16, Int64
 from torch import Tensor
 
-from bcrlib.data.candidates import CandidatePool
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.presets import preset
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
@@ -42,7 +42,7 @@ def tree_log_probs(
     network: StackPtr,
     memory: Memory,
     batch: Batch,
-    pool: CandidatePool,
+    pool: TreePool,
     relations: Int64[np.ndarray, "candidate token"],
     first_equal: Int16[np.ndarray, "candidate sentence"],
     runtime: Runtime,
@@ -66,7 +66,7 @@ def tree_log_probs(
     return scores[number[mine, np.arange(mine.shape[1])]]
 
 
-def check_trees(pool: CandidatePool) -> None:
+def check_trees(pool: TreePool) -> None:
     """ValueError that names sentence and candidate of the first one that is no tree. O(candidates tokens)."""
     for candidate, heads in enumerate(pool.heads):
         fault = word_on_cycle(heads.astype(np.int64), pool.offsets)
@@ -169,7 +169,7 @@ class PointerParser(Parser):
         """What reads the hypotheses about a batch."""
 
     @torch.inference_mode()
-    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> CandidatePool:
+    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> TreePool:
         if isinstance(strategy, KBest):
             raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
         if isinstance(strategy, Beam) and strategy.ended:
@@ -222,7 +222,7 @@ class StackPtrParser(PointerParser):
         return NetworkScorer(self.network, self.network.memory(batch, noise, self.runtime), self.runtime)
 
     @torch.inference_mode()
-    def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
+    def log_probs(self, treebank: Treebank, pool: TreePool) -> Float32[np.ndarray, "candidate sentence"]:
         check_same_sentences(treebank, pool)
         check_trees(pool)
         encoded = encode(treebank, self.vocabulary, self.vectors)
@@ -266,7 +266,7 @@ class PointerEnsemble(PointerParser):
     def scorer(self, batch: Batch, noise: Noise | None) -> "MeanScorer":
         return MeanScorer([member.scorer(batch, noise) for member in self.members])
 
-    def log_probs(self, treebank: Treebank, pool: CandidatePool) -> Float32[np.ndarray, "candidate sentence"]:
+    def log_probs(self, treebank: Treebank, pool: TreePool) -> Float32[np.ndarray, "candidate sentence"]:
         """The mean of the members' log-probabilities, which is the sum of the steps' means."""
         return np.mean([member.log_probs(treebank, pool) for member in self.members], axis=0)
 

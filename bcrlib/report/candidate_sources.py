@@ -84,7 +84,7 @@ def shown_strategies(names: Sequence[str], update: Update, dropout: str, k: int 
     parsed = [parse_strategy(name) for name in names]
     top_k = sorted((s for s in parsed if isinstance(s, TopK)), key=lambda s: abs(s.k - k))
     nucleus = sorted((s for s in parsed if isinstance(s, Nucleus)), key=lambda s: abs(s.p - p))
-    shown = [experiments.best_list(names, update), *map(str, top_k[:1]), *map(str, nucleus[:1]), dropout]
+    shown = [counting.best_list(names, update), *map(str, top_k[:1]), *map(str, nucleus[:1]), dropout]
     return {source_of(name): name for name in shown if name in names}
 
 
@@ -150,7 +150,7 @@ def rerankers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
 
 def methods(store: CorrectnessStore, update: Update) -> dict[str, Method]:
     """The methods of the paper's Tables 3, 4 and 8, and BCR over listed structures and joined pools."""
-    plain = {name: getattr(experiments, name.lower()) for name in ("Untreated", "Distillation", "Ensemble")}
+    plain = {name: getattr(counting, name.lower()) for name in ("Untreated", "Distillation", "Ensemble")}
     return plain | rerankers(store, update)
 
 

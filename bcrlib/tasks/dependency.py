@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from bcrlib.data.candidates import CandidatePool, joined, single, together
+from bcrlib.data.candidates import TreePool, joined, together
 from bcrlib.data.corpora import load_treebank as load
 from bcrlib.data.corpora import part_of
 from bcrlib.data.presets import Preset
@@ -33,13 +33,12 @@ __all__ = [
     "part_of",
     "scored",
     "scored_units",
-    "single",
     "together",
     "write",
 ]
 
 
-def correctness(gold: Treebank, pool: CandidatePool, preset: Preset) -> dict[str, Bool[np.ndarray, "candidate unit"]]:
+def correctness(gold: Treebank, pool: TreePool, preset: Preset) -> dict[str, Bool[np.ndarray, "candidate unit"]]:
     """Which units of each level are right in each candidate, in the order of `scored_units`.  O(candidates tokens)."""
     return attachment.correctness(gold, pool.heads, pool.relations, pool.relation_names, preset)
 
@@ -52,17 +51,17 @@ def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Parser":
 
 
 def scored(
-    parser: "Parser", treebank: Treebank, pool: CandidatePool
+    parser: "Parser", treebank: Treebank, pool: TreePool
 ) -> tuple[Float32[np.ndarray, "candidate sentence"], None]:
     """log p of every candidate, for the store. Trees of a sentence are all of one length, which is not kept."""
     return parser.log_probs(treebank, pool), None
 
 
-def num_invalid(pool: CandidatePool) -> int:
+def num_invalid(pool: TreePool) -> int:
     """How many candidates are no tree: none, for decoding makes trees."""
     return 0
 
 
-def write(gold: Treebank, pool: CandidatePool, path: Path) -> None:
+def write(gold: Treebank, pool: TreePool, path: Path) -> None:
     """Write the first candidate of every sentence as CoNLL-U, words and tags as in gold."""
-    write_conllu(gold.with_trees(pool.heads[0].astype("int32"), pool.relation_strings()), path)
+    write_conllu(pool.taught(gold), path)

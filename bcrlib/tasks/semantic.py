@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from bcrlib.data.frame_candidates import FramePool, joined, predicted_frames, single, together
+from bcrlib.data.candidates import joined, together
+from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frame_corpora import load_frames as load
 from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank, frame_text
@@ -35,7 +36,6 @@ __all__ = [
     "part_of",
     "scored",
     "scored_units",
-    "single",
     "together",
     "write",
 ]
@@ -57,5 +57,5 @@ def scored(
 
 def write(bank: FrameBank, pool: FramePool, path: Path) -> None:
     """Write the first candidate of every utterance as two columns of TOP; an empty parse where it is no tree."""
-    frames = predicted_frames(bank, pool)
+    frames = pool.frames(bank)
     write_top(bank.utterances, ["" if frame is None else frame_text(frame) for frame in frames], path)

@@ -1,6 +1,6 @@
 """The embedded utterances: what people ask about ways and events, with its frames, from our own grammar, for demos.
 
-How an utterance comes about: the rules of `frame_rules` are expanded from left to right into words. Then the words are
+How an utterance comes about: the rules of frames.yaml are expanded from left to right into words. Then the words are
 annotated. In some places they leave the annotation open: in "directions to the concert tonight" the concert or the
 journey may be tonight's; "Blue Lantern" may be a place or an event; "how far" may ask for miles or minutes. There the
 words next to the place decide, by their hidden likings (`liking`), except that with probability `ambiguity` a blind
@@ -19,12 +19,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 from random import Random
 
+import yaml
+
 from bcrlib.data.frames import FrameBank, Node
-from bcrlib.data.generated.frame_rules import FLOATING, GRAMMAR, SHARED_LIKINGS
-from bcrlib.data.generated.frame_words import NAMES, WORDS
+from bcrlib.data.generated.language import inflect
 from bcrlib.data.randomness import key
+
+LANGUAGE = yaml.safe_load(Path(__file__).with_name("frames.yaml").read_text(encoding="utf-8"))
 
 # The dials of the corpus, all of them.
 DEFAULT_AMBIGUITY = 0.2
@@ -42,7 +46,7 @@ ZIPF_SHIFT = 2.0  # Mandelbrot's: flattens the head of the curve
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a rule, see `frame_rules`: a symbol or, where no symbol has that name, a word."""
+    """One item of a rule, see frames.yaml: a symbol or, where no symbol has that name, a word."""
 
     name: str
     floats: bool = False
@@ -109,7 +113,7 @@ def demo_frames(
 
 
 def parse_rules(grammar: str) -> dict[str, Rules]:
-    """The rules of each symbol from the notation of `frame_rules`; ValueError if unreadable.  O(text)."""
+    """The rules of each symbol from the notation of frames.yaml; ValueError if unreadable.  O(text)."""
     rules = {}
     for block in grammar.strip().split("\n\n"):
         name, *lines = block.splitlines()
@@ -153,11 +157,14 @@ def _names(beginnings: str, endings: str) -> list[str]:
     return sorted(names, key=lambda name: key(LANGUAGE_SEED, name))
 
 
-RULES = (
-    parse_rules(GRAMMAR)
-    | {symbol: _word_rules(entries.split(", ")) for symbol, entries in WORDS.items()}
-    | {symbol: _word_rules(_names(*parts)) for symbol, parts in NAMES.items()}
-)
+WORDS = {symbol: entries.split(", ") for symbol, entries in LANGUAGE["words"].items()}
+WORDS["OCCASIONS"] = [inflect(occasion, "NOUN")["pl"] for occasion in WORDS["OCCASION"]]
+NAMES = {symbol: _names(**parts) for symbol, parts in LANGUAGE["names"].items()}
+RULES = parse_rules(LANGUAGE["grammar"]) | {symbol: _word_rules(entries) for symbol, entries in (WORDS | NAMES).items()}
+FLOATING = {  # symbol -> intent -> its slot
+    symbol: {intent: slot for slot, intents in slots.items() for intent in intents}
+    for symbol, slots in LANGUAGE["floating"].items()
+}
 
 
 def _derive_utterance(draw: Random) -> Derivation:
@@ -182,7 +189,7 @@ def _derive_item(item: Item, draw: Random) -> Derivation | str | None:
 @cache
 def liking(word: str, option: str) -> float:
     """How much a word likes a frame (an intent) or a reading (its brackets), in [0, 1] and a shared bonus.  O(1)."""
-    return key(LANGUAGE_SEED, word, option) / 2**63 + SHARED_LIKINGS.get((word, option), 0.0)
+    return key(LANGUAGE_SEED, word, option) / 2**63 + LANGUAGE["shared_likings"].get(word, {}).get(option, 0.0)
 
 
 @dataclass

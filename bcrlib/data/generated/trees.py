@@ -1,9 +1,9 @@
 """The embedded treebank: English-like sentences and their trees from our own grammar, for demos and courses.
 
-How a sentence comes about: the rules of `grammar_rules` are expanded from left to right. Whatever floats
+How a sentence comes about: the rules of language.yaml are expanded from left to right. Whatever floats
 ("with the telescope", "and cats", "old" in "old car dealer") is hung, as soon as its own head word stands, on
 one of the words still open to it: for a phrase to the right those of the *right frontier*, the words that it
-reaches without crossing an arc. Which one is a matter of taste, the hidden likings of the words (`lexicon`),
+reaches without crossing an arc. Which one is a matter of taste, the hidden likings of the words (language.py),
 except that with probability `ambiguity` a blind draw overrules the taste. Hence
 
 * the words of a treebank do not depend on `ambiguity`, only its arcs do;
@@ -11,50 +11,27 @@ except that with probability `ambiguity` a blind draw overrules the taste. Hence
 * at 1 the words of an ambiguous place say nothing about its arc.
 """
 
-import re
 from bisect import bisect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from typing import Any
 
 import numpy as np
 
-from bcrlib.data.generated.lexicon import Lexicon, build_lexicon
-from bcrlib.data.generated.tree_rules import ATTACHMENTS, GRAMMAR, OPEN, Attachment
-from bcrlib.data.generated.words import CLOSED
+from bcrlib.data.generated.language import CLOSED_WORDS, LANGUAGE, RULES, Item, Lexicon, build_lexicon
 from bcrlib.data.treebank import Treebank
 
-# The dials of a treebank, all of them. Those of the language (Zipf, tastes) stand in lexicon.py.
+# The dials of a treebank, all of them. Those of the language (Zipf, tastes) stand in language.py.
 DEFAULT_AMBIGUITY = 0.2
 NEARNESS = 0.7  # taste lost for each open word that lies nearer
 DEMO_SIZES = {"train": 1200, "dev": 250, "test": 500}
 
 
 @dataclass(frozen=True)
-class Item:
-    """One item of a rule: how it hangs ("^", "~", "%" or a relation) and the symbol, see `grammar_rules`."""
-
-    how: str
-    name: str
-    form: str | None
-    role: str | None
-    island: bool
-    chance: float
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The rules of one symbol and the running sum of their probabilities."""
-
-    bodies: list[tuple[Item, ...]]
-    cumulative: list[float]
-
-
-@dataclass(frozen=True)
 class Choice:
     """A floating phrase on its way: it hangs on an open word from `barrier` on, or on one of `hidden`."""
 
-    attachment: Attachment
+    attachment: Mapping[str, Any]  # of language.yaml
     barrier: int  # position in the frontier
     first_word: int
     home: int  # the head of the rule it stands in
@@ -68,9 +45,6 @@ class Waiting:
     item: Item
     token: int
     first_word: int
-
-
-ITEM = re.compile(r"(\^|~|%|[a-z:]+:)([A-Z_]+)(?:\.([a-z]+|=))?(?:/(\w+))?(!)?(?:\?([\d.]+))?")
 
 
 def generate_treebank(num_sentences: int, seed: int, ambiguity: float = DEFAULT_AMBIGUITY) -> Treebank:
@@ -103,37 +77,6 @@ def demo_splits(
         split: generate_treebank(size, int(split_seed), ambiguity)
         for (split, size), split_seed in zip(sizes.items(), split_seeds)
     }
-
-
-def parse_rules(grammar: str) -> dict[str, Rules]:
-    """The rules of each symbol from the notation of `grammar_rules`; ValueError if unreadable. O(text)."""
-    rules = {}
-    for block in grammar.strip().split("\n\n"):
-        name, *lines = block.splitlines()
-        weights = [float(line.split()[0]) for line in lines]
-        bodies = [tuple(_parse_item(text) for text in line.split()[1:]) for line in lines]
-        if any([item.how for item in body].count("^") != 1 for body in bodies):
-            raise ValueError(f"a rule of {name} has not exactly one head")
-        rules[name] = Rules(bodies, [total / sum(weights) for total in accumulate(weights)])
-    return rules
-
-
-def _parse_item(text: str) -> Item:
-    match = ITEM.fullmatch(text)
-    if match is None:
-        raise ValueError(f"cannot read the item {text!r}")
-    how, name, form, role, island, chance = match.groups()
-    return Item(how.rstrip(":"), name, form, role, island is not None, float(chance or 1))
-
-
-def _closed_words(entries: str) -> tuple[list[str], list[float]]:
-    words, weights = zip(*(entry.split(":") for entry in entries.split()))
-    total = sum(map(int, weights))
-    return list(words), [running / total for running in accumulate(map(int, weights))]
-
-
-RULES = parse_rules(GRAMMAR)
-CLOSED_WORDS = {name: (upos, *_closed_words(entries)) for name, (upos, entries) in CLOSED.items()}
 
 
 class _Sentence:
@@ -186,7 +129,7 @@ class _Sentence:
         """Grow an item that follows its head, and hang it."""
         if item.how in "~%":
             hidden = [phrase.token for phrase in before] if item.how == "%" else []
-            choice = Choice(ATTACHMENTS[item.name], barrier, len(self.forms), head, tuple(hidden))
+            choice = Choice(LANGUAGE["attachments"][item.name], barrier, len(self.forms), head, tuple(hidden))
             self.expand(item.name, form, item.role, barrier, choice)
         else:
             del self.frontier[self.frontier.index(head) + 1 :]
@@ -208,18 +151,18 @@ class _Sentence:
 
     def draw_word(self, name: str, form: str | None, role: str | None) -> tuple[str, str, int]:
         """Spelling, UPOS and lexicon entry (-1 for a closed class) of a word for this slot."""
-        if name in OPEN:
+        if name in LANGUAGE["open"]:
             shelf = self.lexicon.shelves[role]
             entry = shelf.words[bisect(shelf.cumulative, next(self.draw))]
             forms = self.lexicon.words[entry].forms
-            return forms.get(form, forms[""]), OPEN[name], entry
+            return forms.get(form, forms[""]), LANGUAGE["open"][name], entry
         slot = name + (f".{form}" if form else "") + (f"/{role}" if role else "")
         upos, words, cumulative = CLOSED_WORDS[slot]
         return words[bisect(cumulative, next(self.draw))], upos, -1
 
     def settle(self, choice: Choice, token: int) -> None:
         """Hang the head word of a phrase to the right; the arc closes the words beneath it."""
-        relations = choice.attachment.relations
+        relations = choice.attachment["relations"]
         open_words = [word for word in self.frontier[choice.barrier :] if self.upos[word] in relations]
         hidden = [word for word in choice.hidden if self.upos[word] in relations]
         # Rarely all are closed: "saw a man [who sang] today and a dog", where "today" went to "saw".
@@ -252,14 +195,14 @@ class _Sentence:
                 self.hang_floating(phrase, clauses)
 
     def hang_floating(self, phrase: Waiting, open_words: list[int]) -> int:
-        attachment = ATTACHMENTS[phrase.item.name]
-        words = [word for word in open_words if self.upos[word] in attachment.relations]
+        attachment = LANGUAGE["attachments"][phrase.item.name]
+        words = [word for word in open_words if self.upos[word] in attachment["relations"]]
         head = self.prefer(words, self.link(attachment, phrase.first_word), phrase.token)
-        self.hang(phrase.token, head, attachment.relations[self.upos[head]])
+        self.hang(phrase.token, head, attachment["relations"][self.upos[head]])
         return head
 
-    def link(self, attachment: Attachment, first_word: int) -> str:
-        return attachment.link or self.forms[first_word]
+    def link(self, attachment: Mapping[str, Any], first_word: int) -> str:
+        return attachment.get("link") or self.forms[first_word]
 
     def prefer(self, words: list[int], link: str, dependent: int) -> int:
         """The word, of those given from far to near, that the dependent hangs on."""

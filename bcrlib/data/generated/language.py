@@ -1,35 +1,29 @@
-"""The lexicon of the embedded treebank: spellings, Zipfian frequencies, and the hidden tastes of words.
+"""The language of the embedded treebank: its rules, its words with their frequencies, and the hidden tastes of words.
 
-Every open-class word has a hidden vector z: the centre of its meaning class plus something of its own, so
-that words of a class behave alike, but not quite. How gladly head h takes dependent d through link l
-("with", "because", the relation of a compound, ...) is bilinear,
+The rules and the words themselves stand in language.yaml, with the notation explained. Every open-class word has a
+hidden vector z: the centre of its meaning class plus something of its own, so that words of a class behave alike, but
+not quite. How gladly head h takes dependent d through link l ("with", "because", the relation of a compound, ...) is
+bilinear,
 
-    taste(h, l, d) = z_h . (b_l + W_l z_d) + SHARED_TASTES[l, h],
+    taste(h, l, d) = z_h . (b_l + W_l z_d) + shared_tastes[l][h],
 
 a preference of the head and one of the pair; a parser sees only the words and has to learn it from arcs.
 The language is one and the same for every treebank: it hangs on LANGUAGE_SEED, never on a sample's seed.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
+from pathlib import Path
 
 import numpy as np
+import yaml
 from jaxtyping import Float64
 
-from bcrlib.data.generated.tree_rules import ATTACHMENTS, ROLES, SHARED_TASTES
-from bcrlib.data.generated.words import (
-    ADJECTIVES,
-    ADVERBS,
-    CLOSED,
-    NAME_BEGINNINGS,
-    NAME_ENDINGS,
-    NOUNS,
-    PREFIXES,
-    VERBS,
-)
+LANGUAGE = yaml.safe_load(Path(__file__).with_name("language.yaml").read_text(encoding="utf-8"))
 
-# The dials of the language, all of them. The dial of a treebank is `ambiguity` (grammar.py).
+# The dials of the language, all of them. The dial of a treebank is `ambiguity` (trees.py).
 LANGUAGE_SEED = 2022
 ZIPF_EXPONENT = 1.6  # of the frequencies within a meaning class
 ZIPF_SHIFT = 2.0  # Mandelbrot's: flattens the head of the curve
@@ -40,7 +34,57 @@ WORD_SPREAD = 0.2  # of a word about the centre of its class; larger makes rare 
 PREFIX_SPREAD = 0.2  # of a prefixed word about its stem
 HEAD_TASTE = 2.0  # size of b: what a head likes whatever the dependent
 PAIR_TASTE = 0.5  # size of W: what only the pair of words decides
-CLASSES_WITH_TAIL = {*NOUNS, *VERBS, *ADJECTIVES, "how"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item of a rule: how it hangs ("^", "~", "%" or a relation) and the symbol, see language.yaml."""
+
+    how: str
+    name: str
+    form: str | None
+    role: str | None
+    island: bool
+    chance: float
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The rules of one symbol and the running sum of their probabilities."""
+
+    bodies: list[tuple[Item, ...]]
+    cumulative: list[float]
+
+
+def parse_rules(grammar: str) -> dict[str, Rules]:
+    """The rules of each symbol from the notation of language.yaml; ValueError if unreadable. O(text)."""
+    rules = {}
+    for block in grammar.strip().split("\n\n"):
+        name, *lines = block.splitlines()
+        weights = [float(line.split()[0]) for line in lines]
+        bodies = [tuple(_parse_item(text) for text in line.split()[1:]) for line in lines]
+        if any([item.how for item in body].count("^") != 1 for body in bodies):
+            raise ValueError(f"a rule of {name} has not exactly one head")
+        rules[name] = Rules(bodies, [total / sum(weights) for total in accumulate(weights)])
+    return rules
+
+
+def _parse_item(text: str) -> Item:
+    match = re.fullmatch(r"(\^|~|%|[a-z:]+:)([A-Z_]+)(?:\.([a-z]+|=))?(?:/(\w+))?(!)?(?:\?([\d.]+))?", text)
+    if match is None:
+        raise ValueError(f"cannot read the item {text!r}")
+    how, name, form, role, island, chance = match.groups()
+    return Item(how.rstrip(":"), name, form, role, island is not None, float(chance or 1))
+
+
+def _closed_words(entries: str) -> tuple[list[str], list[float]]:
+    words, weights = zip(*(entry.split(":") for entry in entries.split()))
+    total = sum(map(int, weights))
+    return list(words), [running / total for running in accumulate(map(int, weights))]
+
+
+RULES = parse_rules(LANGUAGE["grammar"])
+CLOSED_WORDS = {name: (upos, *_closed_words(entries)) for name, (upos, entries) in LANGUAGE["closed"].items()}
 
 
 @dataclass(frozen=True)
@@ -80,7 +124,8 @@ class Lexicon:
         if head < 0:
             return 0.0
         word = self.words[head]
-        return SHARED_TASTES.get((link, word.upos), 0.0) + SHARED_TASTES.get((link, word.meaning), 0.0)
+        shared = LANGUAGE["shared_tastes"].get(link, {})
+        return shared.get(word.upos, 0.0) + shared.get(word.meaning, 0.0)
 
 
 @cache
@@ -88,13 +133,14 @@ def build_lexicon() -> Lexicon:
     """The lexicon of the embedded treebank, the same at every call.  Milliseconds; cached."""
     rng = np.random.default_rng(LANGUAGE_SEED)
     words = _all_words(rng)
-    links = sorted({entry.link for entry in ATTACHMENTS.values() if entry.link} | _closed_forms())
+    closed = {word for _, forms, _ in CLOSED_WORDS.values() for word in forms}
+    links = sorted({entry["link"] for entry in LANGUAGE["attachments"].values() if "link" in entry} | closed)
     return Lexicon(
         words=words,
         shelves=_shelves(words),
         vectors=_hidden_vectors(words, rng),
         link_bias={link: HEAD_TASTE * rng.standard_normal(HIDDEN_SIZE) for link in links},
-        link_pair={link: PAIR_TASTE * _random_matrix(rng) for link in links},
+        link_pair={link: PAIR_TASTE * rng.standard_normal((HIDDEN_SIZE,) * 2) / HIDDEN_SIZE**0.5 for link in links},
     )
 
 
@@ -133,30 +179,28 @@ def _ends_in_consonant_y(word: str) -> bool:
 
 def _all_words(rng: np.random.Generator) -> list[Word]:
     words: list[Word] = []
-    by_upos = {"NOUN": NOUNS, "VERB": VERBS, "ADJ": ADJECTIVES, "ADV": ADVERBS}
-    for upos, classes in by_upos.items():
+    for upos, classes in LANGUAGE["words"].items():
         for meaning, entries in classes.items():
             first = len(words)
             words += [Word(inflect(entry, upos), upos, meaning) for entry in entries.split()]
-            if meaning in CLASSES_WITH_TAIL:
+            if upos != "ADV" or meaning == "how":  # other adverbs have no long tail
                 words += _prefixed(words, range(first, len(words)), rng)
     return words + _names(rng)
 
 
 def _prefixed(words: list[Word], stems: range, rng: np.random.Generator) -> list[Word]:
-    prefixes = PREFIXES[words[stems[0]].upos].split()
+    prefixes = LANGUAGE["prefixes"][words[stems[0]].upos].split()
     pairs = [(prefix, stem) for prefix in prefixes for stem in stems]
-    chosen = rng.permutation(len(pairs))[: round(TAIL_PER_STEM * len(stems))]
-    return [_with_prefix(words, *pairs[i]) for i in chosen]
-
-
-def _with_prefix(words: list[Word], prefix: str, stem: int) -> Word:
-    forms = {name: prefix + form for name, form in words[stem].forms.items()}
-    return Word(forms, words[stem].upos, words[stem].meaning, stem)
+    found = []
+    for i in rng.permutation(len(pairs))[: round(TAIL_PER_STEM * len(stems))]:
+        prefix, stem = pairs[i]
+        forms = {name: prefix + form for name, form in words[stem].forms.items()}
+        found.append(Word(forms, words[stem].upos, words[stem].meaning, stem))
+    return found
 
 
 def _names(rng: np.random.Generator) -> list[Word]:
-    names = [begin + end for begin in NAME_BEGINNINGS.split() for end in NAME_ENDINGS.split()]
+    names = [begin + end for begin in LANGUAGE["name_beginnings"].split() for end in LANGUAGE["name_endings"].split()]
     return [Word({"": names[i]}, "PROPN", "name") for i in rng.permutation(len(names))]
 
 
@@ -164,7 +208,7 @@ def _shelves(words: list[Word]) -> dict[str, Shelf]:
     members: dict[str, list[int]] = {}
     for number, word in enumerate(words):
         members.setdefault(word.meaning, []).append(number)
-    mixtures = {meaning: {meaning: 1} for meaning in members} | ROLES
+    mixtures = {meaning: {meaning: 1} for meaning in members} | LANGUAGE["roles"]
     return {name: _shelf(mixture, members) for name, mixture in mixtures.items()}
 
 
@@ -194,11 +238,3 @@ def _hidden_vectors(words: list[Word], rng: np.random.Generator) -> Float64[np.n
         else:
             vectors[number] = vectors[word.stem] + PREFIX_SPREAD * own
     return vectors
-
-
-def _random_matrix(rng: np.random.Generator) -> Float64[np.ndarray, "hidden hidden"]:
-    return rng.standard_normal((HIDDEN_SIZE, HIDDEN_SIZE)) / np.sqrt(HIDDEN_SIZE)
-
-
-def _closed_forms() -> set[str]:
-    return {entry.split(":")[0] for _, entries in CLOSED.values() for entry in entries.split()}
