@@ -130,7 +130,7 @@ def run(tmp_path_factory) -> Path:
         trees, frames = load_treebank("demo", split), load_frames("demo", split)
         (folder / "corpus").mkdir(exist_ok=True)
         write_conllu(trees.select(np.arange(number)), folder / "corpus" / f"{split}.conllu")
-        some = frames.rows(range(number))
+        some = frames.select(range(number))
         write_top(some.utterances, [frame_text(frame) for frame in some.frames], folder / "corpus" / TOP_FILES[split])
     sizes = "hidden_size: 16, word_size: 16, arc_size: 16, label_size: 16, vectors: none"
     overrides = (
@@ -176,7 +176,7 @@ def found_in(run: Path, task: str) -> causes.Found:
 def test_what_is_recorded_is_what_the_metrics_give_for_the_same_predictions(run, task):
     parsing, found = TASKS[task], found_in(run, task)
     corpus = str(run / "corpus")
-    train, test = (parsing.part_of(parsing.load(corpus, split, 0.2), share, 0) for split, share in SHARES[task].items())
+    train, test = (parsing.load(corpus, split, 0.2).part(share, 0) for split, share in SHARES[task].items())
     kind = KINDS[task]
     assert set(found.counts) == set(found.settings) and len(found.counts) == 2
     broken = 0

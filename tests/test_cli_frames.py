@@ -259,7 +259,7 @@ def test_no_strategy_that_the_command_line_offers_is_refused_by_the_parser(work)
     possible, parser = [], parser_in(work / "new")
     for strategy in examples:
         try:
-            parser.candidates(frame_bank().rows([2]), strategy)
+            parser.candidates(frame_bank().select([2]), strategy)
             possible.append(str(strategy).partition("(")[0])
         except ValueError:
             pass

@@ -47,7 +47,7 @@ def random_pool(bank: FrameBank, num_candidates: int, rng: np.random.Generator) 
     sequences = [sequences_of(other, labels) for other in banks]
     longest = max(array.shape[1] for array in sequences)
     padded = [np.pad(array, ((0, 0), (0, longest - array.shape[1]))) for array in sequences]
-    log_probs = -rng.exponential(20, (num_candidates, bank.num_utterances)).astype(np.float32)
+    log_probs = -rng.exponential(20, (num_candidates, len(bank))).astype(np.float32)
     return FramePool(np.stack(padded), labels, log_probs)
 
 
@@ -95,7 +95,7 @@ def test_a_tree_over_other_words_is_none_of_this_utterance(tmp_path, codes):
     """One word of two, three, one twice, the two in the wrong order."""
     sequences = np.array([[codes + [0] * (5 - len(codes))]], dtype=np.int16)
     pool = FramePool(sequences, ("IN:CALL",), np.zeros((1, 1), dtype=np.float32))
-    write_frame_candidates(BANK.rows([0]), pool, tmp_path / "pool")
+    write_frame_candidates(BANK.select([0]), pool, tmp_path / "pool")
     assert json.loads((tmp_path / "pool").read_text())["candidates"] == [NO_TREE]
 
 
@@ -104,7 +104,7 @@ def test_infinite_log_probs_of_frames_and_pools_of_other_utterances_are_not_writ
     bank = random_frame_bank(4, rng)
     pool = random_pool(bank, 2, rng)
     with pytest.raises(ValueError, match="candidates of 4 utterances for 3"):
-        write_frame_candidates(bank.rows([0, 1, 2]), pool, tmp_path / "pool")
+        write_frame_candidates(bank.select([0, 1, 2]), pool, tmp_path / "pool")
     pool.log_probs[1, 2] = -np.inf
     with pytest.raises(ValueError):
         write_frame_candidates(bank, pool, tmp_path / "pool")
@@ -127,7 +127,7 @@ def test_a_file_without_a_single_frame_is_one_all_the_same(tmp_path):
 
 
 def test_deep_nesting_is_no_trouble(tmp_path):
-    depth, bank = 3000, BANK.rows([1])
+    depth, bank = 3000, BANK.select([1])
     deep = {"frame": "[IN:A " * depth + "stop" + " ]" * depth, "log_prob": -1}
     write(tmp_path / "pool", line(1, ["stop"], deep))
     pool = read_frame_candidates(tmp_path / "pool", bank)

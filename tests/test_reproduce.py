@@ -143,7 +143,7 @@ def test_frames_are_trained_re_ranked_and_kept_beside_the_trees(output):
     manifest = store.load_manifest()
     assert (manifest["task"], set(manifest["invalid"].values())) == ("semantic", {0})
     folder = kept / "predictions" / "s2s-base-part-to-s2s-base"
-    assert {read_top(folder / f"{name}.tsv").num_utterances for name in ("old", "new", "bcr")} == {500}
+    assert {len(read_top(folder / f"{name}.tsv")) for name in ("old", "new", "bcr")} == {500}
 
 
 def test_students_tell_what_their_teachers_know(output):

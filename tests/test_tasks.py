@@ -17,7 +17,7 @@ from bcrlib.tasks import dependency, semantic
 from bcrlib.tasks.names import TASKS, names_of
 
 SAME_NAMES = {"LEVELS", "ATOM_OF", "CHOICE_LEVEL", "KINDS", "LISTED", "SUFFIX", "load", "scored_units", "correctness"}
-SAME_NAMES |= {"load_parsers", "write", "together", "joined", "part_of", "num_invalid", "scored"}
+SAME_NAMES |= {"load_parsers", "write", "together", "joined", "num_invalid", "scored"}
 GOLD = [
     "[IN:GET_EVENT any [SL:CATEGORY_EVENT concerts ] [SL:DATE_TIME tonight ] ]",
     "[IN:GET_DISTANCE how far is [SL:DESTINATION the old harbour ] ]",

@@ -95,8 +95,8 @@ def on_one_core(asked: Asked, model: tuple[str, GraphParser] | None, small: Prof
             bars += tree_bars(trees)
         if SEMANTIC in parsers:
             name, frames = asked.samples[SEMANTIC]
-            where += [f"{frames.num_utterances} utterances of {name} test"]
-            semantic = {"corpus": name, "num_utterances": frames.num_utterances, "num_turns": asked.turns}
+            where += [f"{len(frames)} utterances of {name} test"]
+            semantic = {"corpus": name, "num_utterances": len(frames), "num_turns": asked.turns}
             semantic |= {"sizes": asked.sizes, "encoder": asked.configs[SEMANTIC].encoder}
             semantic |= {"transformers": version("transformers"), "speeds": parsers.pop(SEMANTIC)}
             bars += ratio_bars(SEMANTIC, semantic["speeds"])

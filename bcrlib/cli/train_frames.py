@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from bcrlib.cli.frames import read_text
 from bcrlib.data.frame_corpora import load_frames as load
-from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank
 from bcrlib.parsers.configuration import Seq2SeqConfig, Seq2SeqTraining
 from bcrlib.pipeline.profile import Profile, is_part
@@ -62,7 +61,7 @@ def fit(
     parser = new_parser(asked.network(kind, settings.preset), gold, seed, runtime)
     for name, bank in (("the training data", gold), ("dev", dev)):
         _check_lengths(parser, bank, name)
-    seen = part_of(gold, asked.part, seed) if is_part(kind) else gold
+    seen = gold.part(asked.part, seed) if is_part(kind) else gold
     return parser, train(parser, seen, dev, asked.recipe(kind), seed, precision, report)
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from bcrlib.data.download import ewt_path
 from bcrlib.data.generated.trees import DEFAULT_AMBIGUITY, demo_splits
-from bcrlib.data.randomness import rows_of_part
 from bcrlib.data.treebank import Treebank, read_conllu
 
 SPLITS = ("train", "dev", "test")
@@ -22,8 +21,3 @@ def load_treebank(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY)
     if corpus == "ewt":
         return read_conllu(ewt_path(split))
     return read_conllu(Path(corpus) / f"{split}.conllu")
-
-
-def part_of(treebank: Treebank, share: float, seed: int) -> Treebank:
-    """A share of the sentences, in their order (`rows_of_part`)."""
-    return treebank.select(rows_of_part(treebank.num_sentences, share, seed))

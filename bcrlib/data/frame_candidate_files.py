@@ -55,8 +55,8 @@ def write_frame_candidates(bank: FrameBank, pool: FramePool, path: FilePath) -> 
     A log-probability that is nan is written as null. Raises ValueError for a pool of other utterances and for an
     infinite log-probability of a frame, OSError where the folder cannot be written. O(candidates codes).
     """
-    if pool.num_items != bank.num_utterances:
-        raise ValueError(f"candidates of {pool.num_items} utterances for {bank.num_utterances}")
+    if pool.num_items != len(bank):
+        raise ValueError(f"candidates of {pool.num_items} utterances for {len(bank)}")
     write_lines(_lines(bank, pool), path)
 
 
@@ -74,7 +74,7 @@ def read_frame_candidates(path: FilePath, bank: FrameBank) -> FramePool:
     index = {label: i for i, label in enumerate(labels)}
     codes = [[_codes(candidate.frame, index) for candidate in column] for column in zip(*found)]
     longest = max(len(sequence) for column in codes for sequence in column)
-    sequences = np.full((len(codes), bank.num_utterances, longest), END, dtype=np.int16)
+    sequences = np.full((len(codes), len(bank), longest), END, dtype=np.int16)
     for rows, column in zip(sequences, codes):
         for row, sequence in zip(rows, column):
             row[: len(sequence)] = sequence

@@ -68,4 +68,4 @@ class FramePool(Pool):
         """
         frames = self.frames(bank)
         good = [i for i, frame in enumerate(frames) if frame is not None and frame_words(frame) == bank.utterances[i]]
-        return bank.rows(good).with_frames([frames[i] for i in good])
+        return bank.select(good).with_frames([frames[i] for i in good])

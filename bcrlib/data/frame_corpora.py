@@ -5,7 +5,6 @@ from pathlib import Path
 from bcrlib.data.download import TOP_FILES, top_path
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.generated.frames import DEFAULT_AMBIGUITY, demo_frames
-from bcrlib.data.randomness import rows_of_part
 from bcrlib.data.top import read_top
 
 
@@ -23,8 +22,3 @@ def load_frames(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY) -
     if corpus == "top":
         return read_top(top_path(split))
     return read_top(Path(corpus) / TOP_FILES[split])
-
-
-def part_of(bank: FrameBank, share: float, seed: int) -> FrameBank:
-    """A share of the utterances, in their order (`rows_of_part`; protocol 1.2 leaves open which four fifths)."""
-    return bank.rows(rows_of_part(bank.num_utterances, share, seed))

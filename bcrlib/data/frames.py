@@ -19,6 +19,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int16, Int64
 
+from bcrlib.data.randomness import rows_of_part
+
 OPEN, CLOSE, WORD = "[", "]", ""  # kinds of tokens
 LABEL = re.compile(r"(IN|SL):[A-Z][A-Z0-9_]*")
 
@@ -139,9 +141,8 @@ class FrameBank:
         if self.frames and len(self.frames) != len(self.utterances):
             raise ValueError(f"{len(self.frames)} frames for {len(self.utterances)} utterances")
 
-    @property
-    def num_utterances(self) -> int:
-        """Number of utterances.  O(1)."""
+    def __len__(self) -> int:
+        """Number of utterances."""
         return len(self.utterances)
 
     @property
@@ -154,24 +155,28 @@ class FrameBank:
         """All labels of the frames, sorted.  O(tokens) the first time."""
         return tuple(sorted({text for frame in self.frames for kind, text in frame_tokens(frame) if kind == OPEN}))
 
-    def rows(self, indices: Int64[np.ndarray, "chosen"] | Sequence[int]) -> "FrameBank":
+    def select(self, indices: Int64[np.ndarray, "chosen"] | Sequence[int]) -> "FrameBank":
         """The bank of these utterances, in this order; repeats are allowed.
 
-        Raises IndexError for a number outside 0..num_utterances-1.  O(chosen).
+        Raises IndexError for a number outside 0..len-1.  O(chosen).
         """
         chosen = np.asarray(indices, dtype=np.int64).tolist()
-        if chosen and not 0 <= min(chosen) <= max(chosen) < self.num_utterances:
-            raise IndexError(f"utterance numbers must lie in 0..{self.num_utterances - 1}")
+        if chosen and not 0 <= min(chosen) <= max(chosen) < len(self):
+            raise IndexError(f"utterance numbers must lie in 0..{len(self) - 1}")
         frames = tuple(self.frames[i] for i in chosen) if self.frames else ()
         return FrameBank(tuple(self.utterances[i] for i in chosen), frames)
+
+    def part(self, share: float, seed: int) -> "FrameBank":
+        """A share of the utterances, in their order (`rows_of_part`; protocol 1.2 leaves open which four fifths)."""
+        return self.select(rows_of_part(len(self), share, seed))
 
     def with_frames(self, frames: Sequence[Node]) -> "FrameBank":
         """The same utterances under other frames, for example a parser's.
 
         Raises ValueError when there is not exactly one frame an utterance, over its words.  O(tokens).
         """
-        if len(frames) != self.num_utterances:
-            raise ValueError(f"{len(frames)} frames for {self.num_utterances} utterances")
+        if len(frames) != len(self):
+            raise ValueError(f"{len(frames)} frames for {len(self)} utterances")
         for i, (words, frame) in enumerate(zip(self.utterances, frames)):
             if frame_words(frame) != words:
                 raise ValueError(f"frame {i} is not one over the words of utterance {i}")

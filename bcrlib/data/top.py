@@ -73,7 +73,7 @@ def supported(bank: FrameBank) -> FrameBank:
         not any(kind == OPEN and text.startswith(UNSUPPORTED) for kind, text in frame_tokens(frame))
         for frame in bank.frames
     ]
-    return bank.rows(np.flatnonzero(kept))
+    return bank.select(np.flatnonzero(kept))
 
 
 def supported_rows(content: bytes) -> bytes:

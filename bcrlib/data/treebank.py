@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8
 
 from bcrlib.data.files import FileError, decoded
+from bcrlib.data.randomness import rows_of_part
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,14 @@ class Treebank:
     offsets: Int64[np.ndarray, "sentence_plus_one"]
     source: SourceLines | None = None
 
+    def __len__(self) -> int:
+        """Number of sentences."""
+        return len(self.offsets) - 1
+
     @property
     def num_sentences(self) -> int:
-        """Number of sentences.  O(1)."""
-        return len(self.offsets) - 1
+        """Number of sentences, too."""
+        return len(self)
 
     @property
     def num_tokens(self) -> int:
@@ -86,6 +91,10 @@ class Treebank:
             offsets=offsets,
             source=self.source and _select_lines(self.source, sentences, tokens, offsets),
         )
+
+    def part(self, share: float, seed: int) -> "Treebank":
+        """A share of the sentences, in their order (`rows_of_part`)."""
+        return self.select(rows_of_part(len(self), share, seed))
 
     def with_trees(self, heads: Int32[np.ndarray, "token"], relations: list[str]) -> "Treebank":
         """The same words under other trees, for example a parser's; every other column survives.

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float32
 
 from bcrlib.data.candidates import TreePool, joined, together
 from bcrlib.data.corpora import load_treebank as load
-from bcrlib.data.corpora import part_of
 from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank, write_conllu
 from bcrlib.metrics import attachment
@@ -30,7 +29,6 @@ __all__ = [
     "load",
     "load_parsers",
     "num_invalid",
-    "part_of",
     "scored",
     "scored_units",
     "together",

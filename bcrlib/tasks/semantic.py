@@ -13,7 +13,6 @@ from jaxtyping import Float32, Int64
 from bcrlib.data.candidates import joined, together
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frame_corpora import load_frames as load
-from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank, frame_text
 from bcrlib.data.top import write_top
 from bcrlib.metrics.frames import correctness, num_invalid, scored_units
@@ -33,7 +32,6 @@ __all__ = [
     "load",
     "load_parsers",
     "num_invalid",
-    "part_of",
     "scored",
     "scored_units",
     "together",

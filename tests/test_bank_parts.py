@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 from random_trees import random_treebank
 
-from bcrlib.data.corpora import part_of as trees_of_part
-from bcrlib.data.frame_corpora import part_of
 from bcrlib.data.frames import FrameBank, Node
 
 BANK = FrameBank(tuple((f"w{i}",) for i in range(50)), tuple(Node("IN:A", (f"w{i}",)) for i in range(50)))
 
 
 def rows_of(share: float, seed: int) -> list[int]:
-    part = part_of(BANK, share, seed)
+    part = BANK.part(share, seed)
     assert [node.children for node in part.frames] == list(part.utterances)  # frames go with their words
     return [int(words[0][1:]) for words in part.utterances]
 
@@ -38,12 +36,12 @@ def test_the_whole_is_the_bank_and_seeds_choose_differently():
 
 def test_the_same_rows_of_a_treebank():
     treebank = random_treebank(50, np.random.default_rng(1))
-    part = trees_of_part(treebank, 0.3, 2)
+    part = treebank.part(0.3, 2)
     assert part.lengths.tolist() == treebank.lengths[rows_of(0.3, 2)].tolist()
-    assert trees_of_part(treebank, 1.0, 2).forms == treebank.forms
+    assert treebank.part(1.0, 2).forms == treebank.forms
 
 
 @pytest.mark.parametrize("share", [0, -0.5, 1.01])
 def test_a_share_is_a_share(share):
     with pytest.raises(ValueError, match=r"\(0, 1\]"):
-        part_of(BANK, share, 1)
+        BANK.part(share, 1)
