@@ -14,11 +14,11 @@ from bcrlib.data.frames import (
     frame_of,
     frame_words,
     parse_frame,
+    read_top,
     sequences_of,
     word_code,
 )
 from bcrlib.data.presets import PRESETS
-from bcrlib.data.top import read_top
 from bcrlib.metrics.frames import LEVELS, correctness, frame_correctness, invalid, num_invalid, scored_units
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
@@ -188,7 +188,7 @@ def test_frames_from_text_are_judged_as_trees_are(preset):
     """Predictions over other words and with other labels, and some that are none."""
     rng = np.random.default_rng(4)
     gold = random_frame_bank(300, rng, longest=3)
-    kinds = rng.choice(4, gold.num_utterances, p=[0.3, 0.4, 0.2, 0.1])
+    kinds = rng.choice(4, len(gold), p=[0.3, 0.4, 0.2, 0.1])
     other = [
         random_frame(words if kind == 1 else (*words[1:], "?"), rng) for words, kind in zip(gold.utterances, kinds)
     ]
@@ -301,7 +301,7 @@ def test_spans_of_top_test(top, preset):
         "spanEM": 27_047,
         "EM": 8_241,
     }
-    some = gold.rows(range(0, gold.num_utterances, 8))
+    some = gold.select(range(0, len(gold), 8))
     codes = random_mistakes(sequences_of(some, gold.labels), len(gold.labels), np.random.default_rng(6))
     pool = pool_of(codes[None], gold.labels)
     twins = [twin_correctness(g, p, preset) for g, p in zip(some.frames, frames_of(pool, some)[0])]

@@ -15,9 +15,8 @@ from jaxtyping import Int64
 from bcrlib.comparison.json_items import read_json_items
 from bcrlib.comparison.update import TextView, TreeView, Update, make_levels
 from bcrlib.data.files import CONLLU, TOP, InputFile, read_input
-from bcrlib.data.frames import FrameBank, Node
+from bcrlib.data.frames import FrameBank, Node, TopError, parse_predicted_top, parse_top
 from bcrlib.data.presets import Preset
-from bcrlib.data.top import TopError, parse_predicted_top, parse_top
 from bcrlib.data.treebank import ConlluError, Treebank, parse_conllu
 from bcrlib.metrics import attachment, frames
 from bcrlib.metrics.breakdowns import frame_slices, tree_slices

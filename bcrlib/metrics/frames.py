@@ -32,8 +32,8 @@ def scored_units(gold: FrameBank, preset: Preset) -> Units:
     Raises ValueError for a bank without frames and for a frame with an empty node.  O(tokens).
     """
     num_spans = [len(_spans(text, len(gold.labels))) for text in _gold_texts(gold, gold.labels)]
-    utterances = np.arange(gold.num_utterances, dtype=np.int64)
-    return Units({"spanEM": utterances.repeat(num_spans), "EM": utterances}, gold.num_utterances)
+    utterances = np.arange(len(gold), dtype=np.int64)
+    return Units({"spanEM": utterances.repeat(num_spans), "EM": utterances}, len(gold))
 
 
 def correctness(gold: FrameBank, pool: FramePool, preset: Preset) -> dict[str, Bool[np.ndarray, "candidate unit"]]:
@@ -48,8 +48,8 @@ def correctness(gold: FrameBank, pool: FramePool, preset: Preset) -> dict[str, B
     Raises ValueError for another number of utterances, and as `scored_units`.  O(codes), 8,241 utterances with 10
     candidates in well under a second.
     """
-    if pool.num_items != gold.num_utterances:
-        raise ValueError(f"candidates of {pool.num_items} utterances, {gold.num_utterances} gold frames")
+    if pool.num_items != len(gold):
+        raise ValueError(f"candidates of {pool.num_items} utterances, {len(gold)} gold frames")
     labels = tuple(dict.fromkeys((*gold.labels, *pool.labels)))
     return _judged(gold, _pool_texts(pool, labels, gold.utterances), labels, preset)
 
@@ -61,8 +61,8 @@ def frame_correctness(
 
     None stands for a prediction that is no tree.  Labels and words that gold does not have are wrong.
     """
-    if len(predicted) != gold.num_utterances:
-        raise ValueError(f"{len(predicted)} predictions, {gold.num_utterances} gold frames")
+    if len(predicted) != len(gold):
+        raise ValueError(f"{len(predicted)} predictions, {len(gold)} gold frames")
     found = (text for frame in predicted if frame for kind, text in frame_tokens(frame) if kind == OPEN)
     labels = tuple(dict.fromkeys((*gold.labels, *found)))
     right = _judged(gold, [list(_frame_texts(predicted, labels, gold.utterances))], labels, preset)
@@ -148,7 +148,7 @@ def _spans(text: str, num_labels: int) -> dict[Span, tuple[int, int, int]]:
 
 
 def _gold_texts(gold: FrameBank, labels: Sequence[str]) -> Iterator[str]:
-    if len(gold.frames) != gold.num_utterances:
+    if len(gold.frames) != len(gold):
         raise ValueError("utterances without gold frames")
     for utterance, text in enumerate(_frame_texts(gold.frames, labels, gold.utterances)):
         if not _spans(text, len(labels)):

@@ -152,9 +152,7 @@ def share_intervals(
         return np.einsum("rm,rm->r", models, sentences @ part.T)
 
     return {
-        name: estimate(
-            share.amount.sum() / share.out_of.sum(), drawn(share.amount) / drawn(share.out_of), coverage
-        )
+        name: estimate(share.amount.sum() / share.out_of.sum(), drawn(share.amount) / drawn(share.out_of), coverage)
         for name, share in shares.items()
     }
 
