@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
-from bcrlib.metrics.attachment import Units
+from bcrlib.metrics.flips import Units
 from bcrlib.metrics.uncertainty import PairCounts, micro_average
 
 NUM_SENTENCES, NUM_CANDIDATES = 5, 4

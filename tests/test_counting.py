@@ -9,7 +9,8 @@ from random_stores import counted, random_store, totals
 from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update, parse_update
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
+from bcrlib.metrics.flips import Units
 from bcrlib.metrics.uncertainty import micro_average
 
 WORDS = {"UAS": 12, "LAS": 12, "UCM": 5, "LCM": 5}

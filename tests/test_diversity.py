@@ -9,7 +9,8 @@ from bcrlib.data.candidates import TreePool
 from bcrlib.experiments import counting, diversity
 from bcrlib.experiments.counting import parse_update
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
+from bcrlib.metrics.flips import Units
 from bcrlib.metrics.uncertainty import Share, micro_average
 
 UPDATE = parse_update("deepbiaf=>stackptr")
