@@ -175,7 +175,7 @@ def _config(kind: str, profile: str | None) -> NetworkConfig | Seq2SeqConfig:
     if profile is None:
         return Seq2SeqConfig(encoder="minilm") if kind == SEMANTIC else NetworkConfig(kind=kind)
     half = read_profile(profile, [])
-    return half.semantic.network("s2s-large", half.preset) if kind == SEMANTIC else half.network(kind)
+    return half.semantic.network("s2s-large") if kind == SEMANTIC else half.network(kind)
 
 
 def _graph_parser(folder: Path) -> "GraphParser":

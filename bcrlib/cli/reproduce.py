@@ -1,11 +1,11 @@
-"""`bcr reproduce`: every table and figure of a profile; `bcr course`: the notebooks as students get them."""
+"""`bcr reproduce`: every table and figure of a profile."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bcrlib.cli.options import Json, Overrides, check_new_folder, print_json, progress, read_profile
+from bcrlib.cli.options import Json, Overrides, print_json, progress, read_profile
 
 JOBS_LEFT = 3
 """Exit code of a run that was told to end before it was done."""
@@ -66,22 +66,3 @@ def reproduce(
         print_json({"profile": profile, "figures": str(index.parent), "index": str(index)})
     else:
         typer.echo(f"tables and figures: {index}")
-
-
-def course(
-    output: Annotated[Path, typer.Argument(metavar="FOLDER", help="New or empty; the notebooks are written there.")],
-) -> None:
-    """Write the students' copies of the notebooks: no outputs, no solutions.
-
-    The notebooks of the repository have the answers to their questions and the
-    solutions of their exercises; in the copies there is room for them. They run
-    on the demo profile, without a network.
-
-    Example: [green]bcr course homework[/green]
-    """
-    from bcrlib.pipeline.course import write_course
-    from bcrlib.pipeline.reproduce import ROOT
-
-    check_new_folder(output)
-    written = write_course(ROOT / "notebooks", output)
-    typer.echo(f"{len(written)} notebooks; begin with {written[0]}")

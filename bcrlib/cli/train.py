@@ -104,7 +104,7 @@ def train(
     _check_kind(kind, overrides)
     settings = read_profile(profile, overrides)
     task, half = task_of(kind), settings if SIZES[_whole(kind)] == "model" else settings.semantic
-    network = settings.network(kind) if half is settings else half.network(kind, settings.preset)
+    network = half.network(kind)
     for place, numbers in ((SIZES[_whole(kind)], network), (RECIPES[_whole(kind)], half.recipe(kind))):
         _check_numbers(place, asdict(numbers))
     check_new_folder(output)
