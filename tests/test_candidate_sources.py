@@ -12,7 +12,8 @@ from bcrlib.experiments import counting, diversity
 from bcrlib.experiments.counting import Update, parse_update
 from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
+from bcrlib.metrics.flips import Units
 from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.report import candidate_sources
 from bcrlib.report.candidate_sources import (

@@ -27,8 +27,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import rankdata
 
+from bcrlib.data.files import whole
 from bcrlib.experiments import counting
-from bcrlib.experiments.store import CorrectnessStore, write_whole
+from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
 from bcrlib.pipeline.profile import cell_name
@@ -158,7 +159,9 @@ def save_flips(folder: Path, counts: Mapping[str, Counts]) -> None:
         for row, pairs in of_row.items()
     ]
     content = pa.table([pa.array(column, field.type) for column, field in zip(zip(*rows), _SCHEMA)], _SCHEMA)
-    write_whole(folder / FLIPS_FILE, lambda file: pq.write_table(content, file, compression="brotli"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole(folder / FLIPS_FILE) as unfinished:
+        pq.write_table(content, unfinished, compression="brotli")
 
 
 def load(folder: Path) -> Found:
