@@ -68,12 +68,6 @@ def test_page_is_the_same_every_time(folder):
     assert write_index(folder, "demo").read_bytes() == first
 
 
-def test_every_profile_says_how_to_read_its_numbers(tmp_path):
-    pages = {p: write_index(tmp_path, p).read_text(encoding="utf-8") for p in ("demo", "small", "paper")}
-    assert "our own grammar" in pages["demo"] and "smaller networks" in pages["small"]
-    assert "profile: paper" in pages["paper"]
-
-
 def test_faults_name_the_file(tmp_path):
     (tmp_path / "table1.json").write_text("[]")
     with pytest.raises(ValueError, match=r"table1\.json: not the record"):

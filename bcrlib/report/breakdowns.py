@@ -14,8 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bcrlib.experiments.breakdown_tables import HISTOGRAM
 from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
+from bcrlib.metrics.tree_breakdowns import HISTOGRAM
 from bcrlib.report.style import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
 from bcrlib.report.tables import tidy
 from bcrlib.tasks.names import network_of
@@ -33,7 +33,7 @@ def authors_breakdowns() -> pd.DataFrame:
     """Every breakdown of the authors' dependency notebook (protocol 5.5, 7), a slice a row, keys as printed.
 
     The update is stackptr=>deepbiaf, untreated, among the old seeds, heads only; histograms ("sentence NFR") are there
-    for all updates.  Columns: update, level, breakdown, key, num_pairs, num_units (as in `breakdown_tables`), nfr, pfr,
+    for all updates.  Columns: update, level, breakdown, key, num_pairs, num_units (as in `tree_breakdowns`), nfr, pfr,
     acc_old, acc_new, nfi (rates in [0, 1] of four digits), both, only_one (sums over pairs), derived ("yes" where
     what is printed also holds earlier outputs, which were taken off).  Read once; treat as read-only.
     """

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update
-from bcrlib.experiments.diversity import measure, share_intervals
+from bcrlib.experiments.diversity import measure
 from bcrlib.experiments.store import CorrectnessStore
-from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, micro_average
+from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, micro_average, share_intervals
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
 from bcrlib.report.style import (
     INK,
