@@ -246,15 +246,6 @@ def test_tables_have_a_row_a_cell_and_figures_are_drawn(run):
     assert "Causes" in (figures / "index.html").read_text()
 
 
-def test_nothing_is_done_twice(run):
-    # A run that was cut off after some cells goes on with the others.
-    finished = {folder.name for folder in (run / "runs").glob("*-*")}
-    assert len(finished) == 6
-
-
-# What is said of results made up by hand
-
-
 @pytest.mark.parametrize("task", TASKS)
 def test_kept_flips_are_read_back(tmp_path, task):
     made = made_up(task)
