@@ -148,7 +148,7 @@ def test_a_grid_is_run_without_doing_anything_twice(parsers):
 @pytest.mark.parametrize(("kind", "number"), [("deepbiaf", 9), ("stackptr", 3)])
 def test_the_lstm_reads_what_the_parser_reads(parsers, kind, number):
     found = {one.step: one for one in beside_lstm(parsers[kind], TREES)}
-    assert found["dropout-p"].run().num_sentences == found["dropout-p"].num_items == number
+    assert found["dropout-p"].run().num_items == found["dropout-p"].num_items == number
     assert found["bare LSTM"].num_items == found["1-best"].num_items == 9
     num_tokens = TREES.lengths.sum() + 9  # and the roots
     assert found["training"].num_items == found["training of bare LSTM"].num_items == num_tokens

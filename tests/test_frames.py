@@ -89,23 +89,23 @@ BANK = FrameBank(
 
 def test_labels_of_a_bank_are_sorted_and_there_once():
     assert BANK.labels == ("IN:A", "IN:B", "SL:X")
-    assert BANK.rows([1, 2]).labels == ("IN:A",)
+    assert BANK.select([1, 2]).labels == ("IN:A",)
     assert FrameBank(BANK.utterances, ()).labels == ()
 
 
 def test_rows_are_those_asked_for_in_that_order():
-    chosen = BANK.rows(np.array([2, 0, 2]))
+    chosen = BANK.select(np.array([2, 0, 2]))
     assert chosen.utterances == (("d",), ("a", "b"), ("d",))
     assert chosen.frames == (BANK.frames[2], BANK.frames[0], BANK.frames[2])
-    assert BANK.rows([]).num_utterances == 0
-    text = FrameBank(BANK.utterances, ()).rows([1])
+    assert len(BANK.select([])) == 0
+    text = FrameBank(BANK.utterances, ()).select([1])
     assert (text.utterances, text.frames) == ((("c",),), ())
 
 
 @pytest.mark.parametrize("row", [-1, 3])
 def test_rows_outside_the_bank_are_refused(row):
     with pytest.raises(IndexError, match=r"0\.\.2"):
-        BANK.rows([0, row])
+        BANK.select([0, row])
 
 
 def test_other_frames_over_the_same_words():

@@ -8,7 +8,6 @@ LIST_WHAT_IS_MISSING = """
 import sys
 from numba.core.dispatcher import Dispatcher
 from bcrlib.pipeline import precompile
-from bcrlib.metrics import frames
 
 precompile.compile_trees()
 precompile.compile_frames()

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bcrlib.data.top import read_top
+from bcrlib.data.frames import read_top
 from bcrlib.data.treebank import read_conllu
-from bcrlib.experiments.breakdown_tables import BREAKDOWNS_FILE, read_breakdowns
 from bcrlib.experiments.choices import NEW_WEIGHTS
 from bcrlib.experiments.counting import (
     bcr,
@@ -20,6 +19,7 @@ from bcrlib.experiments.counting import (
     updates,
 )
 from bcrlib.experiments.store import CorrectnessStore, Pool
+from bcrlib.metrics.tree_breakdowns import BREAKDOWNS_FILE, read_breakdowns
 from bcrlib.pipeline.reproduce import reproduce
 from bcrlib.tasks.names import TASKS
 
@@ -143,7 +143,7 @@ def test_frames_are_trained_re_ranked_and_kept_beside_the_trees(output):
     manifest = store.load_manifest()
     assert (manifest["task"], set(manifest["invalid"].values())) == ("semantic", {0})
     folder = kept / "predictions" / "s2s-base-part-to-s2s-base"
-    assert {read_top(folder / f"{name}.tsv").num_utterances for name in ("old", "new", "bcr")} == {500}
+    assert {len(read_top(folder / f"{name}.tsv")) for name in ("old", "new", "bcr")} == {500}
 
 
 def test_students_tell_what_their_teachers_know(output):

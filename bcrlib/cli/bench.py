@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bcrlib.bench.grid import SEMANTIC
-from bcrlib.cli.models import kind_of, load_model
-from bcrlib.cli.options import Json, print_json, progress, read_profile
+from bcrlib.cli.options import Json, kind_of, load_model, print_json, progress, read_profile
 from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
 
 if TYPE_CHECKING:  # at run time these would bring torch
