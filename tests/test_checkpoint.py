@@ -13,8 +13,8 @@ from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import load_parser, load_parsers, save_parser
 from bcrlib.parsers.deepbiaf import DeepBiafParser, GraphEnsemble
 from bcrlib.parsers.stackptr import PointerEnsemble, StackPtrParser
+from bcrlib.samplers.rules import Rules
 from bcrlib.samplers.strategies import DropoutP, OneBest
-from bcrlib.samplers.transitions import Rules
 
 
 @pytest.fixture

@@ -19,11 +19,10 @@ from bcrlib.parsers.batches import Runtime, batches
 from bcrlib.parsers.pieces import Pieces, cut_into_pieces
 from bcrlib.parsers.s2s_network import Seq2Seq, Source, make_source
 from bcrlib.parsers.targets import Targets, mean_probability, sequences_of_targets, target_log_probs, targets_of
-from bcrlib.samplers.bracket_rules import BracketRules
 from bcrlib.samplers.dropout_p import Rates, Switch, Thinning, uniform
-from bcrlib.samplers.search import Choose, best_actions, sampled_actions
-from bcrlib.samplers.strategies import Beam, DropoutP, Joined, KBest, Nucleus, OneBest, Single, Strategy, TopK
-from bcrlib.samplers.token_search import Hypotheses, Rules, first_ended, search
+from bcrlib.samplers.rules import BracketRules, FirstEnded, PartialTargets, TargetBuilder, TargetRules
+from bcrlib.samplers.search import Choose, best, best_actions, sampled_actions, search
+from bcrlib.samplers.strategies import Beam, Drawn, DropoutP, Joined, KBest, OneBest, Single, Strategy
 
 ATTENTION_DROPOUT = 0.1
 """Rate at which the authors train, and so the one of their dropout-p, where a checkpoint does not tell its own."""
@@ -124,7 +123,7 @@ class Seq2SeqParser:
         first = first_equal.astype(np.int64)
         return np.take_along_axis(sums, first, axis=0), np.take_along_axis(num_tokens, first, axis=0)
 
-    def rules(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> Rules | None:
+    def rules(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> TargetRules | None:
         """What the decoded targets of these utterances must look like; None: they may be anything."""
         if not self.config.constrained:
             return None
@@ -145,23 +144,23 @@ class Seq2SeqParser:
         hyps = self._search(pieces, rows, strategy, seed)
         if self.definitions.s2s_length_normalised:
             hyps = replace(hyps, score=hyps.score / ((hyps.tokens != END).sum(dim=2) + hyps.ended))
-        if not isinstance(strategy, TopK | Nucleus):
-            hyps = best_hypotheses(hyps, strategy.num_candidates // copies)
+        if not isinstance(strategy, Drawn):
+            hyps = best(hyps, strategy.num_candidates // copies)
         tokens, score = hyps.tokens.cpu().numpy(), hyps.score.cpu().numpy()
         found = sequences_of_targets(
             tokens.reshape(-1, tokens.shape[2]), np.repeat(rows, tokens.shape[1]), pieces, len(self.labels)
         )
         return found.reshape(len(utterances), -1, found.shape[1]), score.reshape(len(utterances), -1)
 
-    def _search(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], strategy: Strategy, seed: int) -> Hypotheses:
+    def _search(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], strategy: Strategy, seed: int) -> PartialTargets:
         source = make_source(pieces, rows, self.runtime.device)
         thinnings = [self._thinning(network.rates, pieces, rows, strategy, seed) for network in self.networks]
         readers = [Reader(*both, source, self.runtime) for both in zip(self.networks, thinnings)]
-        scorer = TokenByToken(readers, len(rows))
-        limits = (self.config.max_steps, self.rules(pieces, rows, source), self.runtime.device)
+        scorer = TokenByToken(readers)
+        parts = (scorer, len(rows), self.config.max_steps, self.rules(pieces, rows, source), self.runtime.device)
         if isinstance(strategy, Beam) and (strategy.ended or self.definitions.s2s_beam_lists_ended):
-            return first_ended(scorer, len(rows), strategy.width, *limits)
-        return search(scorer, len(rows), self._choose(pieces, rows, strategy, seed, scorer), *limits)
+            return search(FirstEnded(strategy.width, *parts), best_actions(2 * strategy.width))
+        return search(TargetBuilder(*parts), self._choose(pieces, rows, strategy, seed))
 
     def _thinning(
         self, rates: Rates | None, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int
@@ -184,14 +183,12 @@ class Seq2SeqParser:
             return ATTENTION_DROPOUT if rates is None else rates.attention_dropout
         return p if rates is None else min(p, rates.attention_dropout)
 
-    def _choose(
-        self, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int, scorer: "TokenByToken"
-    ) -> Choose:
-        if not isinstance(strategy, TopK | Nucleus):
+    def _choose(self, pieces: Pieces, rows: np.ndarray, strategy: Strategy, seed: int) -> Choose:
+        if not isinstance(strategy, Drawn):
             return best_actions(strategy.width if isinstance(strategy, Beam) else 1)
         of_sample = np.array([key(seed, "actions", i) for i in range(strategy.num_candidates)])
         keys = torch.from_numpy(pieces.keys[rows][:, None] ^ of_sample).to(self.runtime.device)
-        return sampled_actions(strategy, lambda step, count: uniform(keys[scorer.rows], step))
+        return sampled_actions(strategy, lambda step, left: uniform(keys[left], step))
 
     def _scores(
         self, pieces: Pieces, utterance: Int64[np.ndarray, "row"], targets: Targets
@@ -258,30 +255,17 @@ class Reader:
 
 
 class TokenByToken:
-    """The members of an ensemble, or one network, as `bcrlib.samplers.token_search.TokenScorer`."""
+    """The members of an ensemble, or one network, as `bcrlib.samplers.rules.TokenScorer`."""
 
-    def __init__(self, readers: list[Reader], num_rows: int) -> None:
+    def __init__(self, readers: list[Reader]) -> None:
         self.readers = readers
-        self.rows = torch.arange(num_rows, device=readers[0].memory.hidden.device)
-        """The utterances that are still being decoded."""
 
     def advance(self, tokens: Int64[Tensor, "u h"], parent: Int64[Tensor, "u h"]) -> Float[Tensor, "u h action"]:
         return mean_probability([reader.advance(tokens, parent) for reader in self.readers])
 
     def keep(self, rows: Int64[Tensor, "kept"]) -> None:
-        self.rows = self.rows[rows]
         for reader in self.readers:
             reader.keep(rows)
-
-
-def best_hypotheses(hyps: Hypotheses, number: int) -> Hypotheses:
-    """The best of each utterance, best first; too few: the best again."""
-    order = hyps.score.argsort(dim=1, descending=True, stable=True)
-    place = torch.arange(number, device=order.device)
-    known = (hyps.score > float("-inf")).sum(dim=1)[:, None]
-    index = order.gather(1, torch.where(place < known, place, 0))
-    steps = index[:, :, None].expand(-1, -1, hyps.tokens.shape[2])
-    return Hypotheses(hyps.tokens.gather(1, steps), hyps.score.gather(1, index), hyps.ended.gather(1, index))
 
 
 @contextlib.contextmanager
@@ -298,7 +282,7 @@ def _weight(strategy: Strategy) -> int:
     """How much more than a greedy one a search with this strategy needs of everything."""
     if isinstance(strategy, Beam):
         return -(-strategy.width // 2)
-    return strategy.num_candidates if isinstance(strategy, TopK | Nucleus | DropoutP) else 1
+    return strategy.num_candidates if isinstance(strategy, Drawn | DropoutP) else 1
 
 
 def _check_same_utterances(bank: FrameBank, pool: FramePool) -> None:

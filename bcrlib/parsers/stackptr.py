@@ -8,6 +8,7 @@ Parsers that point: decoding and scoring for the stack-pointer parser and for en
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -33,9 +34,9 @@ from bcrlib.parsers.parser import (
 from bcrlib.parsers.stackptr_network import Memory, StackPtr, States
 from bcrlib.samplers.derivations import Derivations, PrefixTree, derivations, prefix_tree, word_on_cycle
 from bcrlib.samplers.dropout_p import Noise, uniform
-from bcrlib.samplers.search import Choose, StepScorer, best_actions, sampled_actions, search
-from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, Single, TopK
-from bcrlib.samplers.transitions import Hypotheses, Rules
+from bcrlib.samplers.rules import PartialTrees, Rules, StepScorer, TreeBuilder
+from bcrlib.samplers.search import Choose, best, best_actions, sampled_actions, search
+from bcrlib.samplers.strategies import Beam, Drawn, DropoutP, KBest, Single
 
 
 def tree_log_probs(
@@ -183,8 +184,8 @@ class PointerParser(Parser):
             batch, samples = copied_batch(encoded, sentences, copies, self.runtime.device)
             noise = dropout_noise(encoded, batch, samples, strategy, seed)
             choose = self._choose(encoded, batch, strategy, seed)
-            hyps = search(self.scorer(batch, noise), batch.packing.lengths, choose, self.rules)
-            if not isinstance(strategy, TopK | Nucleus):
+            hyps = search(TreeBuilder(self.scorer(batch, noise), batch.packing.lengths, self.rules), choose)
+            if not isinstance(strategy, Drawn):
                 num_trees = 1 if copies > 1 else strategy.num_candidates
                 hyps = best_trees(hyps, num_trees, isinstance(strategy, Beam) and strategy.keep_duplicates)
             trees = (hyps.heads.cpu().numpy(), hyps.relations.cpu().numpy(), hyps.score.cpu().numpy())
@@ -194,13 +195,13 @@ class PointerParser(Parser):
     def _num_hypotheses(self, strategy: Single) -> int:
         if isinstance(strategy, Beam):
             return strategy.width
-        return strategy.num_candidates if isinstance(strategy, TopK | Nucleus) else self.beam_width
+        return strategy.num_candidates if isinstance(strategy, Drawn) else self.beam_width
 
     def _choose(self, encoded: EncodedTreebank, batch: Batch, strategy: Single, seed: int) -> Choose:
-        if not isinstance(strategy, TopK | Nucleus):
+        if not isinstance(strategy, Drawn):
             return best_actions(self._num_hypotheses(strategy))
         keys = torch.from_numpy(sample_keys(encoded, batch, strategy, seed)).to(batch.form.device)
-        return sampled_actions(strategy, lambda step, count: uniform(keys[:count], step))
+        return sampled_actions(strategy, lambda step, rows: uniform(keys[rows], step))
 
 
 class StackPtrParser(PointerParser):
@@ -272,7 +273,7 @@ class PointerEnsemble(PointerParser):
 
 
 class NetworkScorer:
-    """One network reading hypotheses (`bcrlib.samplers.search.StepScorer`)."""
+    """One network reading hypotheses (`bcrlib.samplers.rules.StepScorer`)."""
 
     def __init__(self, network: StackPtr, memory: Memory, runtime: Runtime) -> None:
         self.network, self.memory, self.runtime = network, memory, runtime
@@ -280,7 +281,7 @@ class NetworkScorer:
         self.states: States | None = None
         self.num_before = 1
 
-    def advance(self, hyps: Hypotheses, parent: Tensor) -> Tensor:
+    def advance(self, hyps: PartialTrees, parent: Tensor) -> Tensor:
         count, num = hyps.top.shape
         sentence = torch.arange(count, device=parent.device)[:, None].expand(count, num)
         triples = (hyps.top, hyps.sibling, hyps.grandparent)
@@ -309,7 +310,7 @@ class MeanScorer:
     def __init__(self, members: list[NetworkScorer]) -> None:
         self.members = members
 
-    def advance(self, hyps: Hypotheses, parent: Tensor) -> Tensor:
+    def advance(self, hyps: PartialTrees, parent: Tensor) -> Tensor:
         return torch.stack([member.advance(hyps, parent) for member in self.members]).mean(dim=0)
 
     def label(self, parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
@@ -333,32 +334,18 @@ def best_labels(members: list[NetworkScorer], parent: Tensor, word: Tensor, is_p
     return score, number
 
 
-def best_trees(hyps: Hypotheses, num_trees: int, keep_duplicates: bool) -> Hypotheses:
+def best_trees(hyps: PartialTrees, num_trees: int, keep_duplicates: bool) -> PartialTrees:
     """The best `num_trees` of each sentence, best first; where there are fewer, the best one again.
 
     Of hypotheses that are the same labelled tree the best one stays, unless duplicates are kept. Under `official` too:
     the authors' lists are not sorted again after the labels of the last step.
     """
-    hyps = _taken(hyps, hyps.score.argsort(dim=1, descending=True, stable=True))
     if not keep_duplicates:
+        hyps = best(hyps, hyps.score.shape[1])
         trees = torch.cat([hyps.heads, hyps.relations], dim=2)
         same = (trees[:, :, None] == trees[:, None]).all(dim=3).tril(-1)
-        score = hyps.score.masked_fill(same.any(dim=2), float("-inf"))
-        hyps = Hypotheses(score, *(getattr(hyps, name) for name in list(hyps.__dataclass_fields__)[1:]))
-        hyps = _taken(hyps, hyps.score.argsort(dim=1, descending=True, stable=True))
-    place = torch.arange(num_trees, device=hyps.score.device).expand(len(hyps.score), -1)
-    known = torch.nn.functional.pad(hyps.score, (0, num_trees), value=float("-inf"))[:, :num_trees] > float("-inf")
-    return _taken(hyps, place * known)
-
-
-def _taken(hyps: Hypotheses, index: Tensor) -> Hypotheses:
-    """The hypotheses at index [sentence, n]."""
-
-    def taken(values: Tensor) -> Tensor:
-        deep = index if values.dim() == 2 else index[:, :, None].expand(-1, -1, values.shape[2])
-        return values.gather(1, deep)
-
-    return Hypotheses(*(taken(getattr(hyps, name)) for name in hyps.__dataclass_fields__))
+        hyps = replace(hyps, score=hyps.score.masked_fill(same.any(dim=2), float("-inf")))
+    return best(hyps, num_trees)
 
 
 def _definitions(parser: StackPtrParser) -> tuple:
