@@ -24,7 +24,7 @@ from bcrlib.metrics.uncertainty import Estimate, PairCounts, all_rate_intervals
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
 from bcrlib.report.style import INTERVAL, LEVEL_NAMES, axis_label, method_colours, new_figure
 from bcrlib.report.tables import arrow, tidy
-from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, Strategy, TopK, parse_strategy
+from bcrlib.samplers.strategies import STRATEGIES, Nucleus, Strategy, TopK, parse_strategy
 
 # Metric of the table -> who picks from the pool, and which rate of what is picked.
 _PICKED = {
@@ -34,7 +34,6 @@ _PICKED = {
     "ACC BCR": (counting.bcr, "acc_new"),
     "NFR BCR": (counting.bcr, "nfr"),
 }
-_SOURCES = [OneBest, KBest, Beam, TopK, Nucleus, DropoutP]
 _UNITS = {"distinct trees": "a sentence"}
 
 _Pools = Mapping[str, tuple[CorrectnessStore, str, str, Update, str]]
@@ -71,7 +70,7 @@ def strategy_rows(names: Iterable[str], chosen: str = "") -> dict[str, str]:
 
     A row is called as its strategy, the one `chosen` on dev with that remark.
     """
-    ordered = sorted(map(parse_strategy, names), key=lambda s: (_SOURCES.index(type(s)), _parameter(s), str(s)))
+    ordered = sorted(map(parse_strategy, names), key=lambda s: (list(STRATEGIES).index(s.name), _parameter(s), str(s)))
     return {f"{s}, chosen on dev" if str(s) == chosen else str(s): str(s) for s in ordered}
 
 
