@@ -13,9 +13,8 @@ from random_trees import random_mistakes, random_treebank
 from udtools.udeval import evaluate, load_conllu_file
 
 from bcrlib.comparison.read import read_update
-from bcrlib.data.frames import frame_text
+from bcrlib.data.frames import frame_text, write_top
 from bcrlib.data.presets import PRESETS, Preset
-from bcrlib.data.top import write_top
 from bcrlib.data.treebank import Treebank, read_conllu, write_conllu
 from bcrlib.metrics import attachment
 from bcrlib.metrics import frames as exact_match
@@ -158,7 +157,7 @@ def test_rates_are_those_of_row_by_row_comparison(tmp_path):
     parses = [[frame_text(frame) for frame in gold.frames]]
     for _ in range(2):
         other = [frame_text(random_frame(words, rng)) for words in gold.utterances]
-        kind = rng.choice(3, gold.num_utterances, p=[0.6, 0.3, 0.1])
+        kind = rng.choice(3, len(gold), p=[0.6, 0.3, 0.1])
         parses.append([("[IN:A" if k == 2 else b if k == 1 else a) for a, b, k in zip(parses[0], other, kind)])
     paths = [tmp_path / name for name in "gon"]
     for path, column in zip(paths, parses):

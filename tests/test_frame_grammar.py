@@ -74,7 +74,7 @@ def test_an_utterance_does_not_depend_on_how_many_there_are() -> None:
 
 
 def test_seeds_and_splits_differ_and_a_split_depends_on_no_other(demo: dict[str, FrameBank]) -> None:
-    assert {split: bank.num_utterances for split, bank in demo.items()} == DEMO_SIZES
+    assert {split: len(bank) for split, bank in demo.items()} == DEMO_SIZES
     assert rows(demo["dev"]) != rows(demo["train"])[:300]
     assert rows(demo_frames(seed=1, sizes={"dev": 300})["dev"]) != rows(demo["dev"])
     assert rows(demo_frames(sizes={"dev": 40, "train": 9})["dev"]) == rows(demo["dev"])[:40]

@@ -10,9 +10,8 @@ from tiny_encoders import bpe_folder, real_minilm
 from tokenizers import Tokenizer, models, normalizers
 from transformers import AutoTokenizer
 
-from bcrlib.data.frames import BROKEN, END, FrameBank, frame_of, frame_words, parse_frame, sequences_of
+from bcrlib.data.frames import BROKEN, END, FrameBank, frame_of, frame_words, parse_frame, read_top, sequences_of
 from bcrlib.data.randomness import key
-from bcrlib.data.top import read_top
 from bcrlib.parsers.configuration import Seq2SeqConfig
 from bcrlib.parsers.pieces import Pieces, cut_into_pieces
 from bcrlib.parsers.pretrained import new_encoder, tiny_tokenizer
@@ -45,7 +44,7 @@ def cased_bank() -> FrameBank:
 
 
 def all_rows(bank: FrameBank) -> np.ndarray:
-    return np.arange(bank.num_utterances)
+    return np.arange(len(bank))
 
 
 def counts(pieces: Pieces, utterance: int) -> list[int]:
@@ -199,7 +198,7 @@ def test_targets_are_those_of_the_plain_twin(bank, letters, own):
     sequences = sequences_of(bank, LABELS)
     sequences[7] = END
     sequences[7, 0] = BROKEN
-    rows = np.random.default_rng(1).integers(bank.num_utterances, size=100)
+    rows = np.random.default_rng(1).integers(len(bank), size=100)
     rows[:3] = 7, 0, 7
     pieces = cut_into_pieces(bank.utterances, letters, 128)
     targets = targets_of(sequences[rows], rows, LABELS, pieces, own)
@@ -255,7 +254,7 @@ def test_sequences_are_those_of_the_plain_twin(bank, letters):
     rng = np.random.default_rng(2)
     pieces = cut_into_pieces(bank.utterances, letters, 128)
     targets = targets_of(sequences_of(bank, LABELS), all_rows(bank), LABELS, pieces, LABELS)
-    rows = rng.integers(bank.num_utterances, size=600)
+    rows = rng.integers(len(bank), size=600)
     largest = 2 * len(LABELS) + pieces.lengths[rows]
     right = (targets.tokens[targets.offsets[u] : targets.offsets[u + 1]].tolist() for u in rows)
     tokens = filled([spoilt(target, most, rng) for target, most in zip(right, largest)])
@@ -304,7 +303,7 @@ def test_all_frames_of_top_come_back_from_their_targets(top):
         sequences, tokens, back = there_and_back(bank, banks[0].labels, pieces)
         assert_equal_but_for_ends(back, sequences)
         assert tokens.shape[1] <= Seq2SeqConfig.max_steps
-    assert sum(bank.num_utterances for bank in banks) == 40_687
+    assert sum(len(bank) for bank in banks) == 40_687
 
 
 @pytest.mark.corpus

@@ -131,8 +131,8 @@ def test_new_weights_depend_on_the_seed_alone(tmp_path, monkeypatch, source):
 
 def test_new_weights_on_a_pretrained_encoder_do_not_depend_on_the_utterances(tmp_path, monkeypatch):
     config, bank = pretrained_config("folder", tmp_path, monkeypatch), frame_bank()
-    first, other = (weights_after(0, config, 1, part) for part in (bank, bank.rows([3, 4, 5])))
-    assert bank.labels == bank.rows([3, 4, 5]).labels
+    first, other = (weights_after(0, config, 1, part) for part in (bank, bank.select([3, 4, 5])))
+    assert bank.labels == bank.select([3, 4, 5]).labels
     assert all(torch.equal(other[name], weight) for name, weight in first.items())
 
 

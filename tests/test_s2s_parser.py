@@ -97,7 +97,7 @@ def test_scores_are_those_of_a_plain_twin(bank, parser):
     means = tiny_seq2seq(preset="official").log_probs(bank, pool)
     (same_sums, lengths), (official_sums, _) = (p.sums(bank, pool) for p in (parser, tiny_seq2seq(preset="official")))
     assert np.array_equal(same_sums, sums) and np.array_equal(official_sums, sums)
-    for u in range(bank.num_utterances):
+    for u in range(len(bank)):
         log_prob, num_tokens = plain_score(parser, bank, pool, u)
         assert sums[0, u] == pytest.approx(log_prob, abs=1e-4)
         assert lengths[0, u] == num_tokens
@@ -113,7 +113,7 @@ def test_candidates_do_not_depend_on_the_batch(bank, strategy, is_constrained):
     pool = parser.candidates(bank, strategy, seed=1)
     scores = parser.log_probs(bank, pool)
     chosen = np.array([6, 2, 5, 2, 0])
-    assert_same_frames(parser.candidates(bank.rows(chosen), strategy, seed=1), part(pool, slice(None), chosen))
+    assert_same_frames(parser.candidates(bank.select(chosen), strategy, seed=1), part(pool, slice(None), chosen))
     for runtime in (Runtime(max_tokens=1), Runtime(batch_size=3)):
         parser.runtime = runtime
         assert_same_frames(parser.candidates(bank, strategy, seed=1), pool)
@@ -162,7 +162,7 @@ def test_the_authors_beam_is_ranked_by_the_mean_log_probability(bank):
     assert (clean.candidates(bank, Beam(6, 6)).log_probs != by_sum.log_probs).any(), "both beams list the same"
     assert (np.diff(by_mean.log_probs, axis=0) <= 0).all()
     assert (by_sum.sequences[0] != by_mean.sequences[0]).any(), "both orders are the same"
-    for u in range(bank.num_utterances):
+    for u in range(len(bank)):
         assert set(map(tuple, by_sum.sequences[:, u].tolist())) == set(map(tuple, by_mean.sequences[:, u].tolist()))
 
 
@@ -181,7 +181,7 @@ def test_with_the_constraint_nothing_is_invalid(bank, strategy):
 
 def test_more_hypotheses_than_frames(bank):
     """One label and little time: a beam wider than all there is to find."""
-    home = bank.rows([2])
+    home = bank.select([2])
     parser = tiny_seq2seq(constrained=True, max_steps=4)
     pool = parser.candidates(home, Beam(40, 40))
     assert pool.num_distinct()[0] == len(parser.labels), "one bracket around one word"
@@ -236,7 +236,7 @@ def test_k_best_and_no_utterance_are_refused(bank, parser):
     with pytest.raises(ValueError, match="graph-based"):
         parser.candidates(bank, KBest(3))
     with pytest.raises(ValueError, match="no utterance"):
-        parser.candidates(bank.rows([]), OneBest())
+        parser.candidates(bank.select([]), OneBest())
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_dropout_p_is_greedy_decoding_of_a_sub_network(bank, preset, rates, atte
     parser = tiny_seq2seq(constrained=True, preset=preset, max_steps=10)
     parser.network.rates = rates
     per_step = preset == "official"
-    bank, kinds = bank.rows([1, 2, 7]), [(attention_p, per_step), (attention_p, not per_step)]
+    bank, kinds = bank.select([1, 2, 7]), [(attention_p, per_step), (attention_p, not per_step)]
     kinds += [(other, per_step) for other in (0.0, ATTENTION_DROPOUT, 0.2, 0.3, 0.5) if other != attention_p]
     pool = parser.decoded(bank, DropoutP(0.3, 2), seed=5)
     others_fit = 0

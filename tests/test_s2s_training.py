@@ -237,7 +237,7 @@ def test_checkpoints_are_selected_by_greedy_decoding_without_dropout(bank, monke
     monkeypatch.setattr(
         parser, "candidates", lambda dev, strategy: asked.append((strategy, dev)) or candidates(dev, strategy)
     )
-    dev = bank.rows([0, 1, 2])
+    dev = bank.select([0, 1, 2])
     history = train(parser, bank, dev, replace(QUICK, dropout=0.5), 0)
     assert asked == [(OneBest(), dev)] * 2
     assert exact_match(parser, dev) == max(report.dev_score for report in history) > 0
@@ -253,7 +253,7 @@ def test_rates_of_dropout_reach_every_site(bank):
 
 def test_the_authors_batches(bank):
     """512 utterances in random order; the rest is a batch too."""
-    parser, many = fresh(bank), bank.rows(np.arange(1100) % 8)
+    parser, many = fresh(bank), bank.select(np.arange(1100) % 8)
     pieces, rows = parser.pieces(many), np.arange(1100)
     targets = targets_of(sequences_of(many, parser.labels), rows, parser.labels, pieces, parser.labels)
     config, rng = replace(QUICK, batch_tokens=0), np.random.default_rng(0)

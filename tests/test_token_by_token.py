@@ -63,7 +63,7 @@ def test_every_action_has_a_name_and_a_probability(parser):
 def test_greedy_is_the_parser_s_own_greedy(parser):
     bank = BANKS["dev"]
     pool, pieces = parser.candidates(bank, OneBest()), parser.pieces(bank)
-    for row in range(bank.num_utterances):
+    for row in range(len(bank)):
         actions = greedy_actions(parser, bank.utterances[row])
         sequence = sequences_of_targets(np.array([actions]), np.array([row]), pieces, len(parser.labels))[0]
         np.testing.assert_array_equal(np.trim_zeros(sequence), np.trim_zeros(pool.sequences[0, row]))
@@ -106,4 +106,4 @@ def test_masks_stay_or_are_drawn_at_every_step():
 
 def test_candidates_of_an_utterance_share_one_pass_of_the_encoder(parser):
     pool = parser.candidates(BANKS["dev"], Beam(4, 4))
-    assert encoded_rows(parser, BANKS["dev"], pool) == BANKS["dev"].num_utterances
+    assert encoded_rows(parser, BANKS["dev"], pool) == len(BANKS["dev"])

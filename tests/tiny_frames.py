@@ -74,7 +74,7 @@ def scattered(parser: Seq2SeqParser, by: float, seed: int = 0) -> Seq2SeqParser:
 
 def whole_batch(parser: Seq2SeqParser, bank: FrameBank) -> tuple[Source, Tensor]:
     """All utterances of a bank as one batch, and the targets of their frames, filled up with ends."""
-    pieces, rows = parser.pieces(bank), np.arange(bank.num_utterances)
+    pieces, rows = parser.pieces(bank), np.arange(len(bank))
     targets = targets_of(sequences_of(bank, parser.labels), rows, parser.labels, pieces, parser.labels)
     return make_source(pieces, rows, "cpu"), torch.from_numpy(targets.padded(rows))
 

@@ -119,7 +119,7 @@ def longest_batches(parser: SingleParser, items: Items, batch_sizes: Iterable[in
     A size beyond the number of sentences is left out.
     """
     by_length = np.argsort(items.lengths, kind="stable")
-    works = {size: Work(parser, _select(items, by_length[-size:])) for size in batch_sizes if size <= len(by_length)}
+    works = {size: Work(parser, items.select(by_length[-size:])) for size in batch_sizes if size <= len(by_length)}
     return [one for size, work in works.items() for one in _some_contestants(work, size)]
 
 
@@ -195,7 +195,7 @@ def beside_generate(parser: Seq2SeqParser, bank: FrameBank) -> tuple[list[Contes
     therefore timed twice: over the first NUM_DISTINCT of them, repeated, and over the candidates as they are. The
     second result is the mean number of different candidates in these two pools.
     """
-    few, number = _select(bank, np.arange(0, bank.num_utterances, 8)), bank.num_utterances
+    few, number = bank.select(np.arange(0, len(bank), 8)), len(bank)
     shaped, part = GoldShapeParser(parser, bank), Work(GoldShapeParser(parser, few), few)
     agreeing, of_few = part.sampled.take(np.arange(NUM_CANDIDATES) % NUM_DISTINCT), steps(part)
     of_few |= {"1-best of few": of_few["1-best"]}
@@ -204,7 +204,7 @@ def beside_generate(parser: Seq2SeqParser, bank: FrameBank) -> tuple[list[Contes
     found = [
         Contestant("generate", greedy_generation(encoder_decoder(parser), shaped, bank), number),
         Contestant("1-best", steps(Work(shaped, bank))["1-best"], number),
-        *(Contestant(step, of_few[step], few.num_utterances) for step in names),
+        *(Contestant(step, of_few[step], len(few)) for step in names),
     ]
     return found, [float(pool.num_distinct().mean()) for pool in (agreeing, part.sampled)]
 
@@ -251,16 +251,12 @@ def arc_score_tables(parser: GraphParser, treebank: Treebank) -> Float32[np.ndar
 def evenly_drawn(items: Items, number: int) -> Items:
     """So many items evenly drawn, for files are not in random order; all of them where `number` is 0 or too large."""
     most = len(items.lengths)
-    return _select(items, np.linspace(0, most - 1, min(number or most, most)).astype(np.int64))
+    return items.select(np.linspace(0, most - 1, min(number or most, most)).astype(np.int64))
 
 
 def nearest_in_length(items: Items, words: int, number: int) -> Items:
     """The `number` items whose length is nearest to so many words, the first ones of the equally near."""
-    return _select(items, np.argsort(np.abs(items.lengths - words), kind="stable")[:number])
-
-
-def _select(items: Items, index: np.ndarray) -> Items:
-    return items.select(index) if isinstance(items, Treebank) else items.rows(index)
+    return items.select(np.argsort(np.abs(items.lengths - words), kind="stable")[:number])
 
 
 def _contestants(work: Work, runs: Runs, batch_size: int = PAPER_BATCH) -> list[Contestant]:

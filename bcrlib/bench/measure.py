@@ -24,9 +24,7 @@ from bcrlib.bench.contestants import (
 from bcrlib.bench.grid import SEMANTIC
 from bcrlib.bench.timing import Row, throughput, timed
 from bcrlib.bench.yardsticks import GoldShapeParser, untrained
-from bcrlib.data.corpora import load_treebank
 from bcrlib.data.download import DataError, ewt_path, top_path
-from bcrlib.data.frame_corpora import load_frames
 from bcrlib.data.presets import PRESETS
 from bcrlib.metrics.attachment import correctness
 from bcrlib.parsers.batches import Runtime, fast_precision, one_core, runtime_on
@@ -39,6 +37,8 @@ from bcrlib.pipeline.manifest import machine
 from bcrlib.pipeline.profile import Profile
 from bcrlib.samplers.brute_force import simulated_arc_scores
 from bcrlib.samplers.strategies import OneBest
+from bcrlib.tasks.dependency import load_treebank
+from bcrlib.tasks.semantic import load_frames
 
 TREE_TURNS = 7
 Measured = tuple[dict[str, Any], list[Bar], str]
@@ -95,8 +95,8 @@ def on_one_core(asked: Asked, model: tuple[str, GraphParser] | None, small: Prof
             bars += tree_bars(trees)
         if SEMANTIC in parsers:
             name, frames = asked.samples[SEMANTIC]
-            where += [f"{frames.num_utterances} utterances of {name} test"]
-            semantic = {"corpus": name, "num_utterances": frames.num_utterances, "num_turns": asked.turns}
+            where += [f"{len(frames)} utterances of {name} test"]
+            semantic = {"corpus": name, "num_utterances": len(frames), "num_turns": asked.turns}
             semantic |= {"sizes": asked.sizes, "encoder": asked.configs[SEMANTIC].encoder}
             semantic |= {"transformers": version("transformers"), "speeds": parsers.pop(SEMANTIC)}
             bars += ratio_bars(SEMANTIC, semantic["speeds"])

@@ -1,7 +1,8 @@
-"""How sure are we: averages over pairs of seeds, their spread, a paired bootstrap, McNemar's test.
+"""How sure are we: averages over pairs of seeds, their spread, the paired bootstrap, McNemar's test.
 
 Pairs share models and sentences, so they are no independent observations; the bootstrap draws sentences and
-models anew, never pairs.
+models anew, never pairs.  It stands here once, for flips of many pairs (`resample`), for means over sentences
+(`share_intervals`) and, in bounded memory, for one pair over any number of items (`resampled_sums`).
 """
 
 from collections.abc import Hashable, Mapping
@@ -9,12 +10,14 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float64, Int64, Num
+from jaxtyping import Float64, Int64
 from scipy.special import bdtr
 
 from bcrlib.metrics.flips import RATES, Flips, as_flips
 
 Name = TypeVar("Name", bound=Hashable)
+COVERAGE = 0.95
+"""Of all intervals."""
 CELLS_AT_ONCE = 2**22  # of the table [resample, item]: 32 MB
 
 
@@ -44,9 +47,19 @@ class PairCounts:
         return len(set(self.old_of_pair)) == len(set(self.new_of_pair)) == len(self.counts)
 
 
+@dataclass(frozen=True, eq=False)
+class Share:
+    """A mean over sentences, as parts that the bootstrap can draw anew: its value is sum(amount) / sum(out_of)."""
+
+    amount: Float64[np.ndarray, "model sentence"]
+    """Of each new model and sentence."""
+    out_of: Float64[np.ndarray, "model sentence"]
+    """Sentences (0 or 1), or units."""
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A rate, or a difference of rates, with its confidence interval."""
+    """A rate, or a difference of rates, with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -82,24 +95,25 @@ def resample(methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.ran
         raise ValueError(f"methods on different numbers of sentences: {sorted(num_sentences)}")
     sentences = _draws(num_sentences.pop(), num_resamples, rng).astype(np.float64)
     pairs = _pair_draws(methods, num_resamples, rng)
+    while (empty := np.any([~drawn.any(axis=1) for drawn in pairs.values()], axis=0)).any():
+        for name, again in _pair_draws(methods, int(empty.sum()), rng).items():
+            pairs[name][empty] = again
     return {name: _resampled(method, sentences, pairs[name]) for name, method in methods.items()}
 
 
-def rate_intervals(
-    method: PairCounts, num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
-) -> dict[str, Estimate]:
+def rate_intervals(method: PairCounts, num_resamples: int, rng: np.random.Generator) -> dict[str, Estimate]:
     """Every rate of a method, micro-averaged, with its percentile bootstrap interval.  Cost as `resample`."""
-    return all_rate_intervals({"method": method}, num_resamples, rng, coverage)["method"]
+    return all_rate_intervals({"method": method}, num_resamples, rng)["method"]
 
 
 def all_rate_intervals(
-    methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
+    methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator
 ) -> dict[Name, dict[str, Estimate]]:
     """`rate_intervals` of several methods by the same resamples; drawing these once saves most of the cost."""
     draws = resample(methods, num_resamples, rng)
     values = {name: micro_average(method.counts) for name, method in methods.items()}
     return {
-        name: {rate: estimate(getattr(values[name], rate), getattr(draws[name], rate), coverage) for rate in RATES}
+        name: {rate: estimate(getattr(values[name], rate), getattr(draws[name], rate)) for rate in RATES}
         for name in methods
     }
 
@@ -109,7 +123,6 @@ def difference_intervals(
     baseline: PairCounts,
     num_resamples: int,
     rng: np.random.Generator,
-    coverage: float = 0.95,
 ) -> dict[str, Estimate]:
     """Every rate of a method minus that of a baseline, paired as `resample` says; below 0 is a cut."""
     draws = resample({"method": method, "baseline": baseline}, num_resamples, rng)
@@ -118,9 +131,25 @@ def difference_intervals(
         rate: estimate(
             getattr(value, rate) - getattr(base_value, rate),
             getattr(draws["method"], rate) - getattr(draws["baseline"], rate),
-            coverage,
         )
         for rate in RATES
+    }
+
+
+def share_intervals(shares: Mapping[Name, Share], num_resamples: int, rng: np.random.Generator) -> dict[Name, Estimate]:
+    """Each mean with its percentile bootstrap interval: sentences and new models are drawn anew, once for all shares.
+
+    ValueError for shares of different models or sentences.  O(shares resamples models sentences).
+    """
+    (shape,) = {share.amount.shape for share in shares.values()}
+    models, sentences = (_draws(size, num_resamples, rng).astype(np.float64) for size in shape)
+
+    def drawn(part: Float64[np.ndarray, "model sentence"]) -> Float64[np.ndarray, "resample"]:
+        return np.einsum("rm,rm->r", models, sentences @ part.T)
+
+    return {
+        name: estimate(share.amount.sum() / share.out_of.sum(), drawn(share.amount) / drawn(share.out_of))
+        for name, share in shares.items()
     }
 
 
@@ -143,12 +172,12 @@ def resampled_sums(
     return np.concatenate(sums)
 
 
-def estimate(value: float, draws: Float64[np.ndarray, "resample"], coverage: float = 0.95) -> Estimate:
+def estimate(value: float, draws: Float64[np.ndarray, "resample"]) -> Estimate:
     """A rate with the percentile interval of its resamples; those in which it has no unit (nan) are left out.
 
     O(resamples log resamples).
     """
-    low, high = np.nanquantile(draws, [(1 - coverage) / 2, (1 + coverage) / 2])
+    low, high = np.nanquantile(draws, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return Estimate(float(value), float(low), float(high))
 
 
@@ -170,22 +199,7 @@ def _draws(num_items: int, num_resamples: int, rng: np.random.Generator) -> Int6
 def _pair_draws(
     methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator
 ) -> dict[Name, Int64[np.ndarray, "resample pair"]]:
-    """How often each pair of each method counts; no method is left without pairs in any resample."""
-    weights = _pair_draws_once(methods, num_resamples, rng)
-    while (empty := _some_method_empty(weights)).any():
-        again = _pair_draws_once(methods, int(empty.sum()), rng)
-        for name in methods:
-            weights[name][empty] = again[name]
-    return weights
-
-
-def _some_method_empty(weights: Mapping[Name, Num[np.ndarray, "resample pair"]]) -> np.ndarray:
-    return np.any([~weight.any(axis=1) for weight in weights.values()], axis=0)
-
-
-def _pair_draws_once(
-    methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator
-) -> dict[Name, Int64[np.ndarray, "resample pair"]]:
+    """How often each pair of each method counts."""
     draws_of_set: dict[tuple[str, ...], np.ndarray] = {}
 
     def model_draws(model_of_pair: tuple[str, ...]) -> Int64[np.ndarray, "resample pair"]:

@@ -77,7 +77,7 @@ class Seq2SeqParser:
         """
         if isinstance(strategy, KBest):
             raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
-        if not bank.num_utterances:
+        if not len(bank):
             raise ValueError("there is no utterance to parse")
         pieces, number = self.pieces(bank), strategy.num_candidates
         found = [
@@ -86,9 +86,9 @@ class Seq2SeqParser:
         ]
         steps = max(sequences.shape[2] for _, (sequences, _) in found)
         pool = FramePool(
-            sequences=np.full((number, bank.num_utterances, steps), END, dtype=np.int16),
+            sequences=np.full((number, len(bank), steps), END, dtype=np.int16),
             labels=self.labels,
-            log_probs=np.zeros((number, bank.num_utterances), dtype=np.float32),
+            log_probs=np.zeros((number, len(bank)), dtype=np.float32),
         )
         for utterances, (sequences, log_probs) in found:
             pool.sequences[:, utterances, : sequences.shape[2]] = sequences.swapaxes(0, 1)
@@ -286,8 +286,8 @@ def _weight(strategy: Strategy) -> int:
 
 
 def _check_same_utterances(bank: FrameBank, pool: FramePool) -> None:
-    if pool.num_items != bank.num_utterances:
-        raise ValueError(f"candidates of {pool.num_items} utterances for {bank.num_utterances}")
+    if pool.num_items != len(bank):
+        raise ValueError(f"candidates of {pool.num_items} utterances for {len(bank)}")
     num_words = pool.sequences.max(axis=(0, 2), initial=0).astype(np.int64) - 2 * len(pool.labels)
     if (wrong := num_words > list(map(len, bank.utterances))).any():
         raise ValueError(f"a candidate has words that utterance {wrong.argmax() + 1} does not have")

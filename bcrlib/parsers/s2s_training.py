@@ -57,7 +57,7 @@ def train(
     network.rates = Rates(config.dropout, config.attention_dropout)
     set_rates(network, network.rates)
     pieces = parser.pieces(bank)
-    rows = np.arange(bank.num_utterances)
+    rows = np.arange(len(bank))
     targets = targets_of(sequences_of(bank, parser.labels), rows, parser.labels, pieces, parser.labels)
     optimizer, scheduler = _optimizer(network, config, pieces, targets)
     history: list[EpochReport] = []
