@@ -6,7 +6,7 @@ from tiny_frames import frame_bank, tiny_seq2seq
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
 from bcrlib.data.generated.trees import generate_treebank
-from bcrlib.parsers.batches import Runtime, batches, batches_of_size
+from bcrlib.parsers.batches import Runtime, batches
 from bcrlib.samplers.strategies import DropoutP, OneBest
 
 TREES, FRAMES = generate_treebank(11, seed=3), frame_bank()
@@ -50,12 +50,11 @@ def test_batches_have_as_many_sentences_as_asked_for(make, items, number, size):
 
 def test_batches_of_a_size_are_sorted_and_complete():
     lengths = np.array([5, 1, 9, 3, 3, 7, 2])
-    found = [some.tolist() for some in batches_of_size(lengths, 3)]
+    found = [some.tolist() for some in batches(lengths, 1, copies=10, batch_size=3)]
     assert found == [[1, 6, 3], [4, 0, 5], [2]]
-    assert [some.tolist() for some in batches(lengths, 1, copies=10, batch_size=3)] == found
-    assert [len(some) for some in batches_of_size(lengths, 7)] == [7]
+    assert [len(some) for some in batches(lengths, 1, batch_size=7)] == [7]
 
 
 def test_a_batch_has_something_in_it():
     with pytest.raises(ValueError, match="at least one item, not 0"):
-        batches_of_size(np.array([1, 2]), 0)
+        list(batches(np.array([1, 2]), 1, batch_size=0))

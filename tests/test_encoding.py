@@ -7,22 +7,19 @@ import numpy as np
 import pytest
 
 from bcrlib.data.treebank import Treebank, read_conllu
-from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.batches import BUCKET_LIMITS, Runtime, bucket_batches, training_batches
 from bcrlib.parsers.encoding import (
-    BUCKET_LIMITS,
     MAX_CHARS,
     NUM_SPECIAL,
     ROOT,
     UNKNOWN,
     EncodedTreebank,
     Vocabulary,
-    bucket_batches,
     build_vocabulary,
     decoding_batches,
     encode,
     make_batch,
     normalise,
-    training_batches,
 )
 
 TRAIN = [
@@ -186,7 +183,8 @@ def test_decoding_batches_keep_their_budgets(max_tokens, copies, max_arcs):
     encoded = encoded_lengths(lengths)
     batches = list(decoding_batches(encoded, Runtime(max_tokens=max_tokens, max_arcs=max_arcs), copies))
     assert sorted(np.concatenate(batches)) == list(range(200))
-    by_length = lengths[np.concatenate(batches)]
+    assert all((np.diff(lengths[batch]) <= 0).all() for batch in batches), "the longest first"
+    by_length = lengths[np.concatenate([batch[::-1] for batch in batches])]
     assert (np.diff(by_length) >= 0).all(), "alike lengths together"
     num_alone = 0
     for batch, after in zip(batches, [*batches[1:], None]):

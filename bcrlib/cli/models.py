@@ -33,14 +33,11 @@ def kind_of(folder: Path) -> str:
 
 def load_model(folder: Path) -> "Model":
     """The parser in a folder, of whatever kind, on the GPU where there is one. OSError, ValueError: there is none."""
-    is_s2s = kind_of(folder) == S2S
+    kind_of(folder)
     from bcrlib.data.download import DataError
     from bcrlib.parsers.batches import best_runtime
+    from bcrlib.parsers.checkpoint import load_parser
 
-    if is_s2s:
-        from bcrlib.parsers.s2s_checkpoint import load_parser
-    else:
-        from bcrlib.parsers.checkpoint import load_parser
     try:
         return load_parser(folder, best_runtime())
     except (DataError, OSError):

@@ -17,11 +17,10 @@ if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.cli.models import Model
     from bcrlib.data.frames import FrameBank
     from bcrlib.data.treebank import Treebank
-    from bcrlib.parsers import s2s_training, training
+    from bcrlib.parsers.training import EpochReport
     from bcrlib.pipeline.profile import Profile
 
     Bank = Treebank | FrameBank
-    EpochReport = training.EpochReport | s2s_training.EpochReport
 
 SIZES = {
     "deepbiaf-static": "model",

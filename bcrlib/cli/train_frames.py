@@ -14,7 +14,7 @@ from bcrlib.pipeline.profile import Profile, is_part
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.parsers.batches import Precision, Runtime
     from bcrlib.parsers.s2s import Seq2SeqParser
-    from bcrlib.parsers.s2s_training import EpochReport
+    from bcrlib.parsers.training import EpochReport
 
 __all__ = ["load", "read_text"]
 MAY_BE_0 = ("encoder_layers", "batch_tokens", "num_steps", "patience")
@@ -54,8 +54,8 @@ def fit(
     report: Callable[["EpochReport"], None],
 ) -> tuple["Seq2SeqParser", list["EpochReport"]]:
     """A trained parser, and what its epochs were like. A part model sees a part of gold, but knows all its labels."""
-    from bcrlib.parsers.s2s_checkpoint import new_parser
-    from bcrlib.parsers.s2s_training import train
+    from bcrlib.parsers.checkpoint import new_parser
+    from bcrlib.parsers.training import train
 
     asked = settings.semantic
     parser = new_parser(asked.network(kind, settings.preset), gold, seed, runtime)
@@ -67,7 +67,7 @@ def fit(
 
 def save(parser: "Seq2SeqParser", folder: Path) -> None:
     """Write it into a folder."""
-    from bcrlib.parsers.s2s_checkpoint import save_parser
+    from bcrlib.parsers.checkpoint import save_parser
 
     save_parser(parser, folder)
 
@@ -82,6 +82,6 @@ def _check_numbers(settings: Seq2SeqConfig | Seq2SeqTraining, place: str) -> Non
 def _check_lengths(parser: "Seq2SeqParser", bank: FrameBank, name: str) -> None:
     """Complain now about an utterance that is too long, not when it is to be parsed."""
     try:
-        parser.pieces(bank)
+        parser.read(bank)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None

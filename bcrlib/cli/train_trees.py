@@ -50,12 +50,10 @@ def fit(
 ) -> tuple["Model", list["EpochReport"]]:
     """A trained parser, and what its epochs were like."""
     from bcrlib.parsers.checkpoint import new_parser
-    from bcrlib.parsers.encoding import build_vocabulary, encode
     from bcrlib.parsers.training import train
 
-    parser = new_parser(settings.network(kind), build_vocabulary(gold), seed, runtime)
-    encoded = encode(gold, parser.vocabulary, parser.vectors)
-    return parser, train(parser, encoded, dev, settings.recipe(kind), seed, precision, report)
+    parser = new_parser(settings.network(kind), gold, seed, runtime)
+    return parser, train(parser, gold, dev, settings.recipe(kind), seed, precision, report)
 
 
 def save(parser: "Model", folder: Path) -> None:

@@ -1,18 +1,15 @@
-"""The point-wise half of an LSTM step, forward and backward, each as one pass over memory.
-
-The matrix product of a step leaves four pre-activations a unit; the rest is arithmetic on single numbers. Tensor by
-tensor that is a dozen trips through memory, which on a fast CPU costs more than the product itself. On the CPU it is
-one loop that the compiler turns into vector instructions; elsewhere, and as the reference, the twin in PyTorch.
-
-Rows live in the packed layout (see packing.py) behind `batch` rows of the initial state, so that the state
-before row r of a step always exists. `row` is the first row of the step, `previous` that of the step before it, and
-`count` how many sentences are alive. Gate order is PyTorch's: input, forget, cell, output.
-
-LSTMs with variational dropout: one mask a sentence, layer and direction, kept for all time steps.
+"""LSTMs with variational dropout: one mask a sentence, layer and direction, kept for all time steps.
 
 The input masks do not change over time, so the input projections of a whole layer are one matrix product; so is every
 weight gradient. Only the recurrent product is taken step by step, for both directions at once and, thanks to the packed
 layout, for living sentences alone. Gal and Ghahramani (2016); the paper's encoder, after Ma et al. (2018).
+
+A step's product leaves four pre-activations a unit; the rest is arithmetic on single numbers. Tensor by tensor that is a
+dozen trips through memory, which on a fast CPU costs more than the product itself. There it is one loop, forward and
+one backward, that the compiler turns into vector instructions; elsewhere, and as the reference, the twin in PyTorch.
+Rows stand behind `batch` rows of the initial state, so that the state before row r of a step always exists. `row` is
+the first row of the step, `previous` that of the step before it, and `count` how many sentences are alive. Gate order
+is PyTorch's: input, forget, cell, output.
 """
 
 from collections.abc import Callable
@@ -165,11 +162,6 @@ def cell_backward_reference(
     )
 
 
-def cell_forward(*arguments: Tensor | int) -> None:
-    """`cell_forward_reference`, fused where the tensors are float32 on the CPU. O(count * unit)."""
-    _dispatch(_forward_kernel, cell_forward_reference, arguments)
-
-
 def cell_of_rows(
     gates: Float[Tensor, "input gate"],
     which: Int64[Tensor, "row"],
@@ -199,12 +191,17 @@ def cell_of_rows_reference(
     return out.sigmoid() * cells.tanh(), cells
 
 
+def cell_forward(*arguments: Tensor | int) -> None:
+    """`cell_forward_reference`, fused where the tensors are float32 on the CPU. O(count * unit)."""
+    _dispatch(_forward_kernel, cell_forward_reference, arguments)
+
+
 def cell_backward(*arguments: Tensor | int) -> None:
-    """`cell_backward_reference`, fused where the tensors are float32 on the CPU. O(count * unit)."""
+    """`cell_backward_reference`, likewise."""
     _dispatch(_backward_kernel, cell_backward_reference, arguments)
 
 
-def _dispatch(kernel, reference, arguments) -> None:
+def _dispatch(kernel: Callable, reference: Callable, arguments: tuple[Tensor | int, ...]) -> None:
     tensors = [a for a in arguments if isinstance(a, Tensor)]
     if all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors):
         kernel(*(a.detach().numpy() if isinstance(a, Tensor) else a for a in arguments))
@@ -213,7 +210,7 @@ def _dispatch(kernel, reference, arguments) -> None:
 
 
 class Masks(Protocol):
-    """Dropout masks, already scaled by 1 / (1 - p); see noise.py."""
+    """Dropout masks, already scaled by 1 / (1 - p), as of `bcrlib.samplers.dropout_p.Noise`."""
 
     def per_sentence(self, site: str, width: int) -> Tensor:
         """[sentence, width]: one mask for all tokens of a sentence."""
@@ -343,7 +340,8 @@ class Recurrence(torch.autograd.Function):
         # A sentence's cells are first read at its last step: there the gradient of its final cell comes in.
         grad_cell = grad_cells.to(gates.dtype).contiguous().clone()
         grad_gates, grad_first = _walks(gates)[1](grad_hidden, grad_cell, gates, weight, mask, cells, packing)
-        states = hidden[:, _rows_before(packing)]
+        before = torch.tensor([before for _, _, before in _steps(packing)], device=packing.step.device)
+        states = hidden[:, before[packing.step] + packing.sentence]
         if mask is not None:
             states = states * mask[:, packing.sentence]
         grad_weight = torch.bmm(grad_gates.to(weight.dtype).transpose(1, 2), states.to(weight.dtype))
@@ -405,12 +403,6 @@ def _steps(packing: Packing) -> list[tuple[int, int, int]]:
     """First row, sentences alive, and the first state before it, of every time step."""
     previous = [0, *(packing.num_sentences + row for row in packing.starts[:-1])]
     return list(zip(packing.starts, packing.counts, previous))
-
-
-def _rows_before(packing: Packing) -> Tensor:
-    """int64 [row]: where the state before each row stands, the initial state included."""
-    previous = [before for _, _, before in _steps(packing)]
-    return torch.tensor(previous, device=packing.step.device)[packing.step] + packing.sentence
 
 
 def product_dtype(tensor: Tensor) -> torch.dtype:

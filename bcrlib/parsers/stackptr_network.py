@@ -17,9 +17,8 @@ from torch.nn import functional as F
 
 from bcrlib.data.presets import preset
 from bcrlib.parsers.batches import Packing, Runtime, grouped, pack, unpack
-from bcrlib.parsers.biaffine import ArcBiaffine, LabelBiaffine
 from bcrlib.parsers.configuration import NetworkConfig
-from bcrlib.parsers.encoder import SentenceEncoder
+from bcrlib.parsers.encoder import ArcBiaffine, LabelBiaffine, SentenceEncoder
 from bcrlib.parsers.encoding import Batch, Vocabulary
 from bcrlib.parsers.lstm import ForwardLayer, cell_of_rows
 from bcrlib.samplers.derivations import derivations

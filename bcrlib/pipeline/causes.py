@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bcrlib.data.randomness import PART_SEED
 from bcrlib.experiments.counting import ONE_BEST
-from bcrlib.pipeline.half import SAMPLING_SEED, plain
+from bcrlib.pipeline.half import SAMPLING_SEED, parser_modules, plain
 from bcrlib.pipeline.jobs import Job
 from bcrlib.tasks.names import TASKS
 
@@ -21,10 +21,6 @@ if TYPE_CHECKING:  # a profile has ablations among its fields
 
 CAUSES = {"dependency": "causes", "semantic": "causes frames"}
 """The job of each task that counts the flips of all cells, and publishes them."""
-_TRAINING = {  # modules whose names the notebook computes
-    "dependency": ("bcrlib.parsers.checkpoint", "bcrlib.parsers.training"),
-    "semantic": ("bcrlib.parsers.s2s_checkpoint", "bcrlib.parsers.s2s_training"),
-}
 
 NOT_OF_HALF = ("semantic", "speed", "workers")
 """Fields of a profile that are not of its dependency half."""
@@ -89,7 +85,7 @@ def _jobs(task: str, profile: "Profile", half: "Profile | SemanticProfile") -> l
         _common(task, profile, half) | _parser(task, profile, with_values(half, values))
         for values in half.ablation.cells().values()
     ]
-    modules = (f"bcrlib.tasks.{task}", *_TRAINING[task])
+    modules = (f"bcrlib.tasks.{task}", *parser_modules([update.new]))
     jobs = [Job(job, "pipeline/cell.ipynb", of_cell, modules=modules) for job, of_cell in zip(cells, params)]
     asked_for = {"name": profile.name, "preset": profile.preset, "precision": profile.precision} | asdict(half)
     counting = {

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from bcrlib.data.randomness import PART_SEED
 from bcrlib.experiments.counting import Update
+from bcrlib.parsers.configuration import KINDS
 from bcrlib.pipeline.jobs import Job
 from bcrlib.tasks.names import TASKS
 
@@ -118,11 +119,12 @@ class Half:
 
     def train(self, model: Model, training: Mapping[str, Any]) -> Job:
         """Learns from gold."""
-        return Job(model.job, self.notebook, training)
+        return Job(model.job, self.notebook, training, modules=parser_modules([model.kind]))
 
     def distil(self, lesson: Lesson, training: Mapping[str, Any]) -> Job:
         """Learns from what its teacher says of the training data."""
-        return Job(lesson.job, self.notebook, {**training, "teacher": lesson.teacher.job}, (lesson.teacher.job,))
+        teacher, modules = lesson.teacher, parser_modules([lesson.teacher.kind, lesson.student.kind])
+        return Job(lesson.job, self.notebook, {**training, "teacher": teacher.job}, (teacher.job,), modules)
 
     def predict(self, split: str, systems: list[dict[str, Any]]) -> Job:
         """The 1-best of every system."""
@@ -186,7 +188,7 @@ class Half:
 
     @property
     def _modules(self) -> tuple[str, ...]:
-        return (f"bcrlib.tasks.{self.task}",)
+        return (f"bcrlib.tasks.{self.task}", *parser_modules(self._kinds))
 
     def _reading(self, split: str) -> dict[str, Any]:
         share = self.dev_share if split == "dev" else 1.0
@@ -194,6 +196,11 @@ class Half:
 
     def _groups(self) -> list[list[Model]]:
         return [[Model(kind, seed) for seed in group] for kind in self.new_kinds for group in self.groups_of_seeds]
+
+
+def parser_modules(kinds: Iterable[str]) -> tuple[str, ...]:
+    """The modules of some kinds of parsers, which nobody imports by name."""
+    return tuple(sorted({KINDS[kind.split("-")[0]].split(":")[0] for kind in kinds}))
 
 
 def system(

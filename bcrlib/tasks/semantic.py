@@ -41,9 +41,9 @@ __all__ = [
 
 def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Seq2SeqParser":
     """The parser trained into one folder, or the ensemble of several."""
-    from bcrlib.parsers import s2s_checkpoint  # only here: who counts needs no torch
+    from bcrlib.parsers import checkpoint  # only here: who counts needs no torch
 
-    return s2s_checkpoint.load_parsers([*folders], runtime)
+    return checkpoint.load_parsers([*folders], runtime)
 
 
 def scored(
