@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from bcrlib.metrics.uncertainty import PairCounts
-from bcrlib.pipeline.causes import cell_name
+from bcrlib.pipeline.profile import cell_name
 from bcrlib.report.candidate_sources import JOINED, SAMPLED
 from bcrlib.report.causes import DISTILLED, LISTED, LISTED_ORACLE, SAMPLED_ORACLE, UNTREATED, Found
 from bcrlib.tasks.names import TASKS

@@ -1,7 +1,6 @@
 """What is timed: runs that do what their names say, in the batches asked for; the clock; and the yardsticks."""
 
 import time
-from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -16,13 +15,10 @@ from bcrlib.bench.contestants import (
     beside_generate,
     beside_lstm,
     contestants,
-    evenly_drawn,
     limits,
     longest_batches,
-    nearest_in_length,
     over_batch_sizes,
     over_candidates,
-    over_lengths,
     steps,
     tree_searches,
 )
@@ -129,15 +125,6 @@ def test_the_number_of_candidates_is_what_varies(parsers, kind):
     np.testing.assert_allclose(found[1].run(), found[3].run()[:1], atol=1e-4)
 
 
-def test_lengths_are_those_of_the_sentences(parsers):
-    found = over_lengths(parsers["deepbiaf"], TREES, [3, 50], 2)
-    near = {length: nearest_in_length(TREES, length, 2).lengths for length in (3, 50)}
-    assert sorted(abs(near[3] - 3)) == sorted(abs(TREES.lengths - 3))[:2]
-    assert [one.words for one in found[::4]] == [round(float(lengths.mean()), 1) for lengths in near.values()]
-    assert {one.num_items for one in found} == {2} and found[0].words < found[-1].words
-    assert {one.step for one in found} == {"encoder", "1-best", "dropout-p", "re-ranking"}
-
-
 def test_memory_is_that_of_the_longest_sentences(parsers):
     found = longest_batches(parsers["s2s"], FRAMES, [2, 3, 100])
     assert [(one.batch_size, one.num_items) for one in found[::4]] == [(2, 2), (3, 3)]
@@ -156,22 +143,6 @@ def test_a_grid_is_run_without_doing_anything_twice(parsers):
     rows = throughput(found, "cpu", grid.num_turns)
     assert [(row["step"], row["batch_size"], row["num_candidates"], row["words"]) for row in rows] == keys
     assert all(row["metric"] == "per_second" and row["value"] > 0 for row in rows)
-
-
-def test_sentences_are_drawn_evenly():
-    numbered = replace(FRAMES, frames=())
-    assert evenly_drawn(numbered, 3).utterances == tuple(FRAMES.utterances[i] for i in (0, 3, 7))
-    assert evenly_drawn(TREES, 0).num_sentences == evenly_drawn(TREES, 99).num_sentences == 9
-
-
-@pytest.mark.parametrize("kind", ["deepbiaf", "s2s"])
-def test_the_first_samples_are_those_of_fewer(parsers, kind):
-    parser, items = parsers[kind], ITEMS[kind]
-    first = parser.candidates(items, DropoutP(0.2, 5)).take(slice(2))
-    fewer = parser.candidates(items, DropoutP(0.2, 2))
-    assert first.num_candidates == 2
-    np.testing.assert_allclose(first.log_probs, fewer.log_probs, atol=1e-4)
-    assert first.num_distinct().tolist() == fewer.num_distinct().tolist()
 
 
 @pytest.mark.parametrize(("kind", "number"), [("deepbiaf", 9), ("stackptr", 3)])
@@ -286,20 +257,6 @@ def test_speed_is_sentences_by_the_clock():
     assert 20 < found[0] <= 6 / 0.04 and found[0] < found[1] <= 6 / 0.01
 
 
-def test_what_does_not_fit_into_memory_is_left_out():
-    calls = []
-
-    def too_large():
-        calls.append("too large")
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    rows = throughput([contestant(too_large), contestant(lambda: calls.append("fits"))], "cpu", 2)
-    assert rows[0]["value"] is None and rows[1]["value"] > 0
-    assert calls == ["too large", "fits", "fits", "fits"]
-    with pytest.raises(RuntimeError, match="another fault"):
-        throughput([contestant(lambda: (_ for _ in ()).throw(RuntimeError("another fault")))], "cpu", 1)
-
-
 def test_contestants_take_turns_when_all_are_warm():
     calls = []
     found = timed([contestant(lambda name=name: calls.append(name)) for name in "ab"], 3, iter(range(99)).__next__)
@@ -318,3 +275,17 @@ def test_the_clock_may_wait_for_a_device_that_works_on_by_itself():
     runs = (lambda: pending.append(1), lambda: None, lambda: pending.extend([1, 1]))
     one, none, two = timed([contestant(run) for run in runs], 2, clock).values()
     assert one.min() >= 0.02 and two.min() >= 0.04 and np.median(none) < 0.02
+
+
+def test_what_does_not_fit_into_memory_is_left_out():
+    calls = []
+
+    def too_large():
+        calls.append("too large")
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    rows = throughput([contestant(too_large), contestant(lambda: calls.append("fits"))], "cpu", 2)
+    assert rows[0]["value"] is None and rows[1]["value"] > 0
+    assert calls == ["too large", "fits", "fits", "fits"]
+    with pytest.raises(RuntimeError, match="another fault"):
+        throughput([contestant(lambda: (_ for _ in ()).throw(RuntimeError("another fault")))], "cpu", 1)

@@ -1,35 +1,36 @@
-"""Slices and their counts against loops; standard errors against the jack-knife; the authors' counts of EWT test."""
+"""Slices against loops and recursion; standard errors against the jack-knife; the authors' counts of EWT test."""
 
-import math
 from collections import Counter
-from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
-from random_trees import random_treebank
+from random_frames import random_frame_bank
 from scipy.stats import binomtest, false_discovery_control
 
+from bcrlib.data.frames import Node, frame_words
+from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import Treebank, read_conllu
+from bcrlib.metrics.attachment import scored_words
 from bcrlib.metrics.breakdowns import (
-    HISTOGRAM_BINS,
+    ALL,
     OTHER,
     Slices,
     benjamini_hochberg,
     by_range,
     by_tag,
-    excess_p_value,
     flips_by_slice,
-    large_enough,
+    frame_slices,
     merge_rare,
-    sentence_nfr_histogram,
+    rates_of_slices,
     slice_interval,
-    subtree_keys,
     tree_keys,
+    tree_slices,
     unit_counts,
+    word_depths,
     word_keys,
 )
-from bcrlib.metrics.subtrees import subtrees
 from bcrlib.report.breakdowns import authors_breakdowns
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]
@@ -61,10 +62,8 @@ def test_keys_of_a_sentence_by_hand():
     assert [list(words[key]) for key in ("upos", "relation")] == [["PRON", "VERB", "ADV"], ["nsubj", "root", "advmod"]]
     assert words["distance"].tolist() == [1, 2, 1]  # the root word is the second of the sentence
     assert words["head upos"].tolist() == ["VERB", "ROOT", "VERB"]
-    for preset, size in ((CLEAN, 3), (OFFICIAL, 4)):
-        keys = subtree_keys(gold, subtrees(gold, preset))
-        assert [list(values) for values in keys.values()] == [[size], [2], ["VERB"]]
-    assert tree_keys(gold, OFFICIAL)["length"].tolist() == [4]
+    assert words["depth"].tolist() == [2, 1, 2] and words["length"].tolist() == [4, 4, 4]
+    assert [values.tolist() for values in tree_keys(gold, OFFICIAL).values()] == [[4], [2]]
 
 
 def test_only_trees_that_count_have_a_length():
@@ -114,22 +113,6 @@ def test_units_in_no_slice_are_left_out():
     assert table.equals(alone)
 
 
-def test_standard_errors_are_those_of_the_jack_knife():
-    """Leaving out one sentence at a time; equal up to terms of the order of 1 / sentences."""
-    old, new, sentences, slices = random_flips(num_units=3000)
-    table = flips_by_slice(unit_counts(old, new), sentences, slices).set_index("key")
-    broken, found = (old & ~new).mean(axis=0), np.unique(sentences)
-    for i, name in enumerate(slices.names):
-        inside = slices.of_unit == i
-        left_out = []
-        for sentence in found:
-            rates = [broken[side & (sentences != sentence)].mean() for side in (inside, ~inside)]
-            left_out.append((rates[0], rates[0] - rates[1]))
-        jack_knife = np.std(left_out, axis=0) * math.sqrt(len(found) - 1)
-        errors = table.loc[name, ["nfr_error", "excess_error"]].astype(float)
-        np.testing.assert_allclose(errors, jack_knife, rtol=0.05)
-
-
 def dense_errors(broken: np.ndarray, counted: np.ndarray) -> list[np.ndarray]:
     """The errors as `flips_by_slice` describes them, from the whole tables [sentence, slice]."""
 
@@ -175,19 +158,6 @@ def test_one_slice_of_everything_has_no_rest():
     assert table.loc[0, ["yy", "yn", "ny", "nn"]].sum() == old.size
 
 
-def test_histogram_is_that_of_fractions():
-    rng = np.random.default_rng(4)
-    counts = rng.integers(6, size=(3, 200, 4))
-    counts[:, 0] = 0  # a sentence without words
-    counts[:, 1] = [7, 3, 0, 0]  # 3 / 10 is not above 0.3
-    expected = [0] * 11
-    for yy, yn, ny, nn in counts.reshape(-1, 4).tolist():
-        if yy + yn + ny + nn:
-            expected[math.ceil(10 * Fraction(yn, yy + yn + ny + nn))] += 1
-    assert sentence_nfr_histogram(counts).tolist() == expected
-    assert (HISTOGRAM_BINS[0], HISTOGRAM_BINS[1], HISTOGRAM_BINS[10]) == ("0", "(0.0, 0.1]", "(0.9, 1.0]")
-
-
 def authors_units(breakdown: str, level: str = "") -> dict[str, int]:
     """Units of EWT test by slice in the authors' notebook, which sums over 25 pairs of models."""
     rows = authors_breakdowns().query("update == 'stackptr=>deepbiaf' and breakdown == @breakdown")
@@ -199,20 +169,10 @@ def authors_units(breakdown: str, level: str = "") -> dict[str, int]:
 @pytest.mark.corpus
 def test_slices_of_ewt_are_those_of_the_authors(ewt):
     gold = read_conllu(ewt("test"))
-    units = subtrees(gold, OFFICIAL)
-    assert len(units.root) == 8568
-    for breakdown, values in (word_keys(gold, OFFICIAL) | subtree_keys(gold, units)).items():
-        counted = {str(key): number for key, number in Counter(values.tolist()).items()}
+    for breakdown in ("upos", "relation", "distance", "head upos"):
+        counted = {str(key): n for key, n in Counter(word_keys(gold, OFFICIAL)[breakdown].tolist()).items()}
         assert counted == authors_units(breakdown), breakdown
     assert len(word_keys(gold, OFFICIAL)["upos"]) == 21898 and len(word_keys(gold, CLEAN)["upos"]) == 21990
-
-
-def test_random_trees_have_every_slice():
-    gold = random_treebank(100, np.random.default_rng(6))
-    for preset in (OFFICIAL, CLEAN):
-        num_words = len(word_keys(gold, preset)["upos"])
-        assert {len(values) for values in word_keys(gold, preset).values()} == {num_words}
-        assert set(word_keys(gold, preset)["upos"].tolist()).isdisjoint(preset.punct_exclude)
 
 
 def test_interval_of_independent_units_is_wilsons():
@@ -224,28 +184,19 @@ def test_interval_of_independent_units_is_wilsons():
         assert (low[0], high[0]) == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
-def test_interval_widens_with_the_error_and_never_narrows_below_the_units():
-    rate, units = np.full(3, 0.1), np.full(3, 100)
-    plain = np.sqrt(0.1 * 0.9 / 100)
-    low, high = slice_interval(rate, plain * np.array([0.5, 1, 2]), units)
-    widths = high - low
-    assert widths[0] == pytest.approx(widths[1]) and widths[2] > 1.8 * widths[1]
-
-
 def test_q_values_are_those_of_scipy_and_of_the_definition():
     p_values = np.array([0.01, 0.9, 0.03, 0.03, 0.2, 1.0, 0.0])
     np.testing.assert_allclose(benjamini_hochberg(p_values), false_discovery_control(p_values))
     called = benjamini_hochberg(p_values) <= 0.06
     steps = [i for i, p in enumerate(sorted(p_values), start=1) if p <= 0.06 * i / len(p_values)]
     assert called.sum() == max(steps) == 4
+    assert benjamini_hochberg(np.array([np.nan, 0.04, np.nan, 0.02]))[[1, 3]].tolist() == [0.04, 0.04]
 
 
-def test_untested_slices_stay_out():
-    q_values = benjamini_hochberg(np.array([np.nan, 0.04, np.nan, 0.02]))
-    assert np.isnan(q_values[[0, 2]]).all()
-    assert q_values[[1, 3]].tolist() == [0.04, 0.04]
-    assert benjamini_hochberg(np.array([np.nan])).shape == (1,)
-    assert large_enough(np.array([29, 30, 30]), np.array([25, 20, 19])).tolist() == [False, True, False]
+def rates(counts: np.ndarray, sentences: np.ndarray, slices: Slices) -> pd.DataFrame:
+    everything = Slices(np.zeros(len(counts), dtype=np.int64), (ALL,))
+    rows = [flips_by_slice(counts, sentences, cut).assign(breakdown=cut.names[0]) for cut in (everything, slices)]
+    return rates_of_slices(pd.concat(rows, ignore_index=True))
 
 
 def simulated(rng: np.random.Generator, factor: float) -> dict[str, np.ndarray]:
@@ -256,12 +207,11 @@ def simulated(rng: np.random.Generator, factor: float) -> dict[str, np.ndarray]:
     rate = np.where(rng.random(num_sentences) < 0.2, 0.1, 0.01)[sentences] * np.where(of_unit == 4, factor, 1)
     broken = rng.random((1, num_units)) < rate
     broken = np.repeat(broken, 9, axis=0) & (rng.random((9, num_units)) < 0.6)  # pairs of models share their flips
-    counts = unit_counts(np.ones_like(broken), ~broken)
-    table = flips_by_slice(counts, sentences, Slices(of_unit, tuple("abcde")))
-    nfr, units = (table["yn"] / (9 * table["num_units"])).to_numpy(), table["num_units"].to_numpy()
-    low, high = slice_interval(nfr, table["nfr_error"].to_numpy(), units)
-    p_values = excess_p_value(nfr, units, table["excess_error"].to_numpy(), broken.mean(), num_units)
-    return {"p": p_values, "covered": (low < 0.028 * 0.6) & (high > 0.028 * 0.6)}
+    found = rates(unit_counts(np.ones_like(broken), ~broken), sentences, Slices(of_unit, tuple("abcde")))[1:]
+    return {
+        "p": found["p_value"].to_numpy(),
+        "covered": ((found["low"] < 0.028 * 0.6) & (found["high"] > 0.028 * 0.6)).to_numpy(),
+    }
 
 
 def test_false_alarms_are_as_rare_as_promised_and_harm_is_found():
@@ -274,7 +224,72 @@ def test_false_alarms_are_as_rare_as_promised_and_harm_is_found():
     assert np.mean(harmed, axis=0)[4] > 0.9
 
 
-def test_a_slice_without_flips_is_not_certain():
-    """Ten units without a flip where 2 % flip otherwise say nothing; a slice of everything has no rest."""
-    p_values = excess_p_value(np.array([0.0, 0.02]), np.array([10, 1000]), np.array([0.001, np.nan]), 0.02, 1000)
-    assert p_values[0] > 0.5 and np.isnan(p_values[1])
+def test_a_slice_without_flips_is_not_certain_and_a_small_one_not_tested():
+    """40 units without a flip where 2 % flip otherwise say nothing; a slice of everything has no rest."""
+    columns = ["breakdown", "key", "num_units", "num_sentences", "yy", "yn", "ny", "nn", "nfr_error", "excess_error"]
+    rows = [(ALL, ALL, 1000, 99, 980, 20, 0, 0, 0.01, np.nan), ("upos", "X", 40, 20, 40, 0, 0, 0, 0.001, 0.001)]
+    rows += [("upos", "Y", 29, 25, 0, 29, 0, 0, 0.001, 0.001), ("upos", "Z", 30, 19, 0, 30, 0, 0, 0.001, 0.001)]
+    found = rates_of_slices(pd.DataFrame(rows, columns=columns))
+    assert found["p_value"][1] == found["q_value"][1] > 0.3
+    assert found.loc[[0, 2, 3], ["p_value", "q_value"]].isna().all(axis=None)
+
+
+def with_rare_as_other(tags: list[str]) -> list[str | None]:
+    counts = Counter(tags)
+    return [(tag if counts[tag] >= 10 else OTHER) if tag else None for tag in tags]
+
+
+def test_slices_of_words_and_trees_against_loops():
+    gold = generate_treebank(40, 3)
+    found = tree_slices(gold, CLEAN)
+    depths = []
+    for t in range(gold.num_tokens):
+        start, depth, word = gold.offsets[gold.sentence_of_token[t]], 1, t
+        while gold.heads[word]:
+            word, depth = start + gold.heads[word] - 1, depth + 1
+        depths.append(depth)
+    assert word_depths(gold).tolist() == depths
+    words = np.flatnonzero(scored_words(gold, CLEAN))
+    capped = ["9+" if depths[t] >= 9 else str(depths[t]) for t in words]
+    assert names(found["LAS"]["depth"]) == with_rare_as_other(capped)
+    assert set(found["LAS"]) == {"upos", "relation", "distance", "depth", "length"}
+    assert set(found["LCM"]) == {"length", "depth"}
+    assert {len(slices.of_unit) for slices in found["UAS"].values()} == {len(words)}
+    upos = found["UAS"]["upos"]
+    assert all(upos.names[i] in (gold.upos[t], "other") for i, t in zip(upos.of_unit, words))
+
+
+def spans(frame: Node) -> list[dict]:
+    """The distinct spans of a frame from the left, outer first, with what slices are made of, by recursion."""
+    found: dict[tuple[int, int], dict] = {}
+
+    def walk(node: Node, begin: int, depth: int) -> int:
+        end = begin + len(frame_words(node))
+        span = found.setdefault((begin, end), {"depth": depth, "length": end - begin, "IN": "", "SL": ""})
+        kind, name = node.label.split(":")
+        span[kind] = span[kind] or name
+        for child in node.children:
+            begin = walk(child, begin, depth + 1) if isinstance(child, Node) else begin + 1
+        return end
+
+    walk(frame, 0, 1)
+    return list(found.values())
+
+
+def deepest(node: Node) -> int:
+    return 1 + max((deepest(child) for child in node.children if isinstance(child, Node)), default=0)
+
+
+def test_slices_of_spans_and_frames_against_recursion():
+    bank = random_frame_bank(150, np.random.default_rng(2))
+    found, expected = frame_slices(bank), [span for frame in bank.frames for span in spans(frame)]
+    assert names(found["spanEM"]["intent"]) == with_rare_as_other([span["IN"] for span in expected])
+    assert names(found["spanEM"]["slot"]) == with_rare_as_other([span["SL"] for span in expected])
+    capped = ["9+" if span["depth"] >= 9 else str(span["depth"]) for span in expected]
+    assert names(found["spanEM"]["depth"]) == with_rare_as_other(capped)
+    lengths = ["1" if span["length"] == 1 else "2-5" if span["length"] < 6 else "6-10" for span in expected]
+    assert names(found["spanEM"]["length"]) == with_rare_as_other(lengths)
+    roots = [frame.label.split(":")[1] for frame in bank.frames]
+    assert names(found["EM"]["intent"]) == with_rare_as_other(roots)
+    depths = [min(deepest(frame), 9) for frame in bank.frames]
+    assert names(found["EM"]["depth"]) == with_rare_as_other(["9+" if d == 9 else str(d) for d in depths])

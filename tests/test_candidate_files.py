@@ -10,7 +10,7 @@ from random_trees import RELATIONS, random_mistakes, random_treebank
 
 from bcrlib.data.candidate_files import (
     CandidateFileError,
-    check_relations,
+    check_known,
     check_single_roots,
     read_candidates,
     write_candidates,
@@ -36,7 +36,7 @@ def test_what_is_written_is_read(tmp_path):
     treebank = random_treebank(50, rng)
     pool = random_pool(treebank, 4, rng)
     write_candidates(treebank, pool, tmp_path / "pool.jsonl")
-    again = read_candidates(tmp_path / "pool.jsonl", treebank)
+    again = read_candidates(tmp_path / "pool.jsonl", treebank, TreePool)
     assert np.array_equal(again.heads, pool.heads) and again.heads.dtype == np.int16
     assert [again.relation_strings(c) for c in range(4)] == [pool.relation_strings(c) for c in range(4)]
     assert np.array_equal(again.log_probs, pool.log_probs) and again.log_probs.dtype == np.float32
@@ -65,7 +65,9 @@ def test_unknown_log_probs_survive_and_infinite_ones_are_refused(tmp_path):
     pool = random_pool(treebank, 2, rng)
     pool.log_probs[1, 2] = np.nan
     write_candidates(treebank, pool, tmp_path / "pool.jsonl")
-    assert np.argwhere(np.isnan(read_candidates(tmp_path / "pool.jsonl", treebank).log_probs)).tolist() == [[1, 2]]
+    assert np.argwhere(np.isnan(read_candidates(tmp_path / "pool.jsonl", treebank, TreePool).log_probs)).tolist() == [
+        [1, 2]
+    ]
     pool.log_probs[1, 2] = -np.inf
     with pytest.raises(ValueError):
         write_candidates(treebank, pool, tmp_path / "other.jsonl")
@@ -96,7 +98,7 @@ def write(path, *lines: object) -> None:
 
 def test_sentences_with_fewer_candidates_repeat_their_first(tmp_path):
     write(tmp_path / "pool", line(1, ["go", "home"], FIRST, SECOND), line(2, ["yes"], ONLY | {"mine": 3}))
-    pool = read_candidates(tmp_path / "pool", WORDS)
+    pool = read_candidates(tmp_path / "pool", WORDS, TreePool)
     assert pool.heads.tolist() == [[0, 1, 0], [2, 0, 0]]
     assert [pool.relation_strings(c) for c in (0, 1)] == [["root", "advmod", "root"], ["dep", "root", "root"]]
     assert pool.first_equal().tolist() == [[0, 0], [1, 0]]
@@ -107,7 +109,7 @@ def test_several_roots_are_allowed_and_a_last_line_may_lack_its_end(tmp_path):
     write(tmp_path / "pool", line(1, ["go", "home"], FIRST | {"heads": [0, 0]}))
     with (tmp_path / "pool").open("a") as file:
         file.write(json.dumps(line(2, ["yes"], ONLY)))
-    assert read_candidates(tmp_path / "pool", WORDS).heads.tolist() == [[0, 0, 0]]
+    assert read_candidates(tmp_path / "pool", WORDS, TreePool).heads.tolist() == [[0, 0, 0]]
 
 
 GOOD = line(2, ["yes"], ONLY)
@@ -157,7 +159,7 @@ def test_a_malformed_file_is_refused_by_sentence_and_fault(tmp_path, lines, sent
     path = tmp_path / "pool.jsonl"
     write(path, *lines)
     with pytest.raises(CandidateFileError) as caught:
-        read_candidates(path, WORDS)
+        read_candidates(path, WORDS, TreePool)
     assert str(caught.value).startswith(f"{path}:{sentence}: sentence {sentence}: {fault}")
 
 
@@ -166,26 +168,26 @@ def test_bad_utf8_is_refused_by_line(tmp_path):
     with (tmp_path / "pool").open("ab") as file:
         file.write(b'{"sentence": 2, "forms": ["\xff"]}\n')
     with pytest.raises(CandidateFileError, match="sentence 2: not UTF-8: byte 0xff"):
-        read_candidates(tmp_path / "pool", WORDS)
+        read_candidates(tmp_path / "pool", WORDS, TreePool)
 
 
 def test_relations_that_no_model_knows_are_refused(tmp_path):
     write(tmp_path / "pool", first(), line(2, ["yes"], ONLY, ONLY | {"relations": ["rood"]}))
-    pool = read_candidates(tmp_path / "pool", WORDS)
-    check_relations(pool, {"root", "dep", "advmod", "rood"}, "pool")
+    pool = read_candidates(tmp_path / "pool", WORDS, TreePool)
+    check_known(pool, {"root", "dep", "advmod", "rood"}, "pool")
     with pytest.raises(
         CandidateFileError, match="pool:2: sentence 2: candidate 2, word 1: relation 'rood' is known to"
     ):
-        check_relations(pool, {"root", "dep", "advmod"}, "pool")
+        check_known(pool, {"root", "dep", "advmod"}, "pool")
 
 
 def test_several_roots_are_refused_where_one_is_wanted(tmp_path):
     write(tmp_path / "pool", line(1, ["go", "home"], FIRST, SECOND, FIRST | {"heads": [0, 0]}), line(2, ["yes"], ONLY))
-    pool = read_candidates(tmp_path / "pool", WORDS)
+    pool = read_candidates(tmp_path / "pool", WORDS, TreePool)
     with pytest.raises(CandidateFileError, match="pool:1: sentence 1: candidate 3: 2 roots, words 1, 2; the trees"):
         check_single_roots(pool, "pool")
     write(tmp_path / "pool", line(1, ["go", "home"], FIRST, SECOND), line(2, ["yes"], ONLY))
-    check_single_roots(read_candidates(tmp_path / "pool", WORDS), "pool")
+    check_single_roots(read_candidates(tmp_path / "pool", WORDS, TreePool), "pool")
 
 
 def test_the_first_candidate_with_several_roots_is_named_as_counting_finds_it():

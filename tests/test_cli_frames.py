@@ -12,10 +12,9 @@ from command_runs import bcr, refused, run
 from tiny_frames import frame_bank
 
 from bcrlib.cli.options import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
-from bcrlib.data.frame_candidate_files import read_frame_candidates, write_frame_candidates
+from bcrlib.data.candidate_files import read_candidates, write_candidates
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import FrameBank, frame_text, frame_words
-from bcrlib.data.top import read_predicted_top, read_top
+from bcrlib.data.frames import FrameBank, frame_text, frame_words, read_predicted_top, read_top
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import load_parser
 from bcrlib.parsers.s2s import Seq2SeqParser
@@ -71,9 +70,9 @@ def work_folder(tmp_path_factory) -> Path:
         for u, (words, frame) in enumerate(frames.items(), start=1):
             candidates = [{"frame": text, "log_prob": None} for text in variants(words, frame)]
             file.write(json.dumps({"utterance": u, "words": words.split(), "candidates": candidates}) + "\n")
-    pool = read_frame_candidates(folder / "pool.jsonl", bank)
+    pool = read_candidates(folder / "pool.jsonl", bank, FramePool)
     log_probs = load_parser(folder / "new", Runtime()).log_probs(bank, pool)
-    write_frame_candidates(bank, replace(pool, log_probs=log_probs), folder / "pool.jsonl")
+    write_candidates(bank, replace(pool, log_probs=log_probs), folder / "pool.jsonl")
     (folder / "trees").mkdir()
     (folder / "trees" / "config.json").write_text('{"kind": "deepbiaf"}')
     (folder / "trees.conllu").write_text("# one sentence\n1\tgo\t_\tVERB\t_\t_\t0\troot\t_\t_\n\n")
@@ -94,7 +93,7 @@ def with_preset(work: Path, model: str, preset: str, folder: Path) -> Path:
 
 def pool_in(work: Path, path: Path) -> tuple[FrameBank, FramePool]:
     bank = read_top(work / "test.tsv")
-    return bank, read_frame_candidates(path, bank)
+    return bank, read_candidates(path, bank, FramePool)
 
 
 def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):

@@ -8,6 +8,7 @@ from command_runs import SIZES, TINY_STACKPTR, refused, run, work_folder  # noqa
 
 from bcrlib.cli.options import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
 from bcrlib.data.candidate_files import read_candidates
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import read_conllu
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import load_parser
@@ -47,7 +48,7 @@ def test_every_strategy_of_a_stackptr_lists_trees_under_its_own_probability(work
     arguments = [work / "stackptr", work / "test.conllu", *options, "-n", 3, "-o", tmp_path / "pool", "--json"]
     assert json.loads(run("candidates", *arguments))["strategy"] == name
     treebank = read_conllu(work / "test.conllu")
-    pool = read_candidates(tmp_path / "pool", treebank)
+    pool = read_candidates(tmp_path / "pool", treebank, TreePool)
     expected = load_parser(work / "stackptr", Runtime()).log_probs(treebank, pool)
     assert pool.log_probs == pytest.approx(expected, abs=1e-3)
 
@@ -107,7 +108,7 @@ def test_each_kind_judges_the_others_candidates(work, tmp_path, old, new):
     run("candidates", work / new, work / "test.conllu", "-n", 4, "-o", tmp_path / "pool")
     run("rerank", "--old", work / old, work / "test.conllu", tmp_path / "pool", "-o", tmp_path / "out.conllu")
     treebank = read_conllu(work / "test.conllu")
-    pool = read_candidates(tmp_path / "pool", treebank)
+    pool = read_candidates(tmp_path / "pool", treebank, TreePool)
     best = load_parser(work / old, Runtime()).log_probs(treebank, pool).argmax(axis=0)
     expected = pool.heads[np.repeat(best, treebank.lengths), np.arange(treebank.num_tokens)]
     assert read_conllu(tmp_path / "out.conllu").heads.tolist() == expected.tolist()

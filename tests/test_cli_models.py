@@ -10,6 +10,7 @@ import pytest
 from command_runs import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
 
 from bcrlib.data.candidate_files import read_candidates
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import read_conllu
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import load_parser
@@ -71,7 +72,7 @@ def test_train_overwrites_nothing(work):
 
 def test_k_best_candidates_are_the_models_own(work):
     treebank = read_conllu(work / "test.conllu")
-    pool = read_candidates(work / "pool.jsonl", treebank)
+    pool = read_candidates(work / "pool.jsonl", treebank, TreePool)
     parser = load_parser(work / "new", Runtime())
     new_tree = pool.first_equal() == np.arange(4)[:, None]  # two words have fewer than four trees
     assert (np.diff(pool.log_probs, axis=0)[new_tree[1:]] <= 1e-6).all() and new_tree.mean() > 0.9
@@ -90,7 +91,7 @@ def test_dropout_candidates_follow_the_seed_and_score_as_the_whole_network(work,
         assert summary["strategy"] == "dropout-p(p=0.4)" and summary["num_sentences"] == 12
         assert summary["num_candidates"] == 3 and 1 < summary["distinct_a_sentence"] <= 3
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes() != (tmp_path / "c").read_bytes()
-    pool = read_candidates(tmp_path / "a", treebank)
+    pool = read_candidates(tmp_path / "a", treebank, TreePool)
     expected = load_parser(work / "new", Runtime()).log_probs(treebank, pool)
     assert pool.log_probs == pytest.approx(expected, abs=1e-4)
 
@@ -98,7 +99,7 @@ def test_dropout_candidates_follow_the_seed_and_score_as_the_whole_network(work,
 def test_the_1_best_parse_may_be_written_as_conllu(work, tmp_path):
     run("candidates", work / "new", work / "test.conllu", "--strategy", "1-best", "-o", tmp_path / "new.conllu")
     parsed = read_conllu(tmp_path / "new.conllu")
-    pool = read_candidates(work / "pool.jsonl", parsed)
+    pool = read_candidates(work / "pool.jsonl", parsed, TreePool)
     assert parsed.heads.tolist() == pool.heads[0].tolist() and parsed.relations == pool.relation_strings(0)
 
 
@@ -161,7 +162,8 @@ def test_a_folder_without_a_sound_model_is_named(work, tmp_path, spoil):
 
 def log_probs(work: Path, model: str) -> np.ndarray:
     treebank = read_conllu(work / "test.conllu")
-    return load_parser(work / model, Runtime()).log_probs(treebank, read_candidates(work / "pool.jsonl", treebank))
+    pool = read_candidates(work / "pool.jsonl", treebank, TreePool)
+    return load_parser(work / model, Runtime()).log_probs(treebank, pool)
 
 
 def rerank(work: Path, output: Path, *options: object) -> np.ndarray:
@@ -283,7 +285,7 @@ def test_several_files_are_joined_as_the_joined_strategy_does(work, tmp_path, dr
     assert chosen[0] == chosen[1]
     treebank, scores, heads = read_conllu(work / "test.conllu"), [], []
     for file in (work / "pool.jsonl", dropout_pool):  # the twin: both pools, one candidate after the other
-        pool = read_candidates(file, treebank)
+        pool = read_candidates(file, treebank, TreePool)
         old, new = (load_parser(work / name, Runtime()).log_probs(treebank, pool) for name in ("old", "new"))
         scores += [*(old + weight * new)]
         heads += [*pool.heads]

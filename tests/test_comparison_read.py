@@ -25,8 +25,8 @@ from random_trees import random_mistakes, random_treebank
 from bcrlib.comparison.read import read_update
 from bcrlib.comparison.verdict import Gate, judge
 from bcrlib.data.files import CONLLU, TOP, InputFile
+from bcrlib.data.frames import TopError
 from bcrlib.data.presets import PRESETS
-from bcrlib.data.top import TopError
 from bcrlib.data.treebank import ConlluError, read_conllu
 
 CLEAN = PRESETS["clean"]

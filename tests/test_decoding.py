@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bcrlib.samplers.brute_force import all_scored_trees, all_trees, is_tree, simulated_arc_scores
-from bcrlib.samplers.k_best import k_best_spanning_trees
-from bcrlib.samplers.spanning_trees import maximum_spanning_trees, split_and_search, tree_score
+from bcrlib.samplers.k_best import k_best_spanning_trees, split_and_search
+from bcrlib.samplers.spanning_trees import maximum_spanning_trees, tree_score
 
 SINGLE_ROOT = pytest.mark.parametrize("single_root", [True, False])
 KINDS = ("normal", "integer", "forbidden", "many roots", "peaked", "constant")
@@ -84,7 +84,7 @@ def test_depth_first_search_and_splitting_agree_on_long_sentences(mean_margin, s
     for sentence, length in enumerate(lengths):
         split_heads = np.zeros((20, table.shape[1]), dtype=np.int16)
         split_scores = np.full(20, -np.inf)
-        assert split_and_search(table[sentence], length, 20, single_root, split_heads, split_scores) == 20
+        assert split_and_search(table[sentence], length, single_root, split_heads, split_scores) == 20
         np.testing.assert_allclose(scores[sentence], split_scores, atol=1e-6)
         trees = {tuple(tree[1 : length + 1]) for tree in heads[sentence]}
         assert len(trees) == 20 and all(is_tree(tree, single_root) for tree in trees)

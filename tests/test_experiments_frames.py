@@ -117,16 +117,6 @@ def test_the_score_is_the_sum_until_one_was_chosen(with_lengths):
         assert totals(explicit) == sums
 
 
-def test_flips_by_score_are_those_of_both_levels(with_lengths, store):
-    found = counting.flips_by_score(with_lengths, "clean", PART, STRATEGY)
-    expected = {
-        score: sum(plainly_reranked(with_lengths, level, score)[1] for level in FRAME_UNITS)
-        for score in ("sum", "mean")
-    }
-    assert found == expected and list(found) == ["sum", "mean"], "of equal ones the sum comes first"
-    assert list(counting.flips_by_score(store, "clean", PART, STRATEGY)) == ["sum"]
-
-
 def test_both_scores_have_rows_where_there_are_lengths(with_lengths, store):
     rows = {"a": STRATEGY, "b": "beam(b=10)"}
     assert list(by_score(store, PART, rows)) == ["a, sum", "b, sum"]

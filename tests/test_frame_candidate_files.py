@@ -2,16 +2,13 @@
 
 import json
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from random_frames import random_frame, random_frame_bank
 
-from bcrlib.data.candidate_files import read_candidates
-from bcrlib.data.candidate_lines import CandidateFileError
-from bcrlib.data.frame_candidate_files import check_labels, read_frame_candidates, write_frame_candidates
+from bcrlib.data.candidate_files import CandidateFileError, check_known, read_candidates, write_candidates
+from bcrlib.data.candidates import TreePool
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import BROKEN, FrameBank, frame_of, frame_text, sequences_of
 from bcrlib.data.treebank import Treebank
@@ -68,8 +65,8 @@ def test_what_is_written_is_read(tmp_path):
     pool = random_pool(bank, 4, rng)
     pool.sequences[1, 3] = [BROKEN, *[0] * (pool.sequences.shape[2] - 1)]
     pool.log_probs[1, 3], pool.log_probs[2, 5] = -np.inf, np.nan
-    write_frame_candidates(bank, pool, tmp_path / "pool.jsonl")
-    again = read_frame_candidates(tmp_path / "pool.jsonl", bank)
+    write_candidates(bank, pool, tmp_path / "pool.jsonl")
+    again = read_candidates(tmp_path / "pool.jsonl", bank, FramePool)
     assert texts(bank, again) == texts(bank, pool) and again.labels == pool.labels
     assert again.sequences.dtype == np.int16 and again.log_probs.dtype == np.float32
     assert np.array_equal(again.log_probs, pool.log_probs, equal_nan=True)
@@ -82,7 +79,7 @@ def test_another_tool_finds_what_the_description_promises(tmp_path):
     call, mum, stop = 5, 6, 5
     sequences = [[[1, call, 2, mum, 4, 3], [1, stop, 3, 0, 0, 0]], [[BROKEN, 0, 0, 0, 0, 0], [1, stop, 4, 0, 0, 0]]]
     pool = FramePool(np.array(sequences, dtype=np.int16), labels, np.array([[-0.1, -1], [-2, -3]], dtype=np.float32))
-    write_frame_candidates(BANK, pool, tmp_path / "pool")
+    write_candidates(BANK, pool, tmp_path / "pool")
     lines = [json.loads(text) for text in (tmp_path / "pool").read_text("utf-8").splitlines()]
     assert lines == [
         line(1, ["call", "mum"], {"frame": FIRST["frame"], "log_prob": pytest.approx(-0.1)}, NO_TREE),
@@ -95,7 +92,7 @@ def test_a_tree_over_other_words_is_none_of_this_utterance(tmp_path, codes):
     """One word of two, three, one twice, the two in the wrong order."""
     sequences = np.array([[codes + [0] * (5 - len(codes))]], dtype=np.int16)
     pool = FramePool(sequences, ("IN:CALL",), np.zeros((1, 1), dtype=np.float32))
-    write_frame_candidates(BANK.select([0]), pool, tmp_path / "pool")
+    write_candidates(BANK.select([0]), pool, tmp_path / "pool")
     assert json.loads((tmp_path / "pool").read_text())["candidates"] == [NO_TREE]
 
 
@@ -104,16 +101,16 @@ def test_infinite_log_probs_of_frames_and_pools_of_other_utterances_are_not_writ
     bank = random_frame_bank(4, rng)
     pool = random_pool(bank, 2, rng)
     with pytest.raises(ValueError, match="candidates of 4 utterances for 3"):
-        write_frame_candidates(bank.select([0, 1, 2]), pool, tmp_path / "pool")
+        write_candidates(bank.select([0, 1, 2]), pool, tmp_path / "pool")
     pool.log_probs[1, 2] = -np.inf
     with pytest.raises(ValueError):
-        write_frame_candidates(bank, pool, tmp_path / "pool")
+        write_candidates(bank, pool, tmp_path / "pool")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_null_is_broken_whatever_its_log_prob_and_the_first_fills_up(tmp_path):
     write(tmp_path / "pool", line(1, ["call", "mum"], {"frame": None, "log_prob": -0.1}, FIRST, SECOND), GOOD)
-    pool = read_frame_candidates(tmp_path / "pool", BANK)
+    pool = read_candidates(tmp_path / "pool", BANK, FramePool)
     assert texts(BANK, pool) == [[text, ONLY["frame"]] for text in (None, FIRST["frame"], SECOND["frame"])]
     assert pool.log_probs[:, 0].tolist() == [-math.inf, -0.5, -1] and np.isnan(pool.log_probs[:, 1]).all()
     assert pool.labels == ("IN:CALL", "IN:FIND", "IN:STOP", "SL:WHO")
@@ -121,17 +118,17 @@ def test_null_is_broken_whatever_its_log_prob_and_the_first_fills_up(tmp_path):
 
 def test_a_file_without_a_single_frame_is_one_all_the_same(tmp_path):
     write(tmp_path / "pool", line(1, ["call", "mum"], NO_TREE), line(2, ["stop"], NO_TREE, NO_TREE))
-    pool = read_frame_candidates(tmp_path / "pool", BANK)
+    pool = read_candidates(tmp_path / "pool", BANK, FramePool)
     assert pool.labels == () and (pool.sequences == BROKEN).all() and pool.sequences.shape == (2, 2, 1)
-    check_labels(pool, set(), "pool")
+    check_known(pool, set(), "pool")
 
 
 def test_deep_nesting_is_no_trouble(tmp_path):
     depth, bank = 3000, BANK.select([1])
     deep = {"frame": "[IN:A " * depth + "stop" + " ]" * depth, "log_prob": -1}
     write(tmp_path / "pool", line(1, ["stop"], deep))
-    pool = read_frame_candidates(tmp_path / "pool", bank)
-    write_frame_candidates(bank, pool, tmp_path / "again")
+    pool = read_candidates(tmp_path / "pool", bank, FramePool)
+    write_candidates(bank, pool, tmp_path / "again")
     assert json.loads((tmp_path / "again").read_text()) == line(1, ["stop"], deep)
 
 
@@ -173,7 +170,7 @@ def test_a_malformed_file_is_refused_by_utterance_and_fault(tmp_path, lines, utt
     path = tmp_path / "pool.jsonl"
     write(path, *lines)
     with pytest.raises(CandidateFileError) as caught:
-        read_frame_candidates(path, BANK)
+        read_candidates(path, BANK, FramePool)
     assert str(caught.value).startswith(f"{path}:{utterance}: utterance {utterance}: {fault}")
 
 
@@ -182,29 +179,24 @@ def test_bad_utf8_is_refused_by_line(tmp_path):
     with (tmp_path / "pool").open("ab") as file:
         file.write(b'{"utterance": 2, "words": ["\xff"]}\n')
     with pytest.raises(CandidateFileError, match="pool:2: utterance 2: not UTF-8: byte 0xff"):
-        read_frame_candidates(tmp_path / "pool", BANK)
+        read_candidates(tmp_path / "pool", BANK, FramePool)
 
 
 def test_labels_that_no_model_knows_are_refused_at_the_first_candidate_with_one(tmp_path):
     other = {"frame": "[IN:HALT stop ]", "log_prob": -1}
     write(tmp_path / "pool", first(), line(2, ["stop"], ONLY, NO_TREE, other, other))
-    pool = read_frame_candidates(tmp_path / "pool", BANK)
+    pool = read_candidates(tmp_path / "pool", BANK, FramePool)
     known = {"IN:CALL", "IN:FIND", "SL:WHO", "IN:STOP"}
-    check_labels(pool, known | {"IN:HALT"}, "pool")
+    check_known(pool, known | {"IN:HALT"}, "pool")
     with pytest.raises(CandidateFileError, match="candidate 3: label IN:HALT") as caught:
-        check_labels(pool, known, "pool")
+        check_known(pool, known, "pool")
     assert str(caught.value) == "pool:2: utterance 2: candidate 3: label IN:HALT is known to none of the models"
     with pytest.raises(CandidateFileError, match="pool:1: utterance 1: candidate 2: label SL:WHO is known"):
-        check_labels(pool, known - {"SL:WHO", "IN:STOP"}, "pool")
+        check_known(pool, known - {"SL:WHO", "IN:STOP"}, "pool")
 
 
 def test_frames_are_no_candidates_of_sentences(tmp_path):
     write(tmp_path / "pool", first(), GOOD)
     words = Treebank(["call", "mum", "stop"], ["_"] * 3, np.zeros(3), [], np.array([0, 2, 3]))
     with pytest.raises(CandidateFileError, match="candidates of an item called 'utterance', expected 'sentence'"):
-        read_candidates(tmp_path / "pool", words)
-
-
-def test_frame_candidate_files_need_no_torch():
-    code = "import sys, bcrlib.data.frame_candidate_files; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+        read_candidates(tmp_path / "pool", words, TreePool)

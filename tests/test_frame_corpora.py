@@ -2,10 +2,9 @@
 
 import pytest
 
-from bcrlib.data.frame_corpora import load_frames
-from bcrlib.data.frames import Node
+from bcrlib.data.frames import Node, TopError, read_top, write_top
 from bcrlib.data.generated.frames import demo_frames
-from bcrlib.data.top import TopError, read_top, write_top
+from bcrlib.tasks.semantic import load_frames
 
 
 def test_a_folder_holds_train_eval_and_test(tmp_path):

@@ -10,7 +10,7 @@ from random_trees import random_mistakes, random_treebank
 
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import read_conllu, write_conllu
-from bcrlib.experiments.breakdown_tables import gold_slices, read_breakdowns, right_units, update_breakdowns
+from bcrlib.metrics.tree_breakdowns import gold_slices, read_breakdowns, right_units, update_breakdowns
 from bcrlib.pipeline.execute import execute_notebook
 from bcrlib.pipeline.jobs import read_notebook
 

@@ -35,12 +35,6 @@ def test_kernel_has_parameters_folder_threads_and_this_interpreter(tmp_path, cap
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_a_cell_prints_is_one_output_however_it_comes(tmp_path):
-    slowly = "import time\nfor i in range(3):\n    print(i, flush=True)\n    time.sleep(0.4)"
-    executed = execute(tmp_path, slowly)
-    assert [output.text for output in executed.cells[-1].outputs] == ["0\n1\n2\n"]
-
-
 def test_error_names_notebook_cell_and_source(tmp_path):
     with pytest.raises(NotebookError) as caught:
         execute(tmp_path, "x = 0", "# divide\n1 / x")
@@ -56,13 +50,6 @@ def test_dead_kernel_is_an_error_with_its_cell(tmp_path):
     assert caught.value.cell == 3
     assert "kernel died" in caught.value.error
     assert caught.value.source.startswith("import os, signal")
-
-
-def test_a_kernel_that_does_not_start_is_an_error_of_the_notebook(tmp_path, monkeypatch):
-    (tmp_path / "ipykernel.py").write_text("raise SystemExit")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(NotebookError, match=r"n\.ipynb: Kernel died before"):
-        execute(tmp_path, "x = 0")
 
 
 @pytest.mark.parametrize("last", ["pass", "raise ValueError"])
@@ -112,3 +99,10 @@ def test_code_edited_after_planning_is_not_filed_under_the_old_hash(tmp_path):
 def test_pipeline_does_not_load_torch():
     check = "import sys, bcrlib.pipeline.run; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check]).returncode == 0
+
+
+def test_a_kernel_that_does_not_start_is_an_error_of_the_notebook(tmp_path, monkeypatch):
+    (tmp_path / "ipykernel.py").write_text("raise SystemExit")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(NotebookError, match=r"n\.ipynb: Kernel died before"):
+        execute(tmp_path, "x = 0")

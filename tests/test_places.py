@@ -1,57 +1,12 @@
-"""Where story notebooks read and write, and what a run of one half leaves of the other."""
+"""What a run keeps, and what a run of one half leaves of the other."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from bcrlib.pipeline import reproduce as pipeline
-from bcrlib.pipeline.plan import COLLECTED, plan
-from bcrlib.pipeline.profile import load_profile
-from bcrlib.report.publisher import ROOT, places, tasks_measured
 
 TASKS = ("dependency", "semantic")
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_by_hand_each_task_has_its_folder_and_both_share_the_figures(task):
-    here = places("small", {}, "", task)
-    assert here.correctness == ROOT / "data" / "correctness" / "small" / task
-    assert (here.figures, here.speed) == (ROOT / "figures" / "small", here.correctness / "speed.json")
-
-
-def test_what_is_kept_is_where_it_is_looked_for():
-    for profile in ("demo", "small"):
-        here = places(profile, {}, "")
-        assert (here.correctness / "manifest.json").is_file() and here.speed.is_file()
-
-
-def test_in_a_run_the_jobs_before_are_read():
-    inputs = {"collect": "/runs/a", "speed": "/runs/b", "collect frames": "/runs/c", "speed frames": "/runs/d"}
-    trees, frames = (places("demo", inputs, "out", task) for task in TASKS)
-    assert (trees.correctness, trees.speed) == (Path("/runs/a/correctness"), Path("/runs/b/speed.json"))
-    assert (frames.correctness, frames.speed) == (Path("/runs/c/correctness"), Path("/runs/d/speed.json"))
-    assert trees.figures == frames.figures == Path("out/figures")
-    with pytest.raises(KeyError, match="collect frames"):
-        places("demo", {"collect": "/runs/a", "speed": "/runs/b"}, "out", "semantic")
-
-
-def test_the_tasks_that_were_measured_are_those_that_there_are(monkeypatch, tmp_path):
-    assert tasks_measured("demo", {"collect frames": "/runs/c", "speed frames": "/runs/d"}) == ["semantic"]
-    assert tasks_measured("demo", dict.fromkeys(("collect", "speed", "speed frames"), "/runs")) == [*TASKS]
-    monkeypatch.setattr("bcrlib.report.publisher.ROOT", tmp_path)
-    assert tasks_measured("demo", {}) == []
-    kept = tmp_path / "data" / "correctness" / "demo" / "dependency"
-    kept.mkdir(parents=True)
-    (kept / "speed.json").write_text("{}")
-    assert tasks_measured("demo", {}) == ["dependency"]
-
-
-@pytest.mark.parametrize("task", TASKS)
-def test_every_job_that_places_read_is_planned(task):
-    planned = {job.name for job in plan(load_profile("demo"))}
-    assert planned.issuperset(COLLECTED[task])
-    places("demo", dict.fromkeys(COLLECTED[task], "/runs"), "out", task)
 
 
 @pytest.fixture

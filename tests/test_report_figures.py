@@ -17,10 +17,9 @@ from bcrlib.report.figures import (
     name_rates,
     nfr_by_dropout,
     nfr_nfi_by_method,
-    save_figure,
     seed_pair_heat_map,
 )
-from bcrlib.report.style import method_colours, new_figure
+from bcrlib.report.style import method_colours, new_figure, save_figure
 
 ABOUT = {"caption": "c", "signature": {"preset": "clean"}, "command": "make reproduce"}
 METHODS = {"Untreated": 0.023, "Ensemble": 0.015, "BCR": 0.0103}

@@ -1,6 +1,7 @@
-"""The tasks: modules with the same names, that say the same as what they are made of."""
+"""The tasks say the same as what they are made of."""
 
-from importlib import import_module
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,16 +9,14 @@ from random_trees import random_mistakes, random_treebank
 
 from bcrlib.data.candidates import TreePool
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import BROKEN, END, FrameBank, frame_words, parse_frame, sequences_of
+from bcrlib.data.frames import BROKEN, END, FrameBank, frame_words, parse_frame, read_predicted_top, sequences_of
 from bcrlib.data.presets import PRESETS
-from bcrlib.data.top import read_predicted_top
 from bcrlib.data.treebank import read_conllu
 from bcrlib.metrics import attachment, frames
-from bcrlib.tasks import dependency, semantic
+from bcrlib.tasks import task_named
 from bcrlib.tasks.names import TASKS, names_of
 
-SAME_NAMES = {"LEVELS", "ATOM_OF", "CHOICE_LEVEL", "KINDS", "LISTED", "SUFFIX", "load", "scored_units", "correctness"}
-SAME_NAMES |= {"load_parsers", "write", "together", "joined", "num_invalid", "scored"}
+DEPENDENCY, SEMANTIC = map(task_named, TASKS)
 GOLD = [
     "[IN:GET_EVENT any [SL:CATEGORY_EVENT concerts ] [SL:DATE_TIME tonight ] ]",
     "[IN:GET_DISTANCE how far is [SL:DESTINATION the old harbour ] ]",
@@ -47,18 +46,23 @@ def pool(bank) -> FramePool:
     return FramePool(sequences[None], bank.labels, np.zeros((1, 4), dtype=np.float32))
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_every_task_has_the_same_names(name):
-    task = import_module(f"bcrlib.tasks.{name}")
-    assert {n for n in SAME_NAMES if hasattr(task, n)} == SAME_NAMES
-    assert set(task.__all__) == {n for n in SAME_NAMES if n.islower()}
-    assert task.CHOICE_LEVEL in task.LEVELS and set(task.LISTED) == set(task.KINDS)
-    for whole, part in task.ATOM_OF.items():
-        assert {whole, part} <= set(task.LEVELS)
+@pytest.mark.parametrize("task", [DEPENDENCY, SEMANTIC])
+def test_levels_are_those_that_the_metrics_count(task):
+    names = task.names
+    assert names.levels == (frames if task is SEMANTIC else attachment).LEVELS and names.choice_level in names.levels
+    assert set(names.listed) == set(names.kinds)
+    for whole, part in names.atom_of.items():
+        assert {whole, part} <= set(names.levels)
 
 
-def test_levels_are_those_that_the_metrics_count():
-    assert (dependency.LEVELS, semantic.LEVELS) == (attachment.LEVELS, frames.LEVELS)
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("dependency", "data.frames"), ("dependency", "tasks.semantic"), ("semantic", "tasks.dependency")],
+)
+def test_a_change_of_one_task_leaves_results_of_the_other_as_they_are(name, other):
+    """They depend on the modules that are imported (`bcrlib.pipeline.fingerprint`)."""
+    code = f"import sys, bcrlib.tasks.{name}; sys.exit('bcrlib.{other}' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_kind_has_one_task():
@@ -74,8 +78,8 @@ def test_correctness_of_trees_is_that_of_heads_and_relations():
     pool = pool_of(predicted)
     for preset in PRESETS.values():
         expected = attachment.treebank_correctness(gold, predicted, preset)
-        found = dependency.correctness(gold, pool, preset)
-        assert all(np.array_equal(found[level][0], expected[level]) for level in dependency.LEVELS)
+        found = DEPENDENCY.correctness(gold, pool, preset)
+        assert all(np.array_equal(found[level][0], expected[level]) for level in DEPENDENCY.names.levels)
 
 
 def pool_of(treebank) -> TreePool:
@@ -88,21 +92,21 @@ def pool_of(treebank) -> TreePool:
 def test_trees_are_written_as_predicted(tmp_path):
     gold = random_treebank(5, np.random.default_rng(3))
     predicted = random_mistakes(gold, np.random.default_rng(4), rate=1.0)
-    dependency.write(gold, pool_of(predicted), tmp_path / "x.conllu")
+    DEPENDENCY.write(gold, pool_of(predicted), tmp_path / "x.conllu")
     again = read_conllu(tmp_path / "x.conllu")
     assert again.heads.tolist() == predicted.heads.tolist()
     assert (list(again.relations), list(again.upos)) == (list(predicted.relations), list(gold.upos))
 
 
 def test_frames_are_written_as_predicted_and_what_is_no_tree_as_nothing(tmp_path, bank, pool):
-    semantic.write(bank, pool, tmp_path / "x.tsv")
+    SEMANTIC.write(bank, pool, tmp_path / "x.tsv")
     utterances, frames = read_predicted_top(tmp_path / "x.tsv")
     assert utterances == bank.utterances
     assert list(frames) == pool.frames(bank) and frames[0] == bank.frames[0]
     assert [frame is None for frame in frames] == [False, True, False, True]
-    right = semantic.correctness(bank, pool, PRESETS["clean"])
+    right = SEMANTIC.correctness(bank, pool, PRESETS["clean"])
     assert right["EM"].tolist() == [[True, False, False, False]]
-    assert semantic.num_invalid(pool) == 2
+    assert SEMANTIC.num_invalid(pool) == 2
 
 
 def test_a_student_learns_from_trees_over_all_words_alone(bank, pool):

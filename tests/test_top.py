@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from random_frames import random_frame_bank
 
-from bcrlib.data.frames import FrameBank, Node, frame_text
-from bcrlib.data.top import TopError, read_predicted_top, read_top, supported, supported_rows, write_top
+from bcrlib.data.download import supported_rows
+from bcrlib.data.frames import Node, TopError, frame_text, frame_words, read_predicted_top, read_top, write_top
 
 TWO = "where 's it\t[IN:FIND where 's [SL:PLACE it ] ]\ngo ü\u2028 :]\t[IN:GO go [SL:PLACE ü\u2028 :] ] ]\n"
 THREE = (
@@ -105,13 +105,6 @@ def test_a_fault_of_the_file_is_named_too(file, content, line, reason):
     assert error.value.line == line
 
 
-def test_unknown_labels_are_refused_where_the_known_ones_are_given(file):
-    path = file("x y\t[IN:A x [SL:B y ] ]\n")
-    assert read_top(path, known_labels=["IN:A", "SL:B"]).labels == ("IN:A", "SL:B")
-    with pytest.raises(TopError, match="1: unknown label SL:B"):
-        read_top(path, known_labels=["IN:A", "IN:B"])
-
-
 @pytest.mark.parametrize("row", ["", "x\tx\tx", "\tx", "]", "x  y"])
 def test_text_to_be_parsed_is_checked_too(file, row):
     with pytest.raises(TopError) as error:
@@ -134,26 +127,14 @@ def test_all_other_faults_of_predictions_are_errors(file, row):
     assert error.value.line == 2
 
 
-def test_supported_leaves_out_unsupported_intents_at_any_depth():
-    texts = ("IN:A", "IN:UNSUPPORTED", "SL:UNSUPPORTED", "IN:UNSUPPORTED_EVENT", "IN:IN_UNSUPPORTED")
-    flat = tuple(Node(label, ("x",)) for label in texts)
-    frames = (*flat, *(Node("IN:A", ("y", Node("SL:B", (frame,)))) for frame in flat))
-    utterances = (("x",),) * 5 + (("y", "x"),) * 5
-    kept = supported(FrameBank(utterances, frames))
+def test_supported_rows_of_a_release_have_no_unsupported_intent_at_any_depth(file):
+    """Slots of that name, and the raw utterance, are no reason."""
+    labels = ("IN:A", "IN:UNSUPPORTED", "SL:UNSUPPORTED", "IN:UNSUPPORTED_EVENT", "IN:IN_UNSUPPORTED")
+    frames = [Node(label, ("x",)) for label in labels]
+    frames += [Node("IN:A", ("y", Node("SL:B", (frame,)))) for frame in frames]
+    rows = [f"[IN:UNSUPPORTED\t{' '.join(frame_words(frame))}\t{frame_text(frame)}\n" for frame in frames]
+    kept = read_top(file(supported_rows("".join(rows).encode())))
     assert kept.frames == tuple(frames[i] for i in (0, 2, 4, 5, 7, 9))
-    assert kept.utterances == tuple(utterances[i] for i in (0, 2, 4, 5, 7, 9))
-
-
-def test_supported_rows_of_a_release_are_those_of_its_supported_bank(file):
-    rng = np.random.default_rng(2)
-    bank = random_frame_bank(60, rng)
-    texts = [frame_text(frame).replace("IN:COMBINE", "IN:UNSUPPORTED_X") for frame in bank.frames]
-    rows = [f"raw [IN:UNSUPPORTED\t{' '.join(words)}\t{text}\n" for words, text in zip(bank.utterances, texts)]
-    content = "".join(rows).encode()
-    kept = supported(read_top(file(content)))
-    assert 0 < len(kept) < 60
-    found = read_top(file(supported_rows(content)))
-    assert (found.utterances, found.frames) == (kept.utterances, kept.frames)
 
 
 def test_supported_rows_need_three_columns():

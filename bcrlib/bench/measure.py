@@ -24,9 +24,7 @@ from bcrlib.bench.contestants import (
 from bcrlib.bench.grid import SEMANTIC
 from bcrlib.bench.timing import Row, throughput, timed
 from bcrlib.bench.yardsticks import GoldShapeParser, untrained
-from bcrlib.data.corpora import load_treebank
 from bcrlib.data.download import DataError, ewt_path, top_path
-from bcrlib.data.frame_corpora import load_frames
 from bcrlib.data.presets import PRESETS
 from bcrlib.metrics.attachment import correctness
 from bcrlib.parsers.batches import Runtime, fast_precision, one_core, runtime_on
@@ -38,6 +36,8 @@ from bcrlib.pipeline.manifest import machine
 from bcrlib.pipeline.profile import Profile
 from bcrlib.samplers.brute_force import simulated_arc_scores
 from bcrlib.samplers.strategies import OneBest
+from bcrlib.tasks.dependency import load_treebank
+from bcrlib.tasks.semantic import load_frames
 
 TREE_TURNS = 7
 Measured = tuple[dict[str, Any], list[Bar], str]

@@ -6,13 +6,11 @@ from typing import Annotated
 import typer
 
 from bcrlib.cli.bench import bench
-from bcrlib.cli.candidates import candidates
-from bcrlib.cli.compare import compare
+from bcrlib.cli.candidates import candidates, rerank
+from bcrlib.cli.compare import compare, evaluate
 from bcrlib.cli.course import course
-from bcrlib.cli.evaluate import evaluate
 from bcrlib.cli.options import OneLineErrors
 from bcrlib.cli.reproduce import reproduce
-from bcrlib.cli.rerank import rerank
 from bcrlib.cli.train import train
 
 app = typer.Typer(

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bcrlib.bench.grid import SEMANTIC
-from bcrlib.cli.models import kind_of, load_model
-from bcrlib.cli.options import Json, print_json, progress, read_profile
+from bcrlib.cli.options import Json, kind_of, load_model, print_json, progress, read_profile
 from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
 
 if TYPE_CHECKING:  # at run time these would bring torch
@@ -176,7 +175,7 @@ def _config(kind: str, profile: str | None) -> NetworkConfig | Seq2SeqConfig:
     if profile is None:
         return Seq2SeqConfig(encoder="minilm") if kind == SEMANTIC else NetworkConfig(kind=kind)
     half = read_profile(profile, [])
-    return half.semantic.network("s2s-large", half.preset) if kind == SEMANTIC else half.network(kind)
+    return half.semantic.network("s2s-large") if kind == SEMANTIC else half.network(kind)
 
 
 def _graph_parser(folder: Path) -> "DeepBiafParser":

@@ -1,16 +1,26 @@
-"""`bcr candidates`: a model's parses of every sentence or utterance, several each."""
+"""`bcr candidates`: a model's parses of every item, several each; `bcr rerank`: the old model picks among them."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
-from bcrlib.cli.options import Json, check_output_file, print_json
+from bcrlib.cli.options import (
+    Json,
+    StrategyOptions,
+    check_output_file,
+    chosen_strategy,
+    common_kind,
+    kind_of,
+    load_model,
+    print_json,
+    task_of,
+)
 
-if TYPE_CHECKING:  # at run time these would bring numpy
-    from bcrlib.data.candidates import TreePool
-    from bcrlib.data.frame_candidates import FramePool
+if TYPE_CHECKING:  # at run time these take a while
+    from bcrlib.data.candidates import Pool
 
 Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Folder of a trained parser (see bcr train): the new model.")
@@ -111,50 +121,161 @@ def candidates(
 
     [green]bcr candidates new test.tsv --strategy 1-best --constrained -o parsed.tsv[/green]
     """
-    _check_one_best(output, strategy, num_candidates)
-    check_output_file(output)
-    from bcrlib.cli.models import kind_of, load_model, task_of
-    from bcrlib.cli.options import StrategyOptions, chosen_strategy
-
-    kind = kind_of(model)
-    task, options = task_of(kind), StrategyOptions(beam_width, k, p, temperature, keep_duplicates, labelled)
-    _check_suffix(output, task, kind)
-    chosen = chosen_strategy(strategy, kind, num_candidates, options)
-    words, parser = task.read_text(text, kind), load_model(model)
-    if constrained:
-        parser = task.constrained(parser)
-    pool = task.propose(parser, words, chosen, seed)
-    write = task.write_best if output.suffix == task.SUFFIX else task.write_pool
-    write(words, pool, output)
-    _tell(pool, task, task.failures(words, pool), str(chosen), output, as_json)
-
-
-def _check_one_best(output: Path, strategy: str | None, num_candidates: int) -> None:
     several = num_candidates != 1 or "+" in (strategy or "")
     if output.suffix in ONE_BEST and strategy != "1-best" and several:
         raise ValueError(f"{output}: {ONE_BEST[output.suffix]}; use --strategy 1-best, or name a .jsonl")
-
-
-def _check_suffix(output: Path, task: ModuleType, kind: str) -> None:
-    if output.suffix in ONE_BEST and output.suffix != task.SUFFIX:
-        raise ValueError(f"{output}: a parser of kind {kind} writes {task.SUFFIX}, or candidates as .jsonl")
-
-
-def _tell(
-    pool: "TreePool | FramePool",
-    task: ModuleType,
-    failures: dict[str, int],
-    strategy: str,
-    output: Path,
-    as_json: bool,
-) -> None:
-    num_items, distinct = pool.log_probs.shape[1], float(pool.num_distinct().mean())
-    if as_json:
-        summary = {"output": str(output), "strategy": strategy, f"num_{task.ITEM}s": num_items}
-        print_json(summary | {"num_candidates": pool.num_candidates, task.DISTINCT: distinct} | failures)
+    check_output_file(output)
+    kind = kind_of(model)
+    task, options = task_of(kind), StrategyOptions(beam_width, k, p, temperature, keep_duplicates, labelled)
+    suffix = task.names.suffix
+    if output.suffix in ONE_BEST and output.suffix != suffix:
+        raise ValueError(f"{output}: a parser of kind {kind} writes {suffix}, or candidates as .jsonl")
+    chosen = chosen_strategy(strategy, kind, num_candidates, options)
+    words, parser = task.read(text, kind), load_model(model)
+    pool = task.propose(task.constrained(parser) if constrained else parser, words, chosen, seed)
+    if output.suffix == suffix:
+        task.write(words, pool, output)
     else:
-        no_frames = "".join(f", no frames: {number}" for number in failures.values())
+        from bcrlib.data.candidate_files import write_candidates
+
+        write_candidates(words, pool, output)
+    failures, distinct = task.failures(words, pool), float(pool.num_distinct().mean())
+    if as_json:
+        article = "an" if pool.ITEM[0] in "aeiou" else "a"
+        summary = {"output": str(output), "strategy": str(chosen), f"num_{pool.ITEM}s": pool.num_items}
+        summary |= {"num_candidates": pool.num_candidates, f"distinct_{article}_{pool.ITEM}": distinct}
+        print_json(summary | failures)
+    else:
         typer.echo(
-            f"{output}: {num_items} {task.ITEM}s by {strategy}, candidates of each: {pool.num_candidates},"
-            f" distinct on average: {distinct:.1f}{no_frames}"
+            f"{output}: {pool.num_items} {pool.ITEM}s by {chosen}, candidates of each: {pool.num_candidates},"
+            f" distinct on average: {distinct:.1f}{_in_words(failures)}"
         )
+
+
+def _in_words(failures: Mapping[str, int]) -> str:
+    return "".join(f", no frames: {number}" for number in failures.values())
+
+
+ROUNDING = 0.05
+"""How far two log-probabilities of one model may lie apart, in nats and as a share: bfloat16 is that coarse."""
+
+PoolFiles = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CANDIDATES...",
+        help="Candidate files, from bcr candidates or from your own tool; the candidates of several are joined.",
+    ),
+]
+New = Annotated[
+    Path | None, typer.Option(metavar="MODEL", help="Folder of the new model.", show_default="the file's log_prob")
+]
+Score = Annotated[
+    str | None,
+    typer.Option(
+        metavar="sum|mean",
+        help="Of s2s: a frame's log p, or its mean over the frame's symbols.",
+        show_default="the models' preset: clean sum, official mean",
+    ),
+]
+
+
+def rerank(
+    text: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="File that the candidates are parses of: CoNLL-U, or TOP for s2s.")
+    ],
+    pool_files: PoolFiles,
+    old: Annotated[list[Path], typer.Option(metavar="MODEL", help="Folder of an old model. Repeatable.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: CoNLL-U, or TOP.")],
+    old_weight: Annotated[
+        list[float], typer.Option(metavar="W", help="Weight of each --old, in the same order.", show_default="1 each")
+    ] = [],  # noqa: B006  typer copies it
+    new: New = None,
+    new_weight: Annotated[
+        float, typer.Option(metavar="W", help="Weight of the new model's own opinion; 0 is the paper's method.")
+    ] = 0.0,
+    score: Score = None,
+    as_json: Json = False,
+) -> None:
+    """Of each sentence's candidates, keep the one that the old model likes best (BCR).
+
+    score = new_weight * log p_new(parse)
+    + sum over old models of old_weight * log p_old(parse); of equal ones the
+    first. In CoNLL-U, columns other than HEAD and DEPREL stay as in INPUT; TOP
+    gets two columns, utterance and parse. A deepbiaf judges what a stackptr
+    proposed, an s2s any other s2s's frames, and each what your own parser did.
+    A malformed candidate file is refused and nothing is written: heads or
+    brackets that make no tree, a relation or label that none of the models
+    knows, several roots where a model's trees have one, other words. Several
+    files must be the new model's: where their log_prob counts, equal parses with
+    different ones are refused.
+
+    Examples:
+
+    [green]bcr rerank --old old test.conllu pool.jsonl -o reranked.conllu[/green]
+
+    [green]bcr rerank --old old test.tsv pool.jsonl -o reranked.tsv[/green]
+
+    [green]bcr rerank --old old --new-weight 0.25 test.tsv beam.jsonl sampled.jsonl -o reranked.tsv[/green]
+    """
+    if old_weight and len(old_weight) != len(old):
+        raise ValueError(f"{len(old_weight)} times --old-weight for {len(old)} times --old: give one each, or none")
+    check_output_file(output)
+    from bcrlib.data.candidate_files import check_known, check_single_roots, read_candidates
+    from bcrlib.data.candidates import TreePool, joined
+    from bcrlib.reranking import bcr_scores, choose
+
+    folders, from_file = old if new is None else [*old, new], new is None and new_weight != 0
+    kind = common_kind(folders)
+    task = task_of(kind)
+    words = task.read(text, kind)
+    pools = {str(file): read_candidates(file, words, task.pool) for file in pool_files}
+    if from_file:
+        _check_log_probs(pools)
+    models = task.scorers([load_model(folder) for folder in folders], score, from_file)
+    known = {name for model in models for name in task.known(model)}
+    for name, pool in pools.items():
+        check_known(pool, known, name)
+        if isinstance(pool, TreePool) and any(model.single_root for model in models):
+            check_single_roots(pool, name)
+    pool = joined([*pools.values()]) if len(pools) > 1 else pools[str(pool_files[0])]
+    old_log_probs = [model.log_probs(words, pool) for model in models[: len(old)]]
+    new_log_probs = models[-1].log_probs(words, pool) if new is not None and new_weight else pool.log_probs
+    choice = choose(bcr_scores(new_log_probs, old_log_probs, new_weight, old_weight or [1.0] * len(old)))
+    chosen = pool.single(choice)
+    task.write(words, chosen, output)
+    failures = task.failures(words, chosen)
+    num_changed = int((pool.first_equal()[choice, np.arange(len(choice))] != 0).sum())
+    if as_json:
+        print_json({"output": str(output), f"num_{pool.ITEM}s": len(choice), "num_changed": num_changed} | failures)
+    else:
+        changed = f"{num_changed} not the first candidate's {pool.STRUCTURE}"
+        typer.echo(f"{output}: {len(choice)} {pool.ITEM}s, {changed}{_in_words(failures)}")
+
+
+def _check_log_probs(pools: Mapping[str, "Pool"]) -> None:
+    """CandidateFileError for a candidate without one, and where files give equal parses different ones.
+
+    Such files are not one model's.
+    """
+    from bcrlib.data.candidate_files import fault_in
+    from bcrlib.data.candidates import together
+
+    for name, pool in pools.items():
+        unknown = np.isnan(pool.log_probs).any(axis=0)
+        if unknown.any():
+            fault = "a candidate without log_prob, which --new-weight needs; name the new model with --new"
+            raise fault_in(type(pool), name, int(unknown.argmax()) + 1, fault)
+    pool = together([*pools.values()])
+    first = pool.first_equal().astype(np.int64)
+    of_first = np.take_along_axis(pool.log_probs, first, axis=0)
+    differ = ~np.isclose(pool.log_probs, of_first, ROUNDING, ROUNDING)
+    if differ.any():
+        item = int(differ.any(axis=0).argmax())
+        candidate = int(differ[:, item].argmax())
+        places = [(name, place) for name, one in pools.items() for place in range(1, one.num_candidates + 1)]
+        (name, place), (other, first_place) = places[candidate], places[first[candidate, item]]
+        fault = (
+            f"candidate {place} has log_prob {pool.log_probs[candidate, item]:g}, the same {pool.STRUCTURE} in "
+            f"{other}, candidate {first_place}, {of_first[candidate, item]:g}: name the new model with --new"
+        )
+        raise fault_in(type(pool), name, item + 1, fault)

@@ -1,13 +1,12 @@
-"""What a user did wrong comes back as one line on stderr; only faults of the program show a traceback.
+"""What commands share: errors as one line on stderr, options, checks before the work begins, models by their folders.
 
-Options that several commands share, and checks of what they name before the work begins.
-
-Which candidates a parser is to propose: from the options of `bcr candidates` to a strategy.
+And which candidates a parser is to propose: from the options of `bcr candidates` to a strategy.
 """
 
 import errno
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,9 +16,13 @@ from typer.core import TyperGroup
 
 from bcrlib.samplers.strategies import JOINT, Beam, DropoutP, Joined, KBest, Nucleus, Strategy, TopK, parse_strategy
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time these would bring torch
+    from bcrlib.parsers.parser import Parser
+    from bcrlib.parsers.s2s import Seq2SeqParser
     from bcrlib.pipeline.profile import Profile
+    from bcrlib.tasks import Task
 
+    Model = Parser | Seq2SeqParser
 
 USER_ERROR, INTERRUPTED = 2, 130
 LONGEST_LINE = 1000  # characters: a fault may quote a word, and a word may be a megabyte
@@ -110,6 +113,55 @@ def check_new_folder(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(path.parent, os.W_OK):
         raise PermissionError(errno.EACCES, "this folder cannot be written", str(path.parent))
+
+
+def kind_of(folder: Path) -> str:
+    """The kind of the parser in a folder, all sizes of s2s being one. OSError, ValueError: there is none."""
+    try:
+        kind = json.loads((folder / "config.json").read_bytes())["kind"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _not_trained(folder, error) from None
+    if kind not in STRATEGIES:
+        raise ValueError(f"{folder}: a model of kind {kind!r}, expected one of {', '.join(STRATEGIES)}")
+    return kind
+
+
+def task_of(kind: str) -> "Task":
+    """The task of a kind of parser, as `kind_of` or `bcr train` call it."""
+    from bcrlib.tasks import TASKS, task_named
+
+    return task_named(next(name for name, names in TASKS.items() if any(one.startswith(kind) for one in names.kinds)))
+
+
+def load_model(folder: Path) -> "Model":
+    """The parser in a folder, of whatever kind, on the GPU where there is one. OSError, ValueError: there is none."""
+    kind_of(folder)
+    from bcrlib.data.download import DataError
+    from bcrlib.parsers.batches import best_runtime
+    from bcrlib.parsers.checkpoint import load_parser
+
+    try:
+        return load_parser(folder, best_runtime())
+    except (DataError, OSError):
+        raise
+    except Exception as error:  # a broken tokenizer.json, for one, raises nothing more special
+        raise _not_trained(folder, error) from None
+
+
+def common_kind(folders: Iterable[Path]) -> str:
+    """The kind of the first of some models, which all parse the same thing. ValueError: they do not."""
+    kinds = {folder: kind_of(folder) for folder in folders}
+    (first, kind), *others = kinds.items()
+    for folder, other in others:
+        if task_of(other) is not task_of(kind):
+            raise ValueError(
+                f"{folder} is a parser of kind {other}, {first} one of kind {kind}: one parses trees, the other frames"
+            )
+    return kind
+
+
+def _not_trained(folder: Path, error: Exception) -> ValueError:
+    return ValueError(f"{folder}: not a trained parser: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
 
 
 STRATEGIES = {

@@ -1,26 +1,20 @@
 """`bcr train`: one parser, of any kind."""
 
 import json
-import os
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bcrlib.cli.options import Json, Overrides, check_new_folder, print_json, progress, read_profile
+from bcrlib.cli.options import Json, Overrides, check_new_folder, print_json, progress, read_profile, task_of
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.cli.models import Model
-    from bcrlib.data.frames import FrameBank
-    from bcrlib.data.treebank import Treebank
+    from bcrlib.data.candidates import Bank
     from bcrlib.parsers.training import EpochReport
-    from bcrlib.pipeline.profile import Profile
-
-    Bank = Treebank | FrameBank
+    from bcrlib.pipeline.profile import Profile, SemanticProfile
+    from bcrlib.tasks import Task
 
 SIZES = {
     "deepbiaf-static": "model",
@@ -39,6 +33,9 @@ RECIPES = {
 }
 """Section that says how it is trained."""
 CORPUS_FIELDS = ("corpus", "ambiguity")
+MAY_BE_0 = ("encoder_layers", "batch_tokens", "num_steps", "patience", "reset_after")
+"""Sizes that mean something else then: all, the authors' batches, as many as the epochs have."""
+RATES = ("dropout", "attention_dropout", "label_smoothing")
 
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="New folder for the trained parser.")]
@@ -104,15 +101,41 @@ def train(
     kind = "s2s-base" if kind == "s2s" else kind
     _check_kind(kind, overrides)
     settings = read_profile(profile, overrides)
-    task = _task_of(kind)
-    task.check_sizes(settings, kind, RECIPES[_whole(kind)])
+    task, half = task_of(kind), settings if SIZES[_whole(kind)] == "model" else settings.semantic
+    network = half.network(kind)
+    for place, numbers in ((SIZES[_whole(kind)], network), (RECIPES[_whole(kind)], half.recipe(kind))):
+        _check_numbers(place, asdict(numbers))
     check_new_folder(output)
-    gold, dev = _corpora(task, settings, kind, corpus, train_file, dev_file)
+    gold, dev = _corpora(task, half, kind, corpus, train_file, dev_file)
     start = time.perf_counter()
-    parser, record = _fit(task, gold, dev, settings, kind, seed)
-    record |= {"kind": kind, "seed": seed, "corpus": corpus or str(train_file or task.corpus(settings)[0])}
-    _save(task, parser, record, output)
-    _tell(record, output, time.perf_counter() - start, as_json)
+    from bcrlib.data.files import whole
+    from bcrlib.parsers.batches import best_runtime, fast_precision
+    from bcrlib.parsers.checkpoint import new_parser, save_parser
+    from bcrlib.parsers.training import train as fit
+    from bcrlib.pipeline.profile import is_part
+
+    runtime = best_runtime()
+    precision = fast_precision(runtime.device) if settings.precision == "auto" else settings.precision
+    seen = gold.part(half.part, seed) if is_part(kind) else gold
+    parser = new_parser(network, gold, seed, runtime)
+    for name, bank in (("the training data", gold), ("dev", dev)):
+        try:
+            parser.read(bank)  # complains now about what is too long, not when it is to be parsed
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    history = fit(parser, seen, dev, half.recipe(kind), seed, precision, _report)
+    record = {"precision": precision, "device": runtime.device, "history": [asdict(epoch) for epoch in history]}
+    record |= {"kind": kind, "seed": seed, "corpus": corpus or str(train_file or half.corpus)}
+    with whole(output) as unfinished:
+        save_parser(parser, unfinished)
+        (unfinished / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    best = max(record["history"], key=lambda epoch: -1.0 if epoch["dev_score"] is None else epoch["dev_score"])
+    told = {"output": str(output), "best_epoch": best["epoch"], "dev_score": best["dev_score"]}
+    seconds = time.perf_counter() - start
+    if as_json:
+        print_json({**told, "seconds": round(seconds, 1), **record})
+    else:
+        typer.echo(f"{output}: epoch {best['epoch']}, dev {100 * best['dev_score']:.2f} %, {seconds:.0f} s")
 
 
 def _whole(kind: str) -> str:
@@ -147,15 +170,24 @@ def _own_place(place: str, kind: str) -> str:
     return place
 
 
-def _task_of(kind: str) -> ModuleType:
-    from bcrlib.cli import train_frames, train_trees
-
-    return train_trees if SIZES[_whole(kind)] == "model" else train_frames
+def _check_numbers(place: str, numbers: dict[str, Any]) -> None:
+    """ValueError for a size or rate that no network can have; `place` is the section of a profile that says so."""
+    for name, value in numbers.items():
+        least = 0 if name in MAY_BE_0 else 1
+        if type(value) is int and value < least:
+            raise ValueError(f"{place}.{name} must be at least {least}, not {value}")
+        if name in RATES and not 0 <= value < 1:
+            raise ValueError(f"{place}.{name} must be in [0, 1), not {value}")
+    heads, size = numbers.get("decoder_heads"), numbers.get("decoder_size", 0)
+    if heads and (size % heads or size % 2 or size < 4):
+        raise ValueError(
+            f"{place}.decoder_size must be even, at least 4 and a multiple of the {heads} heads, not {size}"
+        )
 
 
 def _corpora(
-    task: ModuleType,
-    settings: "Profile",
+    task: "Task",
+    half: "Profile | SemanticProfile",
     kind: str,
     corpus: str | None,
     train_file: Path | None,
@@ -166,53 +198,12 @@ def _corpora(
     if train_file is not None:
         if corpus is not None:
             raise ValueError("give either --corpus or --train and --dev")
-        return task.read_text(train_file, kind, gold=True), task.read_text(dev_file, kind, gold=True)
-    name, ambiguity = task.corpus(settings)
-    return task.load(corpus or name, "train", ambiguity), task.load(corpus or name, "dev", ambiguity)
-
-
-def _fit(
-    task: ModuleType, gold: "Bank", dev: "Bank", settings: "Profile", kind: str, seed: int
-) -> tuple["Model", dict[str, Any]]:
-    from bcrlib.parsers.batches import best_runtime, fast_precision
-
-    runtime = best_runtime()
-    precision = fast_precision(runtime.device) if settings.precision == "auto" else settings.precision
-    parser, history = task.fit(gold, dev, settings, kind, seed, runtime, precision, _report)
-    return parser, {
-        "precision": precision,
-        "device": runtime.device,
-        "history": [asdict(epoch) for epoch in history],
-    }
+        return task.read(train_file, kind, gold=True), task.read(dev_file, kind, gold=True)
+    train, dev = (task.load(corpus or half.corpus, split, half.ambiguity) for split in ("train", "dev"))
+    return train, dev
 
 
 def _report(epoch: "EpochReport") -> None:
     best = "  best so far" if epoch.is_best else ""
     dev = "" if epoch.dev_score is None else f"  dev {100 * epoch.dev_score:.2f} %"
     progress(f"{epoch.epoch:3d}/{epoch.num_epochs}  loss {epoch.loss:.3f}{dev}  {epoch.seconds:.0f} s{best}")
-
-
-def _save(task: ModuleType, parser: "Model", record: dict[str, Any], folder: Path) -> None:
-    """The whole folder or nothing."""
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}.unfinished")
-    try:
-        task.save(parser, unfinished)
-        (unfinished / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _tell(record: dict[str, Any], folder: Path, seconds: float, as_json: bool) -> None:
-    best = max(record["history"], key=lambda epoch: -1.0 if epoch["dev_score"] is None else epoch["dev_score"])
-    summary = {
-        "output": str(folder),
-        "best_epoch": best["epoch"],
-        "dev_score": best["dev_score"],
-        "seconds": round(seconds, 1),
-        **record,
-    }
-    if as_json:
-        print_json(summary)
-    else:
-        typer.echo(f"{folder}: epoch {best['epoch']}, dev {100 * best['dev_score']:.2f} %, {seconds:.0f} s")

@@ -1,10 +1,10 @@
 """The report on an update as one HTML file (`page.html` is its template): no script, nothing fetched, words escaped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from markupsafe import Markup
 
 from bcrlib.comparison.tables import (
     LONGEST_TEXT,
@@ -26,21 +26,23 @@ from bcrlib.comparison.tables import (
     tree_changes,
     what_broke,
 )
-from bcrlib.comparison.update import TextView, Tree, TreeView, View
+from bcrlib.comparison.update import TextView, Tree, TreeView
 from bcrlib.comparison.verdict import LevelVerdict, Update, Verdict, WorstItem
-from bcrlib.data.frames import CLOSE, OPEN, FrameBuilder, Node, frame_tokens, frame_words
+from bcrlib.data.files import CONLLU, TOP
+from bcrlib.data.frames import OPEN, Node, frame_tokens, frame_words
 from bcrlib.report.draw_frames import draw_frame, draw_frame_update
 from bcrlib.report.draw_trees import NEGATIVE, draw_tree, draw_update, printable, text_at
+from bcrlib.report.tables import render
 
 MOST_SLICES, MOST_CHECKS = 25, 200
 MOST_WORDS, MOST_NODES = 60, 60  # of what is drawn: more is no picture
 LONGEST_WORD, LONGEST_LABEL = 24, 30
-CHART_WIDTH, LABEL_WIDTH, NUMBER_WIDTH, ROW, TOP = 720, 90, 75, 44, 34
-TREE_NOTE = (
-    "Gold first, the broken words marked; then the old tree above the words and the new one below. Words that do not "
-    "count are drawn as well."
-)
-FRAME_NOTE = "Gold first; then the old frame above the words and the new one below."
+CHART_WIDTH, LABEL_WIDTH, NUMBER_WIDTH, ROW, ABOVE = 720, 90, 75, 44, 34
+DRAWING_NOTES = {
+    CONLLU: "Gold first, the broken words marked; then the old tree above the words and the new one below. Words that "
+    "do not count are drawn as well.",
+    TOP: "Gold first; then the old frame above the words and the new one below.",
+}
 
 
 def to_html(verdict: Verdict) -> str:
@@ -48,31 +50,25 @@ def to_html(verdict: Verdict) -> str:
     checks, noise = verdict.checks, noise_table(verdict)
     limits = {check.level: check.limit for check in checks if check.rule == "max_nfr"}
     gate, more_checks = gate_table(checks, MOST_CHECKS)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["number"] = _number
-    return environment.get_template("page.html").render(
-        headline=headline(verdict),
-        state="none" if not checks else "passed" if verdict.passed else "failed",
-        summary=summary(verdict),
-        setting=setting(verdict),
-        gate=gate if checks else None,
-        more_checks=more_checks,
-        flips=flip_table(verdict),
-        chart=nfr_chart(verdict.levels, limits),
-        has_noise=noise is not None,
-        has_limits=bool(limits),
-        others=[*([noise] if noise else []), accuracy_table(verdict)],
-        slices=[_slices(name, level) for name, level in verdict.levels.items() if not level.slices.empty],
-        slice_note=SLICE_NOTE,
-        worst=[_item(worst, verdict.update) for worst in verdict.worst],
-        drawing_note=_drawing_note(verdict.worst[0].view) if verdict.worst else "",
-    )
+    values = {
+        "headline": headline(verdict),
+        "state": "none" if not checks else "passed" if verdict.passed else "failed",
+        "summary": summary(verdict),
+        "setting": setting(verdict),
+        "gate": gate if checks else None,
+        "more_checks": more_checks,
+        "flips": flip_table(verdict),
+        "chart": nfr_chart(verdict.levels, limits),
+        "has_noise": noise is not None,
+        "has_limits": bool(limits),
+        "others": [*([noise] if noise else []), accuracy_table(verdict)],
+        "slices": [_slices(name, level) for name, level in verdict.levels.items() if not level.slices.empty],
+        "slice_note": SLICE_NOTE,
+        "worst": [_item(worst, verdict.update) for worst in verdict.worst],
+        "drawing_note": DRAWING_NOTES.get(verdict.update.format, ""),
+        "number": _number,
+    }
+    return render(Path(__file__).with_name("page.html"), values)
 
 
 def _number(cell: str) -> str:
@@ -80,7 +76,7 @@ def _number(cell: str) -> str:
     shown = printable(cell)
     value, bracket, interval = shown.partition(" [")
     if bracket and interval.endswith("]") and value.strip("+-0123456789.") == "":
-        return jinja2.filters.Markup("{} <small>[{}</small>").format(value, interval)
+        return Markup("{} <small>[{}</small>").format(value, interval)
     return shown
 
 
@@ -94,76 +90,55 @@ def _slices(name: str, level: LevelVerdict) -> dict[str, Any]:
 
 
 def _item(worst: WorstItem, update: Update) -> dict[str, Any]:
-    """Drawings; as text what cannot be drawn: values, frames that are no tree, a tree that is too long."""
-    view, drawn = worst.view, drawings(worst.view)
-    shown = {"id": printable(clip_id(worst.id)), "told": what_broke(worst, update), "drawings": drawn}
-    if isinstance(view, TreeView):
-        return shown | {"sides": [], "lines": [] if drawn else item_lines(view)}
-    frames = view.frames if drawn else (None,) * len(SIDES)
-    values = [
-        (side, printable(clip(text, LONGEST_TEXT)))
-        for side, text, frame in zip(SIDES, item_values(view), frames)
-        if frame is None
-    ]
-    return shown | {"sides": values, "lines": []}
+    """SVGs, gold first; as text what cannot be drawn: values, frames that are no tree, what is too long.
 
-
-def _drawing_note(view: View) -> str:
-    return TREE_NOTE if isinstance(view, TreeView) else FRAME_NOTE if view.frames else ""
-
-
-def drawings(view: View) -> list[str]:
-    """The item as SVGs, gold first; none where it is a value, too long, or over other words in one of the frames.
-
-    A word is cut where it would take half the page.  O(words^2).
+    A word is cut where it would take half the page.
     """
+    view = worst.view
+    told = {"id": printable(clip_id(worst.id)), "told": what_broke(worst, update), "sides": [], "lines": []}
     if isinstance(view, TreeView):
-        return _tree_drawings(view) if len(view.forms) <= MOST_WORDS else []
-    return _frame_drawings(view) if view.frames and len(view.words) <= MOST_WORDS else []
+        drawings = _tree_drawings(view) if len(view.forms) <= MOST_WORDS else []
+        return told | {"drawings": drawings, "lines": [] if drawings else item_lines(view)}
+    drawings = _frame_drawings(view) if view.frames and len(view.words) <= MOST_WORDS else []
+    drawn = view.frames if drawings else (None,) * len(SIDES)
+    texts = [printable(clip(text, LONGEST_TEXT)) for text in item_values(view)]
+    sides = [(side, text) for side, text, frame in zip(SIDES, texts, drawn) if frame is None]
+    return told | {"drawings": drawings, "sides": sides}
 
 
 def _tree_drawings(view: TreeView) -> list[str]:
+    def columns(tree: Tree) -> tuple[list[int], list[str]]:
+        return [head for head, _ in tree], [clip(relation, LONGEST_LABEL) for _, relation in tree]
+
     forms, upos = ([clip(text, LONGEST_WORD) for text in column] for column in (view.forms, view.upos))
     broken = [word for word, kind in enumerate(tree_changes(view), 1) if kind == NEGATIVE.name]
-    gold = draw_tree(forms, upos, *_columns(view.gold), marked=broken, title="gold")
+    gold = draw_tree(forms, upos, *columns(view.gold), marked=broken, title="gold")
     if view.new is None:
-        return [gold, draw_tree(forms, upos, *_columns(view.old), marked=broken, title="old (there is no new one)")]
-    sides = (*_columns(view.old), *_columns(view.new), *_columns(view.gold))
+        return [gold, draw_tree(forms, upos, *columns(view.old), marked=broken, title="old (there is no new one)")]
+    sides = (*columns(view.old), *columns(view.new), *columns(view.gold))
     return [gold, draw_update(forms, upos, *sides, title="old above the words, new below")]
 
 
-def _columns(tree: Tree) -> tuple[list[int], list[str]]:
-    return [head for head, _ in tree], [clip(relation, LONGEST_LABEL) for _, relation in tree]
-
-
 def _frame_drawings(view: TextView) -> list[str]:
-    gold, old, new = (_clipped(frame) if _is_drawable(frame, view.words) else None for frame in view.frames)
+    """None without gold; a side is left out that is over other words or has too many nodes."""
+
+    def clipped(node: Node) -> Node:
+        children = (clipped(part) if isinstance(part, Node) else clip(part, LONGEST_WORD) for part in node.children)
+        return Node(clip(node.label, LONGEST_LABEL), tuple(children))
+
+    def drawable(frame: Node | None) -> Node | None:
+        if frame is None or frame_words(frame) != tuple(view.words):
+            return None
+        return clipped(frame) if sum(kind == OPEN for kind, _ in frame_tokens(frame)) <= MOST_NODES else None
+
+    gold, old, new = map(drawable, view.frames)
     if gold is None:
         return []
     drawn = [draw_frame(gold, title="gold")]
     if old is not None and new is not None:
         return [*drawn, draw_frame_update(old, new, gold)]
-    single = [(name, frame) for name, frame in (("old", old), ("new", new)) if frame is not None]
-    return drawn + [draw_frame(frame, gold=gold, title=name) for name, frame in single]
-
-
-def _is_drawable(frame: Node | None, words: Sequence[str]) -> bool:
-    if frame is None or frame_words(frame) != tuple(words):
-        return False
-    return sum(kind == OPEN for kind, _ in frame_tokens(frame)) <= MOST_NODES
-
-
-def _clipped(frame: Node) -> Node:
-    """The frame with its words and labels cut."""
-    builder = FrameBuilder()
-    for kind, text in frame_tokens(frame):
-        if kind == OPEN:
-            builder.open(clip(text, LONGEST_LABEL))
-        elif kind == CLOSE:
-            builder.close()
-        else:
-            builder.add(clip(text, LONGEST_WORD))
-    return builder.finish()
+    single = {"old": old, "new": new}
+    return drawn + [draw_frame(frame, gold=gold, title=name) for name, frame in single.items() if frame is not None]
 
 
 def nfr_chart(levels: Mapping[str, LevelVerdict], limits: Mapping[str, float]) -> str:
@@ -177,14 +152,14 @@ def nfr_chart(levels: Mapping[str, LevelVerdict], limits: Mapping[str, float]) -
     def x(rate: float) -> float:
         return LABEL_WIDTH + 20 + (CHART_WIDTH - 20 - NUMBER_WIDTH) * rate / ticks[-1]
 
-    bottom = TOP + ROW * len(levels)
+    bottom = ABOVE + ROW * len(levels)
     parts = [f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {LABEL_WIDTH + CHART_WIDTH} ']
     parts.append(f'{bottom + 6}" role="img"><title>NFR by level</title>')
     for tick in ticks:
-        parts.append(f'<path class="axis" d="M{x(tick):.1f} {TOP - 8}V{bottom}"/>')
-        parts.append(text_at(x(tick), TOP - 14, 11, f"{100 * tick:g} %", 'class="soft" text-anchor="middle"'))
+        parts.append(f'<path class="axis" d="M{x(tick):.1f} {ABOVE - 8}V{bottom}"/>')
+        parts.append(text_at(x(tick), ABOVE - 14, 11, f"{100 * tick:g} %", 'class="soft" text-anchor="middle"'))
     for row, (name, level) in enumerate(levels.items()):
-        y, nfr = TOP + ROW * (row + 0.5), level.rates["nfr"]
+        y, nfr = ABOVE + ROW * (row + 0.5), level.rates["nfr"]
         if level.noise:
             left, width = x(level.noise.least_nfr), max(x(level.noise.most_nfr) - x(level.noise.least_nfr), 3)
             place = f'x="{left:.1f}" y="{y - 14:.1f}" width="{width:.1f}" height="28" rx="3"'

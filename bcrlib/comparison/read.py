@@ -15,11 +15,10 @@ from jaxtyping import Int64
 from bcrlib.comparison.json_items import read_json_items
 from bcrlib.comparison.update import TextView, TreeView, Update, make_levels
 from bcrlib.data.files import CONLLU, TOP, InputFile, read_input
-from bcrlib.data.frames import FrameBank, Node
+from bcrlib.data.frames import FrameBank, Node, TopError, parse_predicted_top, parse_top
 from bcrlib.data.presets import Preset
-from bcrlib.data.top import TopError, parse_predicted_top, parse_top
 from bcrlib.data.treebank import ConlluError, Treebank, parse_conllu
-from bcrlib.metrics import attachment
+from bcrlib.metrics import attachment, frames
 from bcrlib.metrics.breakdowns import frame_slices, tree_slices
 
 Path = str | os.PathLike[str]
@@ -245,8 +244,6 @@ def _frames(file: InputFile, is_gold: bool) -> Items:
 
 
 def _judge_frames(gold: Items, predicted: Sequence[Items], numbers: Sequence[np.ndarray], preset: Preset) -> Update:
-    from bcrlib.metrics import frames  # numba, which the others do without
-
     bank, num_items = FrameBank(gold.words, gold.trees), len(gold.words)
     right = [frames.frame_correctness(bank, items.trees, preset) for items in predicted]
     levels = make_levels(frames.scored_units(bank, preset).sentence_of_unit, num_items, right)

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-import pandas as pd
-
 from bcrlib.comparison.tables import (
     HARMED,
     MARKS_NOTE,
@@ -27,8 +25,10 @@ from bcrlib.comparison.tables import (
     what_broke,
 )
 from bcrlib.comparison.update import rates_of
-from bcrlib.comparison.verdict import CHANGE, Check, LevelVerdict, NoiseFloor, Verdict
+from bcrlib.comparison.verdict import CHANGE, Check, LevelVerdict, Verdict
+from bcrlib.metrics.uncertainty import Estimate
 from bcrlib.report.draw_trees import printable
+from bcrlib.report.tables import markdown_table
 
 WIDTH, TEXT_SLICES, TEXT_CHECKS = 98, 5, 20
 MARKDOWN_SLICES, MARKDOWN_CHECKS = 10, 50
@@ -40,12 +40,11 @@ def to_text(verdict: Verdict) -> str:
     replaced.  O(report).
     """
     blocks = [_wrapped(summary(verdict)), [line for text in setting(verdict) for line in _wrapped(text)]]
-    for table in tables(verdict):
-        blocks.append([table.title, *_grid(table), *_wrapped(table.note)])
+    blocks += [[table.title, *_grid(table), *_wrapped(table.note)] for table in tables(verdict)]
     if any(not level.slices.empty for level in verdict.levels.values()):
         slices = [HARMED]
         for name, told, table in harmed_slices(verdict, TEXT_SLICES):
-            slices += [f"{name}{', ' if table.rows else ': '}{told}", *(_grid(table) if table.rows else [])]
+            slices += [f"{name}, {told}", *_grid(table)] if table.rows else [f"{name}: {told}"]
         blocks.append(slices + _wrapped(SLICE_NOTE))
     blocks.append(_worst(verdict))
     if verdict.checks:
@@ -74,13 +73,11 @@ def _grid(table: Table) -> list[str]:
 
 
 def _worst(verdict: Verdict) -> list[str]:
-    if not verdict.worst:
-        return []
-    lines = [f"Worst items, by broken parts ({verdict.update.parts})"]
+    lines = [f"Worst items, by broken parts ({verdict.update.parts})"] if verdict.worst else []
     for number, worst in enumerate(verdict.worst, 1):
         lines.append(f"{number}. {printable(clip_id(worst.id))}: {what_broke(worst, verdict.update)}")
         lines += [f"   {line}" for line in item_lines(worst.view)]
-    return [*lines, MARKS_NOTE] if verdict.update.parts == "LAS" else lines
+    return [*lines, MARKS_NOTE] if lines and verdict.update.parts == "LAS" else lines
 
 
 def _wrapped(text: str) -> list[str]:
@@ -127,9 +124,9 @@ def code_block(lines: Sequence[str]) -> str:
 
 
 def _pipes(table: Table) -> str:
-    aligned = [":--"] * table.num_names + ["--:"] * (len(table.heads) - table.num_names)
     rows = [[code(cell) if place in table.quoted else cell for place, cell in enumerate(row)] for row in table.rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [table.heads, aligned, *rows])
+    alignment = "l" * table.num_names + "r" * (len(table.heads) - table.num_names)
+    return markdown_table([table.heads, *rows], alignment)
 
 
 def to_json(verdict: Verdict) -> dict[str, dict[str, Any]]:
@@ -143,47 +140,37 @@ def to_json(verdict: Verdict) -> dict[str, dict[str, Any]]:
 
 
 def _level(name: str, level: LevelVerdict, verdict: Verdict) -> dict[str, Any]:
+    def number(value: Any) -> Any:  # what is not known, nan, as null
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    def interval(estimate: Estimate) -> list[float | None]:
+        return [number(estimate.low), number(estimate.high)]
+
+    noise = None
+    if (floor := level.noise) is not None:
+        noise = asdict(floor) | {"excess": floor.excess.value, "excess_interval": interval(floor.excess)}
+        noise |= {"is_exceeded": floor.is_exceeded}
+    renamed = level.slices.rename(columns={"key": "slice", "num_sentences": "num_items", "broken": "num_broken"})
+    slices = renamed.drop(columns=["share"]).to_dict(orient="records")
     worst = [
-        {
-            "id": item.id,
-            "num_broken": item.broken[name],
-            "num_repaired": item.repaired[name],
-            "missing": item.is_missing,
-        }
-        for item in verdict.worst
+        {"id": one.id, "num_broken": one.broken[name], "num_repaired": one.repaired[name], "missing": one.is_missing}
+        for one in verdict.worst
     ]
     checks = [asdict(check) for check in verdict.checks if check.level == name]
     return {
         **rates_of(level.flips),
         **verdict.update.num_invalid,
         CHANGE: level.rates[CHANGE].value,
-        "intervals": {rate: [_number(each.low), _number(each.high)] for rate, each in level.rates.items()},
+        "intervals": {rate: interval(estimate) for rate, estimate in level.rates.items()},
         "num_broken": level.flips.yn,
         "num_repaired": level.flips.ny,
         "p_value": level.p_value,
         "num_missing_new": verdict.num_missing,
-        "noise_floor": _noise(level.noise) if level.noise else None,
-        "slices": _slices(level.slices),
+        "noise_floor": noise,
+        "slices": [{str(key): number(value) for key, value in row.items()} for row in slices],
         "worst": worst,
         "gate": {"passed": verdict.passed, "checks": checks},
     }
-
-
-def _noise(floor: NoiseFloor) -> dict[str, Any]:
-    interval = [_number(floor.excess.low), _number(floor.excess.high)]
-    told = asdict(floor) | {"excess": floor.excess.value}
-    return told | {"excess_interval": interval, "is_exceeded": floor.is_exceeded}
-
-
-def _slices(table: pd.DataFrame) -> list[dict[str, Any]]:
-    renamed = table.rename(columns={"key": "slice", "num_sentences": "num_items", "broken": "num_broken"})
-    rows = renamed.drop(columns=["share"]).to_dict(orient="records")
-    return [{str(name): _number(value) for name, value in row.items()} for row in rows]
-
-
-def _number(value: Any) -> Any:
-    """What is not known, nan, as null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_junit(verdict: Verdict) -> str:
@@ -192,13 +179,13 @@ def to_junit(verdict: Verdict) -> str:
     Cases are named by rule, level and item, and so the same from one run to the next.  Without a gate there is one
     case, skipped.  Control characters, which XML does not allow, are replaced.  O(checks).
     """
-    num_failed = sum(not check.passed for check in verdict.checks)
-    totals = {"tests": str(max(1, len(verdict.checks))), "failures": str(num_failed), "errors": "0"}
-    totals["skipped"] = str(int(not verdict.checks))
-    root = ElementTree.Element("testsuites", {"name": SUITE, **totals})
-    suite = ElementTree.SubElement(root, "testsuite", {"name": SUITE, **totals})
+    num_failed, num_skipped = sum(not check.passed for check in verdict.checks), int(not verdict.checks)
+    totals = {"tests": len(verdict.checks) or 1, "failures": num_failed, "errors": 0, "skipped": num_skipped}
+    named = {"name": SUITE} | {name: str(number) for name, number in totals.items()}
+    root = ElementTree.Element("testsuites", named)
+    suite = ElementTree.SubElement(root, "testsuite", named)
     for check in verdict.checks:
-        name = printable(" ".join([check.rule, check.level, *([check.item] if check.item is not None else [])]))
+        name = printable(" ".join(filter(None, [check.rule, check.level, check.item])))
         case = ElementTree.SubElement(suite, "testcase", {"classname": f"{SUITE}.{check.rule}", "name": name})
         if not check.passed:
             told = printable(f"{name}: {check.finding}")

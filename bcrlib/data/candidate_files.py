@@ -1,90 +1,158 @@
-"""Candidate files: the trees a re-ranker chooses from, as text that any tool can write and read.
+"""Candidate files: what a re-ranker chooses from, as text that any tool can write and read.
 
-JSON Lines in UTF-8: line s is a JSON object about sentence s of the CoNLL-U file that was parsed (here on two lines):
+JSON Lines in UTF-8. Line n is an object about item n, a sentence of CoNLL-U or an utterance of TOP, of the file that
+was parsed (here on two lines each):
 
     {"sentence": 1, "forms": ["She", "ran"], "candidates":
      [{"heads": [2, 0], "relations": ["nsubj", "root"], "log_prob": -0.1054}, ...]}
 
-`sentence` counts from 1. `forms` are the words, which must be those of the CoNLL-U file. A candidate has one head
-(number of a word, 0 for the root) and one relation a word; heads make a tree. Several roots are allowed in the file,
-but not by every model that is to choose among the candidates. `log_prob` is log p(tree | sentence) in nats under the
-model that proposed the tree, or null where that is not known. There is at least one candidate; sentences may have
-different numbers of them; the same tree may come twice. Other keys are left alone.
+    {"utterance": 1, "words": ["call", "mum"], "candidates":
+     [{"frame": "[IN:CALL call [SL:WHO mum ] ]", "log_prob": -0.1054}, ...]}
+
+Items count from 1, and their words must be those of the file that was parsed. A tree has one head (number of a word, 0
+for the root) and one relation a word; several roots are allowed in the file, but not by every model that is to choose
+among the candidates. A frame is a parse over these words, in their order, with single spaces between brackets and
+words, as in TOP. A candidate that is no such tree is null, and so is its log-probability: it keeps its place, and no
+re-ranker prefers it to a frame.
+`log_prob` is log p(structure | item) in nats under the model that proposed it, of a frame the sum over its symbols, or
+null where that is not known. There is at least one candidate; items may have different numbers of them; the same
+structure may come twice. Other keys are left alone.
+
+What a pool tells of its kind of files is in `bcrlib.data.candidates.Pool`.
 """
 
+import json
+import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bcrlib.data.candidate_lines import (
-    TREES,
-    CandidateFileError,
-    FilePath,
-    log_prob_cell,
-    read_lines,
-    read_log_prob,
-    require,
-    require_keys,
-    write_lines,
-)
-from bcrlib.data.candidates import TreePool
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.candidates import AnyPool, Bank, Pool, TreePool
+from bcrlib.data.files import FileError, FilePath, decoded, words_fault, write_whole
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
-def write_candidates(treebank: Treebank, pool: TreePool, path: FilePath) -> None:
-    """Write a pool of the treebank's sentences, at once or not at all.
+class CandidateFileError(FileError):
+    """A file that is no candidate file of these items; its text is "FILE:LINE: sentence LINE: fault"."""
 
-    A log-probability that is nan is written as null. Raises ValueError for a pool of other sentences and for an
-    infinite log-probability, OSError where the folder cannot be written. O(candidates tokens).
+
+def fault_in(kind: type[Pool], name: str, number: int, fault: str) -> CandidateFileError:
+    """The error of a file of this kind, at an item (from 1), which is also the line."""
+    return CandidateFileError(name, number, f"{kind.ITEM} {number}: {fault}")
+
+
+def write_candidates(bank: Bank, pool: Pool, path: FilePath) -> None:
+    """Write a pool of the bank's items, at once or not at all.
+
+    A log-probability that is nan is written as null. Raises ValueError for a pool of other items and for an infinite
+    log-probability of a structure, OSError where the folder cannot be written. O(candidates sizes).
     """
-    if not np.array_equal(treebank.offsets, pool.offsets):
-        raise ValueError("the candidates are of other sentences than the treebank")
-    write_lines(_lines(treebank, pool), path)
+    pool.check(bank)
+    lines = [json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in _lines(bank, pool)]
+    write_whole(path, "".join(lines))
 
 
-def read_candidates(path: FilePath, treebank: Treebank) -> TreePool:
-    """The pool of a file with candidates of the treebank's sentences.
+def _lines(bank: Bank, pool: Pool) -> Iterator[dict[str, Any]]:
+    for number, (words, structures) in enumerate(zip(bank.words, pool.cells(bank)), start=1):
+        candidates = []
+        for cells, log_prob in zip(structures, pool.log_probs[:, number - 1]):
+            unknown = np.isnan(log_prob) or None in cells.values()
+            # nine digits: as many as give the same float32 back
+            candidates.append({**cells, "log_prob": None if unknown else float(f"{log_prob:.9g}")})
+        yield {pool.ITEM: number, pool.WORDS: [*words], "candidates": candidates}
 
-    A sentence with fewer candidates than another is filled up with copies of its first one, which no re-ranker prefers
-    to the first; an unknown log-probability becomes nan. Raises CandidateFileError, with the sentence and the fault,
-    for anything that the description above does not allow, and OSError. O(candidates tokens).
+
+def read_candidates(path: FilePath, bank: Bank, kind: type[AnyPool]) -> AnyPool:
+    """The pool of a file with candidates of the bank's items; `kind` is the class of pools of such structures.
+
+    An item with fewer candidates than another is filled up with copies of its first one, which no re-ranker prefers
+    to the first; an unknown log-probability becomes nan, that of a null structure -inf, whatever the file says of it.
+    Raises CandidateFileError, with the item and the fault, for anything that the description above does not allow, and
+    OSError. O(candidates sizes).
     """
-    spans = zip(treebank.offsets.tolist(), treebank.offsets[1:].tolist())
-    trees = read_lines(path, TREES, [treebank.forms[start:end] for start, end in spans], _read_tree)
-    by_candidate = [*zip(*trees)]  # [candidate][sentence]
-    ids: dict[str, int] = {}
-    heads = [[head for tree in column for head in tree.heads] for column in by_candidate]
-    relations = [
-        [ids.setdefault(name, len(ids)) for tree in column for name in tree.relations] for column in by_candidate
-    ]
-    return TreePool(
-        heads=np.array(heads, dtype=np.int16),
-        relations=np.array(relations, dtype=np.int16),
-        relation_names=tuple(ids),
-        log_probs=np.array([[tree.log_prob for tree in column] for column in by_candidate], dtype=np.float32),
-        offsets=treebank.offsets,
-    )
+    fault, items = partial(fault_in, kind, str(path)), bank.words
+    lines = decoded(Path(path).read_bytes(), "", lambda _, *place: fault(*place)).removesuffix("\n").split("\n")
+    found = [_read_line(line, number, words, kind, fault) for number, (line, words) in enumerate(zip(lines, items), 1)]
+    if len(lines) != len(items):
+        text = f"the file has {len(lines)} lines for the {len(items)} {kind.ITEM}s of the {kind.FILE}"
+        raise fault(min(len(lines), len(items)) + 1, text)
+    most = max(map(len, found))
+    columns = [*zip(*(of_item + of_item[:1] * (most - len(of_item)) for of_item in found))]
+    log_probs = np.array([[log_prob for _, log_prob in column] for column in columns], dtype=np.float32)
+    return kind.from_structures(bank, [[structure for structure, _ in column] for column in columns], log_probs)
 
 
-def check_relations(pool: TreePool, known: AbstractSet[str], name: str) -> None:
-    """Raise CandidateFileError at the first word of the file `name` whose relation is not among those known.
+def _read_line(
+    line: str, number: int, words: Sequence[str], kind: type[Pool], fault: partial[CandidateFileError]
+) -> list[tuple[Any, float]]:
+    """Structure and log-probability of every candidate."""
+    try:
+        record = json.loads(line, parse_constant=_refuse_constant)
+        _check_record(record, number, words, kind)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise fault(number, f"not JSON: {error}") from None
+    except ValueError as error:
+        raise fault(number, str(error)) from None
+    found = []
+    for place, candidate in enumerate(record["candidates"], start=1):
+        try:
+            found.append(_read_candidate(candidate, words, kind))
+        except ValueError as error:
+            raise fault(number, f"candidate {place}{error}") from None
+    return found
 
-    O(candidates tokens).
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON value; an unknown log_prob is null")
+
+
+def _check_record(record: Any, number: int, words: Sequence[str], kind: type[Pool]) -> None:
+    if not isinstance(record, dict):
+        raise ValueError("the line is not a JSON object")
+    other = next((other.ITEM for other in Pool.__subclasses__() if other.ITEM in record), None)
+    if kind.ITEM not in record and other:
+        raise ValueError(f"candidates of an item called {other!r}, expected {kind.ITEM!r}")
+    for key in (kind.ITEM, kind.WORDS, "candidates"):
+        if key not in record:
+            raise ValueError(f"no key {key!r}")
+    if record[kind.ITEM] != number:
+        raise ValueError(f"{kind.ITEM!r} is {record[kind.ITEM]!r}, expected {number}")
+    if not isinstance(record[kind.WORDS], list):
+        raise ValueError(f"{kind.WORDS!r} is not a list")
+    if fault := words_fault(record[kind.WORDS], words, kind.WORDS, kind.FILE):
+        raise ValueError(fault)
+    if not isinstance(record["candidates"], list) or not record["candidates"]:
+        raise ValueError("no candidates")
+
+
+def _read_candidate(candidate: Any, words: Sequence[str], kind: type[Pool]) -> tuple[Any, float]:
+    """ValueError: the text of the fault, as it stands behind "candidate 3"."""
+    if not isinstance(candidate, dict):
+        raise ValueError(": not a JSON object")
+    for key in (*kind.COLUMNS, "log_prob"):
+        if key not in candidate:
+            raise ValueError(f": no key {key!r}")
+    log_prob = candidate["log_prob"]
+    if log_prob is not None and not (type(log_prob) in (int, float) and abs(log_prob) <= LARGEST):
+        raise ValueError(f": log_prob {log_prob!r} is not a finite number or null")
+    structure = kind.read_cells(candidate, words)
+    if structure is None:
+        return None, -math.inf
+    return structure, math.nan if log_prob is None else float(log_prob)
+
+
+def check_known(pool: Pool, known: AbstractSet[str], name: str) -> None:
+    """Raise CandidateFileError at the first relation or label in the file `name` that is not among those known.
+
+    O(candidates sizes).
     """
-    unknown = [i for i, relation in enumerate(pool.relation_names) if relation not in known]
-    found = np.isin(pool.relations, unknown)
-    if not found.any():
-        return
-    token = int(found.any(axis=0).argmax())
-    candidate = int(found[:, token].argmax())
-    sentence = int(np.searchsorted(pool.offsets, token, side="right")) - 1
-    relation = pool.relation_names[pool.relations[candidate, token]]
-    word = token - int(pool.offsets[sentence]) + 1
-    fault = f"candidate {candidate + 1}, word {word}: relation {relation!r} is known to none of the models"
-    raise CandidateFileError(name, sentence + 1, fault)
+    if found := pool.first_unknown(known):
+        raise fault_in(type(pool), name, *found)
 
 
 def check_single_roots(pool: TreePool, name: str) -> None:
@@ -92,68 +160,11 @@ def check_single_roots(pool: TreePool, name: str) -> None:
 
     For models that know no such trees: they never learnt how probable these are. O(candidates tokens).
     """
-    num_roots = np.add.reduceat(pool.heads == 0, pool.offsets[:-1], axis=1, dtype=np.int64)
-    several = num_roots > 1
+    several = np.add.reduceat(pool.heads == 0, pool.offsets[:-1], axis=1, dtype=np.int64) > 1
     if several.any():
         sentence = int(several.any(axis=0).argmax())
         candidate = int(several[:, sentence].argmax())
         words = np.flatnonzero(pool.heads[candidate, pool.offsets[sentence] : pool.offsets[sentence + 1]] == 0) + 1
-        fault = (
-            f"candidate {candidate + 1}: {len(words)} roots, words {', '.join(map(str, words))}; the trees of the"
-            " models have one"
-        )
-        raise CandidateFileError(name, sentence + 1, fault)
-
-
-def _lines(treebank: Treebank, pool: TreePool) -> Iterator[dict[str, Any]]:
-    relations = [pool.relation_strings(c) for c in range(pool.num_candidates)]
-    for s, (start, end) in enumerate(zip(treebank.offsets.tolist(), treebank.offsets[1:].tolist())):
-        candidates = [
-            {
-                "heads": pool.heads[c, start:end].tolist(),
-                "relations": relations[c][start:end],
-                "log_prob": log_prob_cell(pool.log_probs[c, s]),
-            }
-            for c in range(pool.num_candidates)
-        ]
-        yield {"sentence": s + 1, "forms": treebank.forms[start:end], "candidates": candidates}
-
-
-@dataclass(frozen=True)
-class _Tree:
-    heads: list[int]
-    relations: list[str]
-    log_prob: float
-
-
-def _read_tree(candidate: dict[str, Any], words: Sequence[str]) -> _Tree:
-    require_keys(candidate, ("heads", "relations", "log_prob"))
-    heads, relations, length = candidate["heads"], candidate["relations"], len(words)
-    for key in ("heads", "relations"):
-        require(isinstance(candidate[key], list), f": {key!r} is not a list")
-        require(len(candidate[key]) == length, f": {len(candidate[key])} {key} for {length} words")
-    for word, (head, relation) in enumerate(zip(heads, relations), start=1):
-        require(type(head) is int and 0 <= head <= length, f", word {word}: head {head!r} is not one of 0 .. {length}")
-        require(_is_relation(relation), f", word {word}: {relation!r} is no relation")
-    word = _word_on_cycle(heads)
-    require(word is None, f", word {word}: its heads lead back to itself, a cycle")
-    return _Tree(heads, relations, read_log_prob(candidate))
-
-
-def _is_relation(relation: Any) -> bool:
-    """Whether it can stand in a column of CoNLL-U."""
-    return isinstance(relation, str) and bool(relation) and {"\t", "\n", "\r"}.isdisjoint(relation)
-
-
-def _word_on_cycle(heads: list[int]) -> int | None:
-    """The first word found to be its own ancestor, if any. O(words)."""
-    reaches_root = {0}
-    for start in range(1, len(heads) + 1):
-        word, path = start, set()
-        while word not in reaches_root:
-            if word in path:
-                return word
-            path.add(word)
-            word = heads[word - 1]
-        reaches_root |= path
-    return None
+        roots = f"{len(words)} roots, words {', '.join(map(str, words))}"
+        fault = f"candidate {candidate + 1}: {roots}; the trees of the models have one"
+        raise fault_in(TreePool, name, sentence + 1, fault)

@@ -5,14 +5,41 @@ as they are.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self, TypeVar
+from itertools import pairwise
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int16, Int64
 
-from bcrlib.data.treebank import Treebank
+from bcrlib.data.files import can_stand
+from bcrlib.data.treebank import Treebank, find_cycle
+
+
+class Bank(Protocol):
+    """What treebanks and banks of frames have in common."""
+
+    @property
+    def words(self) -> Sequence[Sequence[str]]:
+        """The words of every item."""
+        ...
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, "item"]:
+        """How many these are."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def select(self, items: Int64[np.ndarray, "chosen"]) -> Self:
+        """The bank of these items, in this order; repeats are allowed."""
+        ...
+
+    def part(self, share: float, seed: int) -> Self:
+        """A share of the items, in their order."""
+        ...
 
 
 class Pool(ABC):
@@ -23,6 +50,16 @@ class Pool(ABC):
 
     BY_CANDIDATE: ClassVar[tuple[str, ...]]
     """The arrays whose first axis are candidates."""
+    ITEM: ClassVar[str]
+    """What an item is called: key of its number in candidate files."""
+    WORDS: ClassVar[str]
+    """Key of its words there."""
+    FILE: ClassVar[str]
+    """The file that was parsed."""
+    STRUCTURE: ClassVar[str]
+    """What a candidate is."""
+    COLUMNS: ClassVar[tuple[str, ...]]
+    """Keys of a candidate in files, beside its log_prob."""
     log_probs: Float32[np.ndarray, "candidate item"]
     """log p(structure | item) under the model that proposed it; of dropout-p under the whole network, not its
     sub-networks."""
@@ -46,6 +83,34 @@ class Pool(ABC):
     @abstractmethod
     def followed_by(self, others: Sequence[Self]) -> Self:
         """See `together`."""
+
+    @abstractmethod
+    def check(self, bank: Bank) -> None:
+        """ValueError where the candidates cannot be parses of these items."""
+
+    @abstractmethod
+    def taught(self, bank: Any) -> Any:
+        """The bank under the first candidates in place of its own structures, to learn from (distillation)."""
+
+    @abstractmethod
+    def first_unknown(self, known: AbstractSet[str]) -> tuple[int, str] | None:
+        """The first item (from 1) with a relation or label that is not among these, and what it is, in words."""
+
+    @abstractmethod
+    def cells(self, bank: Any) -> Iterator[list[dict[str, Any]]]:
+        """COLUMNS of the candidates of every item, as JSON values; None for what is no structure over its words."""
+
+    @staticmethod
+    @abstractmethod
+    def read_cells(cells: dict[str, Any], words: Sequence[str]) -> Any:
+        """The inverse of `cells` for one candidate; None for none. ValueError: as it stands behind "candidate 3"."""
+
+    @classmethod
+    @abstractmethod
+    def from_structures(
+        cls, bank: Any, structures: Sequence[Sequence[Any]], log_probs: Float32[np.ndarray, "candidate item"]
+    ) -> Self:
+        """The pool of what `read_cells` gave, [candidate][item]."""
 
     def first_equal(self) -> Int16[np.ndarray, "candidate item"]:
         """Index of the first candidate of the item that is the same structure. O(candidates^2 sizes)."""
@@ -106,6 +171,8 @@ class TreePool(Pool):
     """Candidate trees of a treebank, columnar too: token t (from 1) of sentence s is column offsets[s] + t - 1."""
 
     BY_CANDIDATE = ("heads", "relations", "log_probs")
+    ITEM, WORDS, FILE, STRUCTURE = "sentence", "forms", "CoNLL-U file", "tree"
+    COLUMNS = ("heads", "relations")
 
     heads: Int16[np.ndarray, "candidate token"]
     """Head of every token; 0 = root."""
@@ -151,6 +218,63 @@ class TreePool(Pool):
             offsets=self.offsets,
         )
 
+    def check(self, bank: Bank) -> None:
+        """ValueError where the candidates cannot be parses of these sentences."""
+        if not np.array_equal(np.diff(self.offsets), bank.lengths):
+            raise ValueError("the candidates are of other sentences: their lengths are not those of the treebank")
+
     def taught(self, treebank: Treebank) -> Treebank:
         """The treebank under the first candidates in place of its trees: to learn from (distillation), or to write."""
         return treebank.with_trees(self.heads[0].astype(np.int32), self.relation_strings())
+
+    def first_unknown(self, known: AbstractSet[str]) -> tuple[int, str] | None:
+        """The first sentence (from 1) with a relation that is not among these, and which one. O(candidates tokens)."""
+        found = np.isin(self.relations, [i for i, name in enumerate(self.relation_names) if name not in known])
+        if not found.any():
+            return None
+        token = int(found.any(axis=0).argmax())
+        candidate = int(found[:, token].argmax())
+        sentence = int(np.searchsorted(self.offsets, token, side="right")) - 1
+        place = f"candidate {candidate + 1}, word {token - int(self.offsets[sentence]) + 1}"
+        relation = self.relation_names[self.relations[candidate, token]]
+        return sentence + 1, f"{place}: relation {relation!r} is known to none of the models"
+
+    def cells(self, treebank: Treebank) -> Iterator[list[dict[str, Any]]]:
+        """Heads and relations of the candidates of every sentence."""
+        relations = [self.relation_strings(c) for c in range(self.num_candidates)]
+        for start, end in pairwise(self.offsets.tolist()):
+            heads = self.heads[:, start:end].tolist()
+            yield [{"heads": heads[c], "relations": relations[c][start:end]} for c in range(self.num_candidates)]
+
+    @staticmethod
+    def read_cells(cells: dict[str, Any], words: Sequence[str]) -> tuple[list[int], list[str]]:
+        """Heads and relations that make a tree over the words. ValueError: the text behind "candidate 3"."""
+        heads, relations, length = cells["heads"], cells["relations"], len(words)
+        for key in ("heads", "relations"):
+            if not isinstance(cells[key], list):
+                raise ValueError(f": {key!r} is not a list")
+            if len(cells[key]) != length:
+                raise ValueError(f": {len(cells[key])} {key} for {length} words")
+        for word, (head, relation) in enumerate(zip(heads, relations), start=1):
+            if type(head) is not int or not 0 <= head <= length:
+                raise ValueError(f", word {word}: head {head!r} is not one of 0 .. {length}")
+            if not isinstance(relation, str) or not can_stand(relation):
+                raise ValueError(f", word {word}: {relation!r} is no relation")
+        if cycle := find_cycle(heads):
+            raise ValueError(f", word {cycle[0]}: its heads lead back to itself, a cycle")
+        return heads, relations
+
+    @classmethod
+    def from_structures(
+        cls,
+        treebank: Treebank,
+        trees: Sequence[Sequence[tuple[list[int], list[str]]]],
+        log_probs: Float32[np.ndarray, "candidate sentence"],
+    ) -> Self:
+        """The pool of these trees, [candidate][sentence]."""
+        ids: dict[str, int] = {}
+        heads = [[head for of_sentence, _ in column for head in of_sentence] for column in trees]
+        relations = [
+            [ids.setdefault(name, len(ids)) for _, of_sentence in column for name in of_sentence] for column in trees
+        ]
+        return cls(np.array(heads, np.int16), np.array(relations, np.int16), tuple(ids), log_probs, treebank.offsets)

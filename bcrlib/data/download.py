@@ -16,8 +16,6 @@ from typing import Literal
 
 import pooch
 
-from bcrlib.data.top import supported_rows
-
 RECORDS = Path(__file__).resolve().parents[2] / "data"  # committed: checksums, lock file, data cards
 EWT_ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies/UD_English-EWT/r2.2/"
 EWT_FOLDER = "ud-english-ewt-2.2"
@@ -30,6 +28,7 @@ TOP_BLOBS = {  # git's ids of the release's files, which are published without a
     "eval.tsv": "7277cfcc4a36e8aae471043ab338d43cbc06f27f",
     "test.tsv": "b68e7c5237024993fd61583cb1d41d25c16da09c",
 }
+UNSUPPORTED = b"[IN:UNSUPPORTED"  # a prefix: IN:UNSUPPORTED, IN:UNSUPPORTED_EVENT, ...
 
 
 @dataclass(frozen=True)
@@ -177,6 +176,19 @@ def _fetch_top(address: str, path: Path, name: str) -> str | None:
             return fault
         os.replace(filtered, path)
     return None
+
+
+def supported_rows(content: bytes) -> bytes:
+    """The two-column file in the bytes of a file of TOP's release: supported rows, tokenized utterance and parse.
+
+    Left out is what has an IN:UNSUPPORTED... anywhere in its frame, as by the paper and Einolghozati et al. (2019;
+    protocol, section 1.2). The rows are not read any further.  Raises ValueError for a row without three columns.
+    O(bytes).
+    """
+    rows = [line.split(b"\t") for line in content.removesuffix(b"\n").split(b"\n")]
+    if any(len(row) != 3 for row in rows):
+        raise ValueError("a row of the release has three columns")
+    return b"".join(words + b"\t" + parse + b"\n" for _, words, parse in rows if UNSUPPORTED not in parse)
 
 
 def _blob_id(content: bytes) -> str:

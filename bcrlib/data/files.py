@@ -1,14 +1,17 @@
-"""What a file holds, told from its first row: dependency trees in CoNLL-U, or semantic frames in rows of TOP."""
+"""Files of any kind: what one holds, told from its first row; faults by line; writing one at once or not at all."""
 
 import os
 import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+FilePath = str | os.PathLike[str]
 CONLLU, TOP = "CoNLL-U", "TOP"
-FIRST_ROW = re.compile(
-    rb"(?:\xef\xbb\xbf)?[\r\n]*([^\r\n]*)"
-)  # blank rows and a byte order mark: for readers to refuse
+FIRST_ROW = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*([^\r\n]*)")
+"""Blank rows and a byte order mark are for readers to refuse."""
 
 
 class FileError(ValueError):
@@ -24,13 +27,57 @@ class FileError(ValueError):
         return f"{self.name}:{self.line}: {self.fault}"
 
 
-def decoded(content: bytes, name: str, error: type[FileError]) -> str:
+def decoded(content: bytes, name: str, error: Callable[[str, int, str], FileError]) -> str:
     """The text in the bytes of a file; raises the error, with the line, for bad UTF-8.  O(bytes)."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as fault:
         line = content.count(b"\n", 0, fault.start) + 1
         raise error(name, line, f"not UTF-8: byte 0x{content[fault.start]:02x}") from None
+
+
+def decoded_rows(content: bytes, name: str, error: Callable[[str, int, str], FileError], what: str) -> str:
+    """As `decoded`, of a file whose rows end in LF alone; `what` one row holds is for faults."""
+    text = decoded(content, name, error)
+    if text.startswith("\ufeff"):
+        raise error(name, 1, f"byte order mark before the first {what}")
+    if "\r" in text:
+        raise error(name, text.count("\n", 0, text.index("\r")) + 1, f"carriage return (CRLF); {what}s end in LF alone")
+    return text
+
+
+def words_fault(given: Sequence[object], words: Sequence[str], noun: str, place: str) -> str | None:
+    """How these words, called `noun`, differ from those in a place; None where they do not.  O(words)."""
+    if len(given) != len(words):
+        return f"{len(given)} {noun}, in the {place} {len(words)} words"
+    for number, (found, word) in enumerate(zip(given, words), start=1):
+        if found != word:
+            return f"word {number}: {found!r}, in the {place} {word!r}"
+    return None
+
+
+def can_stand(cell: str) -> bool:
+    """Whether a text can stand in a column of tab-separated rows."""
+    return bool(cell) and {"\t", "\n", "\r"}.isdisjoint(cell)
+
+
+@contextmanager
+def whole(path: FilePath) -> Iterator[Path]:
+    """Where to write a file or folder that is to appear at once, when the block ends, or not at all.  OSError."""
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.unlink(missing_ok=True)
+
+
+def write_whole(path: FilePath, text: str) -> None:
+    """Write a text in UTF-8 with bare line feeds, at once or not at all.  OSError."""
+    with whole(path) as unfinished:
+        unfinished.write_text(text, "utf-8", newline="\n")
 
 
 @dataclass(frozen=True)
@@ -61,6 +108,6 @@ class InputFile:
         return CONLLU if len(cells) == 10 or is_comment else None
 
 
-def read_input(path: str | os.PathLike[str]) -> InputFile:
+def read_input(path: FilePath) -> InputFile:
     """The file at a path.  OSError for one that cannot be read.  O(bytes)."""
     return InputFile(str(path), Path(path).read_bytes())

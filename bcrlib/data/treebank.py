@@ -1,13 +1,9 @@
-"""A treebank in columns: one entry a token, sentences as offsets into them.
+"""A treebank in columns, one entry a token, sentences as offsets into them; CoNLL-U in and out.
 
-The first fault of a CoNLL-U file, found line by line.
-
-The reader accepts a file by a few array operations; this slower twin says what is wrong with one refused.
-
-CoNLL-U in and out.  A file read and written again is the same, byte for byte.
+A file read and written again is the same, byte for byte.  The reader accepts one by a few array operations; a slower
+twin, line by line, says what is wrong with one refused.
 """
 
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int32, Int64, UInt8
 
-from bcrlib.data.files import FileError, decoded
+from bcrlib.data.files import FileError, FilePath, can_stand, decoded_rows, write_whole
 from bcrlib.data.randomness import rows_of_part
 
 
@@ -63,6 +59,11 @@ class Treebank:
     def num_tokens(self) -> int:
         """Number of words over all sentences (roots, ranges and empty nodes are no words).  O(1)."""
         return int(self.offsets[-1])
+
+    @property
+    def words(self) -> list[list[str]]:
+        """The words of each sentence."""
+        return [self.forms[start:end] for start, end in pairwise(self.offsets.tolist())]
 
     @property
     def lengths(self) -> Int64[np.ndarray, "sentence"]:
@@ -303,7 +304,7 @@ class ConlluError(FileError):
     """A file that is not CoNLL-U; its text is "FILE:LINE: fault"."""
 
 
-def read_conllu(path: str | os.PathLike[str], trees: bool = True) -> Treebank:
+def read_conllu(path: FilePath, trees: bool = True) -> Treebank:
     """Read one CoNLL-U file; without `trees` its HEAD and DEPREL are not looked at (see parse_conllu).
 
     Raises ConlluError for a malformed file, OSError for one that cannot be read.  O(bytes), 30 MB a second.
@@ -322,7 +323,7 @@ def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
     treebank's heads are 0 and its relations "_" until `with_trees` gives it some.
     O(bytes).
     """
-    text = _decode(content, name)
+    text = decoded_rows(content, name, ConlluError, "line")
     lines = text.split("\n")
     lines.pop()  # what stands behind the last line end: nothing, or a line that was never ended
     if content.endswith(b"\n\n") and (treebank := _parse_lines(np.frombuffer(content, np.uint8), lines, trees)):
@@ -330,16 +331,6 @@ def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
     fault = find_fault(lines if content.endswith(b"\n") else text.split("\n") if text else [], trees)
     assert fault, "refused by the fast reader, yet without a fault"
     raise ConlluError(name, *fault)
-
-
-def _decode(content: bytes, name: str) -> str:
-    text = decoded(content, name, ConlluError)
-    if text.startswith("\ufeff"):
-        raise ConlluError(name, 1, "byte order mark before the first line")
-    if b"\r" in content:
-        line = content.count(b"\n", 0, content.index(b"\r")) + 1
-        raise ConlluError(name, line, "carriage return (CRLF); lines end in LF alone")
-    return text
 
 
 @dataclass(frozen=True, eq=False)
@@ -439,19 +430,12 @@ def _are_trees(heads: Int32[np.ndarray, "token"], offsets: Int64[np.ndarray, "se
     return bool((ancestor == top).all())
 
 
-def write_conllu(treebank: Treebank, path: str | os.PathLike[str]) -> None:
+def write_conllu(treebank: Treebank, path: FilePath) -> None:
     """Write a CoNLL-U file at once or not at all: a killed run leaves no half file under this name.
 
     Raises ValueError as format_conllu does, OSError where the folder cannot be written.  O(bytes).
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    content = format_conllu(treebank).encode("utf-8")
-    try:
-        unfinished.write_bytes(content)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole(path, format_conllu(treebank))
 
 
 def format_conllu(treebank: Treebank) -> str:
@@ -462,7 +446,7 @@ def format_conllu(treebank: Treebank) -> str:
     """
     for column in (treebank.forms, treebank.upos, treebank.relations):
         for cell in set(column):
-            if not cell or not {"\t", "\n", "\r"}.isdisjoint(cell):
+            if not can_stand(cell):
                 raise ValueError(f"{cell!r} cannot stand in a column of CoNLL-U")
     if treebank.source is None:
         return _format_bare(treebank)

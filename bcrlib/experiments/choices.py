@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from bcrlib.data.presets import PRESETS
-from bcrlib.experiments.counting import Update, bcr, flips_by_score, joined_strategy, strategies, untreated
-from bcrlib.experiments.store import CorrectnessStore
+from bcrlib.experiments.counting import Update, bcr, joined_strategy, scores_of, strategies, untreated
+from bcrlib.experiments.store import CorrectnessStore, Score
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.samplers.strategies import DropoutP, parse_strategy
@@ -41,24 +41,25 @@ def choose_on_dev(
      "joined": {"strategy": its name, "new_weight": the weight chosen, "grid": [a row a weight and level]}}
     `store` is of dev.  KeyError names what it lacks.  O((rates + weights) levels pairs (candidates sentences + units)).
     """
-    levels, plain = update.task.levels, {}
-    sampled: dict[str, dict[str, Flips]] = {}
-    for level in levels:
-        plain[level] = micro_average(untreated(store, preset, level, update).counts)
-        for strategy in _dropout_strategies(store, update):
-            flips = micro_average(bcr(store, preset, level, update, strategy, score="sum").counts)
-            sampled.setdefault(strategy, {})[level] = flips
+
+    def flips(strategy: str, weight: float = 0.0, score: Score = "sum") -> dict[str, Flips]:
+        """What BCR leaves, by level."""
+        return {
+            level: micro_average(bcr(store, preset, level, update, strategy, None, weight, score).counts)
+            for level in update.task.levels
+        }
+
+    plain = {level: micro_average(untreated(store, preset, level, update).counts) for level in update.task.levels}
+    sampled = {s: flips(s) for s in strategies(store, update.new) if isinstance(parse_strategy(s), DropoutP)}
     dropout = chosen_rate(sampled, update.task.choice_level)
-    by_score = flips_by_score(store, preset, update, dropout)
+    by_score = {
+        score: sum(left.yn for left in flips(dropout, score=score).values())
+        for score in scores_of(store, update, dropout)
+    }
     is_mean = PRESETS[preset].s2s_length_normalised and "mean" in by_score
     score = "mean" if is_mean else min(by_score, key=by_score.get)
     joined = joined_strategy(store, update, dropout)
-
-    def at_level(strategy: str, level: str, weight: float) -> Flips:
-        return micro_average(bcr(store, preset, level, update, strategy, new_weight=weight, score=score).counts)
-
-    weighted = {weight: {level: at_level(joined, level, weight) for level in levels} for weight in weights}
-    bar = {level: at_level(dropout, level, 0.0) for level in levels}
+    weighted = {weight: flips(joined, weight, score) for weight in weights}
     return {
         "strategy": dropout,
         "score": score,
@@ -67,7 +68,7 @@ def choose_on_dev(
         "untreated": _rows(plain, {}),
         "joined": {
             "strategy": joined,
-            "new_weight": chosen_weight(weighted, plain, bar),
+            "new_weight": chosen_weight(weighted, plain, flips(dropout, score=score)),
             "grid": [row for weight, of_level in weighted.items() for row in _rows(of_level, {"new_weight": weight})],
         },
     }
@@ -101,10 +102,6 @@ def chosen_weight(of_weight: Mapping[float, OfLevel], plain: OfLevel, bar: OfLev
 
     keeping = list(filter(keeps, of_weight))
     return max(keeping, key=cut) if keeping else max(of_weight, key=accuracy)
-
-
-def _dropout_strategies(store: CorrectnessStore, update: Update) -> list[str]:
-    return [name for name in strategies(store, update.new) if isinstance(parse_strategy(name), DropoutP)]
 
 
 def _rows(of_level: OfLevel, of_all: Mapping[str, object]) -> list[dict[str, Any]]:

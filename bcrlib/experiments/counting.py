@@ -5,15 +5,16 @@ gives the flips of one method at one level as PairCounts; rates, intervals and t
 No torch, no corpus.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from bcrlib.experiments.store import CorrectnessStore, Pool, Score, System
 from bcrlib.metrics.flips import flips_by_sentence
-from bcrlib.metrics.uncertainty import PairCounts, micro_average
+from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, take
 from bcrlib.samplers.strategies import JOINT, OneBest
 from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, Names, names_of, network_of
@@ -67,21 +68,31 @@ def updates(store: CorrectnessStore) -> list[Update]:
         for scorer in store.scorers(pool)
         if scorer in old and pool.proposer in new
     }
-    return sorted(found, key=_place)
 
+    def place(update: Update) -> tuple[bool, int, int]:
+        return network_of(update.old) != update.new, KINDS.index(update.old), KINDS.index(update.new)
 
-def _place(update: Update) -> tuple[bool, int, int]:
-    return network_of(update.old) != update.new, KINDS.index(update.old), KINDS.index(update.new)
+    return sorted(found, key=place)
 
 
 def old_models(store: CorrectnessStore, kind: str) -> list[str]:
     """Names of the single models of this kind that an update replaces."""
-    return _singles(store, "old", kind)
+    return [system.name for system in _systems(store, "old", kind)]
 
 
 def new_models(store: CorrectnessStore, kind: str) -> list[str]:
     """Names of the single models of this kind that replace others."""
-    return _singles(store, "new", kind)
+    return [system.name for system in _systems(store, "new", kind)]
+
+
+def _systems(store: CorrectnessStore, method: str, kind: str) -> list[System]:
+    return [system for system in store.systems() if (system.method, system.model) == (method, kind)]
+
+
+def right_of_models(store: CorrectnessStore, preset: str, level: str, names: Iterable[str]) -> dict[str, Right]:
+    """Which units these single models get right, by name."""
+    singles = {system.name: system for system in store.systems() if system.method in ("old", "new")}
+    return {name: store.load_system(singles[name], preset, level) for name in names}
 
 
 def strategies(store: CorrectnessStore, kind: str) -> list[str]:
@@ -104,12 +115,16 @@ def best_list(names: Collection[str], update: Update) -> str:
     return instead if instead in names and listed not in names else listed
 
 
+def _chosen(store: CorrectnessStore, update: Update) -> dict[str, Any]:
+    """What was chosen on dev for this update, from the manifest (`choices.choose_on_dev`); maybe nothing."""
+    return store.load_manifest().get("dropout_choice", {}).get(str(update), {})
+
+
 def dropout_strategy(store: CorrectnessStore, update: Update) -> str:
-    """The dropout-p strategy chosen on dev for this update, from the manifest. KeyError where none was chosen."""
-    choices = store.load_manifest().get("dropout_choice", {})
-    if str(update) not in choices:
+    """The dropout-p strategy chosen on dev for this update. KeyError where none was chosen."""
+    if not (chosen := _chosen(store, update)):
         raise KeyError(f"no dropout rate was chosen for {update} in {store.folder}")
-    return choices[str(update)]["strategy"]
+    return chosen["strategy"]
 
 
 def joined_strategy(store: CorrectnessStore, update: Update, dropout: str) -> str:
@@ -123,13 +138,13 @@ def joined_strategy(store: CorrectnessStore, update: Update, dropout: str) -> st
 
 def joined_choice(store: CorrectnessStore, update: Update) -> tuple[str, float] | None:
     """The joined strategy and the new model's weight chosen on dev for this update; None in runs from before."""
-    joined = store.load_manifest().get("dropout_choice", {}).get(str(update), {}).get("joined")
+    joined = _chosen(store, update).get("joined")
     return joined and (joined["strategy"], joined["new_weight"])
 
 
 def chosen_score(store: CorrectnessStore, update: Update) -> Score:
     """How re-ranking of this update compares candidates, as chosen on dev; "sum" where nothing was chosen."""
-    return store.load_manifest().get("dropout_choice", {}).get(str(update), {}).get("score", "sum")
+    return _chosen(store, update).get("score", "sum")
 
 
 def scores_of(store: CorrectnessStore, update: Update, strategy: str) -> tuple[Score, ...]:
@@ -138,58 +153,48 @@ def scores_of(store: CorrectnessStore, update: Update, strategy: str) -> tuple[S
     return ("sum", "mean") if all(store.has_lengths(pool, pool.proposer) for pool in pools) else ("sum",)
 
 
-def flips_by_score(store: CorrectnessStore, preset: str, update: Update, strategy: str) -> dict[Score, int]:
-    """Negative flips that re-ranking leaves, at all levels of the task and over all pairs together, by each score.
-
-    The score is chosen by them on dev: that with the fewest, of equal ones the sum.
-    """
-    return {
-        score: sum(
-            micro_average(bcr(store, preset, level, update, strategy, score=score).counts).yn
-            for level in update.task.levels
-        )
-        for score in scores_of(store, update, strategy)
-    }
-
-
 def retrained(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
     """The update before any choice of new models, by the old models alone (paper, Tables 1, 2 and 7).
 
     Within a kind: all ordered pairs of different seeds. Across kinds: every old model of the one kind with every old
     model of the other; with every new one where the other kind is replaced by nothing, and so has no old models.
     """
-    old = _right_of_single(store, preset, level, old_models(store, update.old))
     others = old_models(store, update.new) or new_models(store, update.new)
-    new = _right_of_single(store, preset, level, others)
+    old, new = (right_of_models(store, preset, level, names) for names in (old_models(store, update.old), others))
     return _count(store, preset, level, {(o, n): (old[o], new[n]) for o in old for n in new if o != n})
 
 
 def untreated(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
     """Every old model replaced by every new one (paper, Tables 3, 4 and 8)."""
-    old = _right_of_single(store, preset, level, old_models(store, update.old))
-    new = _right_of_single(store, preset, level, new_models(store, update.new))
-    return _count(store, preset, level, {(o, n): (old[o], new[n]) for o in old for n in new})
+    return _replaced_by(store, preset, level, update, _systems(store, "new", update.new))
 
 
 def ensemble(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
     """Every old model replaced by every ensemble of new ones."""
-    groups = [s for s in store.systems() if s.method == "ensemble" and s.model == update.new]
-    return _replaced_by(store, preset, level, update, groups)
+    return _replaced_by(store, preset, level, update, _systems(store, "ensemble", update.new))
 
 
 def growing_ensembles(store: CorrectnessStore, preset: str, level: str, update: Update) -> dict[int, PairCounts]:
     """Every old model replaced by an ensemble of 1, 2, ... new ones, by that number (paper, Figure 3)."""
-    growing = [s for s in store.systems() if s.method == "growing ensemble" and s.model == update.new]
-    ordered = sorted(growing, key=lambda system: len(system.members))
-    return {len(s.members): _replaced_by(store, preset, level, update, [s]) for s in ordered}
+    growing = sorted(_systems(store, "growing ensemble", update.new), key=lambda system: len(system.members))
+    return {len(s.members): _replaced_by(store, preset, level, update, [s]) for s in growing}
 
 
 def distillation(store: CorrectnessStore, preset: str, level: str, update: Update) -> PairCounts:
     """Every old model that taught a student of the new kind, replaced by it."""
-    old = _right_of_single(store, preset, level, old_models(store, update.old))
-    students = {s.teacher: s for s in store.systems() if s.method == "distillation" and s.model == update.new}
-    right = {o: store.load_system(student, preset, level) for o, student in students.items() if o in old}
-    return _count(store, preset, level, {(o, students[o].name): (old[o], right[o]) for o in right})
+    old = right_of_models(store, preset, level, old_models(store, update.old))
+    students = [s for s in _systems(store, "distillation", update.new) if s.teacher in old]
+    pairs = {(s.teacher, s.name): (old[s.teacher], store.load_system(s, preset, level)) for s in students}
+    return _count(store, preset, level, pairs)
+
+
+def _replaced_by(
+    store: CorrectnessStore, preset: str, level: str, update: Update, systems: Iterable[System]
+) -> PairCounts:
+    """Every old model replaced by each of these systems."""
+    old = right_of_models(store, preset, level, old_models(store, update.old))
+    new = {system.name: store.load_system(system, preset, level) for system in systems}
+    return _count(store, preset, level, {(o, n): (old[o], new[n]) for o in old for n in new})
 
 
 def bcr(
@@ -225,10 +230,9 @@ def own_choice(
     update: Update,
     strategy: str,
     num_candidates: int | None = None,
-    score: Score | None = None,
 ) -> PairCounts:
-    """Re-ranking by the new model itself: what the pool does without an old model."""
-    how = score or chosen_score(store, update)
+    """Re-ranking by the new model itself, as `bcr`: what the pool does without an old model."""
+    how = chosen_score(store, update)
 
     def scores(pool: Pool, old: str) -> np.ndarray:
         return store.load_scores(pool, pool.proposer, how)
@@ -252,7 +256,7 @@ def oracle(
     parts = update.task.atom_of.get(level, level)
     units = store.load_units(preset)
     of_unit, num_sentences = units.sentence_of_unit[parts], units.num_sentences
-    old_right = _right_of_single(store, preset, parts, old_models(store, update.old))
+    old_right = right_of_models(store, preset, parts, old_models(store, update.old))
 
     def scores(pool: Pool, old: str) -> np.ndarray:
         right = store.load_pool(pool, preset, parts)
@@ -277,7 +281,7 @@ def _reranked(
     The scores of all parts of a joined strategy must be comparable.
     """
     of_unit = store.load_units(preset).sentence_of_unit[level]
-    old = _right_of_single(store, preset, level, old_models(store, update.old))
+    old = right_of_models(store, preset, level, old_models(store, update.old))
     pairs = {}
     for name in new_models(store, update.new):
         pools = [Pool(name, part) for part in strategy.split(JOINT)]
@@ -293,26 +297,8 @@ def _stored_strategies(store: CorrectnessStore, kind: str) -> set[str]:
     return {pool.strategy for pool in store.pools() if pool.proposer in new}
 
 
-def _replaced_by(
-    store: CorrectnessStore, preset: str, level: str, update: Update, systems: Iterable[System]
-) -> PairCounts:
-    """Every old model replaced by each of these systems."""
-    old = _right_of_single(store, preset, level, old_models(store, update.old))
-    right = {system.name: store.load_system(system, preset, level) for system in systems}
-    return _count(store, preset, level, {(o, n): (old[o], right[n]) for o in old for n in right})
-
-
-def _singles(store: CorrectnessStore, method: str, kind: str) -> list[str]:
-    return [system.name for system in store.systems() if (system.method, system.model) == (method, kind)]
-
-
-def _right_of_single(store: CorrectnessStore, preset: str, level: str, names: Iterable[str]) -> dict[str, Right]:
-    singles = {system.name: system for system in store.systems() if system.method in ("old", "new")}
-    return {name: store.load_system(singles[name], preset, level) for name in names}
-
-
 def _count(
-    store: CorrectnessStore, preset: str, level: str, pairs: dict[tuple[str, str], tuple[Right, Right]]
+    store: CorrectnessStore, preset: str, level: str, pairs: Mapping[tuple[str, str], tuple[Right, Right]]
 ) -> PairCounts:
     """The flips of each pair of names (old, new), from which units either gets right."""
     if not pairs:

@@ -20,9 +20,9 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64
 
-from bcrlib.experiments.counting import Update, new_models, old_models
+from bcrlib.experiments.counting import Update, new_models, old_models, right_of_models
 from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.flips import flips_by_sentence
 from bcrlib.metrics.uncertainty import PairCounts
@@ -59,7 +59,8 @@ def chains(store: CorrectnessStore, update: Update, max_chains: int = MAX_CHAINS
 def untreated(store: CorrectnessStore, preset: str, level: str, update: Update, max_chains: int = MAX_CHAINS) -> Rounds:
     """Every model's 1-best is deployed as it is."""
     of_chain = chains(store, update, max_chains)
-    right = np.stack([[_one_best(store, preset, level, model) for model in chain] for chain in of_chain])
+    one_best = right_of_models(store, preset, level, sorted(set().union(*of_chain)))
+    right = np.stack([[one_best[model] for model in chain] for chain in of_chain])
     return _count(store, preset, level, of_chain, right)
 
 
@@ -96,11 +97,13 @@ def deployed(
 ) -> Bool[np.ndarray, "round unit"]:
     """Which units the system deployed in each round of one chain gets right; arguments as of `bcr`."""
     of_unit = store.load_units(preset).sentence_of_unit[level]
-    right = [_one_best(store, preset, level, chain[0])]
+    right = [right_of_models(store, preset, level, chain[:1])[chain[0]]]
     for number in range(1, len(chain)):
-        oldest = 0 if memory is None else max(0, number - memory)
         pool = Pool(chain[number], strategy)
-        choice = choose(_scores(store, pool, chain[oldest:number], decay))
+        models = chain[0 if memory is None else max(0, number - memory) : number]
+        weights = [decay**age for age in reversed(range(len(models)))]  # the last one, of the round before, has 1
+        log_probs = [store.load_scores(pool, model) for model in models]
+        choice = choose(bcr_scores(log_probs[-1], log_probs, old_weights=weights))
         right.append(take(store.load_pool(pool, preset, level), choice, of_unit))
     return np.stack(right)
 
@@ -119,20 +122,6 @@ def flips_over_rounds(
         "any": np.logical_or.accumulate(right, axis=1)[:, :-1],
     }
     return {name: flips_by_sentence(had[name], later, sentence_of_unit, num_sentences) for name in AGAINST}
-
-
-def _scores(
-    store: CorrectnessStore, pool: Pool, models: Sequence[str], decay: float
-) -> Float64[np.ndarray, "candidate sentence"]:
-    """The models' weighted scores; the last one, of the round before, has weight 1."""
-    weights = [decay**age for age in reversed(range(len(models)))]
-    log_probs = [store.load_scores(pool, model) for model in models]
-    return bcr_scores(log_probs[-1], log_probs, old_weights=weights)
-
-
-def _one_best(store: CorrectnessStore, preset: str, level: str, model: str) -> Bool[np.ndarray, "unit"]:
-    (system,) = [s for s in store.systems() if s.name == model and s.method in ("old", "new")]
-    return store.load_system(system, preset, level)
 
 
 def _count(store: CorrectnessStore, preset: str, level: str, of_chain: list[Chain], right: np.ndarray) -> Rounds:

@@ -1,8 +1,6 @@
-"""What is counted at each level, whatever the task: words or spans, whole trees or frames.
+"""Which words and which whole trees a parser gets right: UAS, LAS, UCM and LCM before any averaging.
 
-Which words and which whole trees a parser gets right: UAS, LAS, UCM and LCM before any averaging.
-
-A *unit* is what a level counts: a word (UAS, LAS) or a whole tree (UCM, LCM).
+A *unit* is what a level counts: a word (UAS, LAS) or a whole tree (UCM, LCM); of frames a span or a whole frame.
 """
 
 from collections.abc import Sequence
@@ -41,7 +39,7 @@ def scored_units(gold: Treebank, preset: Preset) -> Units:
     scored words only, so a sentence of nothing but punctuation does not.  O(tokens).
     """
     words = gold.sentence_of_token[scored_words(gold, preset)]
-    trees = np.unique(gold.sentence_of_token[_compared_words(gold, preset)])
+    trees = np.unique(gold.sentence_of_token[compared_words(gold, preset)])
     return Units({"UAS": words, "UCM": trees, "LAS": words, "LCM": trees}, gold.num_sentences)
 
 
@@ -91,8 +89,8 @@ def _relation_ids(gold: Treebank, relation_names: Sequence[str]) -> Int64[np.nda
     return np.array([index.get(name, -1) for name in gold.relations], dtype=np.int64)
 
 
-def _compared_words(gold: Treebank, preset: Preset) -> Bool[np.ndarray, "token"]:
-    """Which words the whole-tree levels compare."""
+def compared_words(gold: Treebank, preset: Preset) -> Bool[np.ndarray, "token"]:
+    """Which words the levels above single words compare: all of them, or the scored ones.  O(tokens)."""
     return np.ones(gold.num_tokens, dtype=bool) if preset.tree_level_punct else scored_words(gold, preset)
 
 
@@ -100,6 +98,6 @@ def _whole_trees(
     gold: Treebank, right: Bool[np.ndarray, "candidate token"], preset: Preset
 ) -> Bool[np.ndarray, "candidate tree"]:
     """Whether all compared words are right, for each sentence that has one."""
-    compared = _compared_words(gold, preset)
+    compared = compared_words(gold, preset)
     _, starts = np.unique(gold.sentence_of_token[compared], return_index=True)
     return np.logical_and.reduceat(right[:, compared], starts, axis=1)

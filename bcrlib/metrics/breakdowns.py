@@ -1,43 +1,44 @@
-"""Slices of an update: the units of one level that share a property of gold, by tag, relation, size, depth, length.
+"""Where an update breaks: its flips slice by slice, with rates, intervals and tests.
 
-Breakdowns of flips: the 2x2 counts of an update slice by slice, with rates, intervals and tests.
-
-The authors' notebooks print such tables for one update (protocol 5.5).  Counts are sums over all pairs of an old and a
-new model, as in every table.
+A slice is the units of one level that share a property of gold: a tag, a relation, a distance, a depth, a length.  The
+authors' notebooks print such tables for one update (protocol 5.5).  Counts are sums over all pairs of an old and a new
+model, as in every table.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any
+from itertools import chain, product
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float64, Int64, Integer, Num
+from scipy.sparse import coo_array
 from scipy.special import erfc, ndtri
 
 from bcrlib.data.frames import CLOSE, OPEN, FrameBank, Node, frame_tokens
 from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import scored_units, scored_words
-from bcrlib.metrics.subtrees import Subtrees, parents, word_depths
 
+ALL = "all"
+"""The breakdown, and its only slice, that holds every unit."""
 OTHER = "other"
 FEWEST_UNITS = 10
 """Slices with fewer units are counted together, as "other"."""
 RANGES = {
     "distance": (1, 2, 3, 4, 5, 6, 8, 11, 16, 21),
     "size": (2, 3, 4, 5, 6, 8, 11, 16, 21, 31),
-    "depth": (2, 3, 4, 5, 6, 7, 8, 9),
+    "depth": (1, 2, 3, 4, 5, 6, 7, 8, 9),
     "length": (1, 2, 6, 11, 16, 21, 31, 41),
     "couple distance": (1, 2, 3, 4, 5, 6, 8, 11, 16, 21, 31),
     "couple tree distance": (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11),
 }
-"""Where the ranges of the numbers begin."""
-DEPTHS = (1, 2, 3, 4, 5, 6, 7, 8, 9)
-"""Where the ranges of depths begin: of words and nodes, the root has 1; of whole trees and frames, their deepest."""
+"""Where the ranges of the breakdowns by number begin; all others are by tag."""
 
-Keys = Mapping[str, Sequence[str] | Integer[np.ndarray, "unit"]]
+Keys = Mapping[str, Sequence[str] | Sequence[int] | np.ndarray]
+"""Breakdown -> what each unit is told apart by."""
+Rates = Float64[np.ndarray, "slice"]
+Numbers = Num[np.ndarray, "slice"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,34 +47,6 @@ class Slices:
 
     of_unit: Int64[np.ndarray, "unit"]
     names: tuple[str, ...]
-
-
-def word_keys(gold: Treebank, preset: Preset) -> Keys:
-    """What scored words are told apart by: their tag and relation, how far off the head is, the tag of the head.
-
-    Distances are in words.  The root word counts as the authors' code has it: its head is called "ROOT" and stands
-    at position 0, before the first word.  O(tokens).
-    """
-    words = np.flatnonzero(scored_words(gold, preset))
-    # As objects: as numpy's own texts, all would be as long as the longest.
-    upos = np.array([*gold.upos, "ROOT"], dtype=object)  # parent -1 is the last entry
-    position = np.arange(gold.num_tokens) - gold.offsets[gold.sentence_of_token] + 1
-    return {
-        "upos": upos[words],
-        "relation": np.array(gold.relations, dtype=object)[words],
-        "distance": np.abs(position - gold.heads)[words],
-        "head upos": upos[parents(gold)[words]],
-    }
-
-
-def subtree_keys(gold: Treebank, units: Subtrees) -> Keys:
-    """What sub-trees are told apart by: size in words, depth (a leaf has 1), tag of the root word.  O(sub-trees)."""
-    return {"size": units.size, "depth": units.depth, "root upos": np.array(gold.upos)[units.root]}
-
-
-def tree_keys(gold: Treebank, preset: Preset) -> Keys:
-    """What whole trees (UCM, LCM) are told apart by: the length of the sentence in words, punctuation included."""
-    return {"length": gold.lengths[scored_units(gold, preset).sentence_of_unit["UCM"]]}
 
 
 def by_tag(tags: Sequence[str]) -> Slices:
@@ -105,25 +78,68 @@ def merge_rare(slices: Slices, fewest_units: int = FEWEST_UNITS) -> Slices:
     return Slices(new[slices.of_unit], names)
 
 
+def sliced(keys: Keys, breakdowns: Sequence[str]) -> dict[str, Slices]:
+    """The slices of these breakdowns, by number where `RANGES` has them, rare ones merged.  O(units log units)."""
+    return {
+        name: merge_rare(by_range(np.asarray(keys[name]), RANGES[name]) if name in RANGES else by_tag(keys[name]))
+        for name in breakdowns
+    }
+
+
 def tree_slices(gold: Treebank, preset: Preset) -> dict[str, dict[str, Slices]]:
-    """Level -> breakdown -> slices, all of the gold trees.  O(tokens).
+    """Level -> breakdown -> slices, all of the gold trees.  O(tokens deepest).
 
     Words by UPOS, relation, distance of the head, depth, length of their sentence; trees by length and depth.
     """
-    words, keys, depths = scored_words(gold, preset), word_keys(gold, preset), word_depths(gold)
+    words = sliced(word_keys(gold, preset), ("upos", "relation", "distance", "depth", "length"))
+    trees = sliced(tree_keys(gold, preset), ("length", "depth"))
+    return {"UAS": words, "UCM": trees, "LAS": words, "LCM": trees}
+
+
+def word_keys(gold: Treebank, preset: Preset) -> Keys:
+    """What scored words are told apart by: tag, relation, distance and tag of the head, depth, length of the sentence.
+
+    Distances and lengths are in words, depths as of `word_depths`.  The root word counts as the authors' code has it:
+    its head is called "ROOT" and stands at position 0, before the first word.  O(tokens deepest).
+    """
+    words = np.flatnonzero(scored_words(gold, preset))
+    # As objects: as numpy's own texts, all would be as long as the longest.
+    upos = np.array([*gold.upos, "ROOT"], dtype=object)  # parent -1 is the last entry
+    position = np.arange(gold.num_tokens) - gold.offsets[gold.sentence_of_token] + 1
+    return {
+        "upos": upos[words],
+        "relation": np.array(gold.relations, dtype=object)[words],
+        "distance": np.abs(position - gold.heads)[words],
+        "head upos": upos[parents(gold)[words]],
+        "depth": word_depths(gold)[words],
+        "length": gold.lengths[gold.sentence_of_token[words]],
+    }
+
+
+def tree_keys(gold: Treebank, preset: Preset) -> Keys:
+    """What whole trees (UCM, LCM) are told apart by: length in words, punctuation included, and deepest word."""
     trees = scored_units(gold, preset).sentence_of_unit["UCM"]
-    of_words = {
-        "upos": _tags(keys["upos"]),
-        "relation": _tags(keys["relation"]),
-        "distance": _ranges(keys["distance"], RANGES["distance"]),
-        "depth": _ranges(depths[words], DEPTHS),
-        "length": _ranges(gold.lengths[gold.sentence_of_token[words]], RANGES["length"]),
-    }
-    of_trees = {
-        "length": _ranges(gold.lengths[trees], RANGES["length"]),
-        "depth": _ranges(np.maximum.reduceat(depths, gold.offsets[:-1])[trees], DEPTHS),
-    }
-    return {"UAS": of_words, "UCM": of_trees, "LAS": of_words, "LCM": of_trees}
+    deepest = np.maximum.reduceat(word_depths(gold), gold.offsets[:-1])
+    return {"length": gold.lengths[trees], "depth": deepest[trees]}
+
+
+def parents(treebank: Treebank) -> Int64[np.ndarray, "token"]:
+    """The token that is the head of each token; -1 for words that hang from the artificial root.  O(tokens)."""
+    heads = treebank.heads.astype(np.int64)
+    return np.where(heads == 0, -1, treebank.offsets[treebank.sentence_of_token] + heads - 1)
+
+
+def word_depths(treebank: Treebank) -> Int64[np.ndarray, "token"]:
+    """Words from the root of its tree down to each word, both counted: 1 for a root.
+
+    Heads must not run in a circle.  O(tokens longest).
+    """
+    parent = above = parents(treebank)
+    depths = np.ones(treebank.num_tokens, dtype=np.int64)
+    for _ in range(treebank.lengths.max(initial=0)):
+        depths += above >= 0
+        above = np.where(above >= 0, parent[above], -1)
+    return depths
 
 
 def frame_slices(gold: FrameBank) -> dict[str, dict[str, Slices]]:
@@ -132,32 +148,19 @@ def frame_slices(gold: FrameBank) -> dict[str, dict[str, Slices]]:
     Spans by the intent and the slot over them, depth, length in words; frames by intent, length and depth.  Of several
     intents (slots) over the same words the outermost counts.
     """
-    frames = [_spans(frame) for frame in gold.frames]
+    frames = [_span_keys(frame) for frame in gold.frames]
     spans = list(chain.from_iterable(frames))
-    of_spans = {
-        "intent": _tags([span["IN"] for span in spans]),
-        "slot": _tags([span["SL"] for span in spans]),
-        "depth": _ranges([span["depth"] for span in spans], DEPTHS),
-        "length": _ranges([span["length"] for span in spans], RANGES["length"]),
-    }
+    of_spans = {name: [span[name] for span in spans] for name in ("intent", "slot", "depth", "length")}
     of_frames = {
-        "intent": _tags([frame.label.partition(":")[2] for frame in gold.frames]),
-        "depth": _ranges([max(span["deepest"] for span in frame) for frame in frames], DEPTHS),
-        "length": _ranges(list(map(len, gold.utterances)), RANGES["length"]),
+        "intent": [frame.label.partition(":")[2] for frame in gold.frames],
+        "depth": [max(span["deepest"] for span in frame) for frame in frames],
+        "length": gold.lengths,
     }
-    return {"spanEM": of_spans, "EM": of_frames}
+    return {"spanEM": sliced(of_spans, tuple(of_spans)), "EM": sliced(of_frames, tuple(of_frames))}
 
 
-def _tags(tags: Sequence[str]) -> Slices:
-    return merge_rare(by_tag(tags))
-
-
-def _ranges(values: Sequence[int] | Int64[np.ndarray, "unit"], starts: tuple[int, ...]) -> Slices:
-    return merge_rare(by_range(np.asarray(values), starts))
-
-
-def _spans(frame: Node) -> list[dict[str, Any]]:
-    """The spans of words under the nodes, from the left, outer first: what `frame_slices` tells them apart by."""
+def _span_keys(frame: Node) -> list[dict]:
+    """What the spans of words under the nodes are told apart by, from the left, outer first."""
     nodes: list[list] = []  # label, depth, first word, end
     pending: list[list] = []
     num_words = 0
@@ -169,23 +172,14 @@ def _spans(frame: Node) -> list[dict[str, Any]]:
             pending.pop()[3] = num_words
         else:
             num_words += 1
-    spans: dict[tuple[int, int], dict[str, Any]] = {}
+    spans: dict[tuple[int, int], dict] = {}
     for label, depth, begin, end in nodes:
-        span = spans.setdefault((begin, end), {"depth": depth, "length": end - begin, "IN": "", "SL": ""})
-        kind, _, name = label.partition(":")
+        span = spans.setdefault((begin, end), {"intent": "", "slot": "", "depth": depth, "length": end - begin})
+        prefix, _, name = label.partition(":")
+        kind = "intent" if prefix == "IN" else "slot"
         span[kind] = span[kind] or name
         span["deepest"] = depth
     return list(spans.values())
-
-
-HISTOGRAM_BINS = ("0", *(f"({k / 10}, {(k + 1) / 10}]" for k in range(10)))
-
-ALL = "all"
-"""The breakdown, and its only slice, that holds every unit."""
-
-
-Numbers = Num[np.ndarray, "slice"]
-Rates = Float64[np.ndarray, "slice"]
 
 
 def unit_counts(
@@ -212,89 +206,44 @@ def flips_by_slice(
     chosen = slices.of_unit >= 0
     counts, sentences, of_unit = counts[chosen], sentence_of_unit[chosen], slices.of_unit[chosen]
     num_slices = len(slices.names)
-    sums = np.stack([_sums(of_unit, counts[:, i], num_slices) for i in range(4)], axis=1)
-    cells = _cells(sentences, of_unit, np.stack([counts[:, 1], counts.sum(axis=1)], axis=1), num_slices)
-    nfr_error, excess_error = _standard_errors(cells, sums[:, 1], sums.sum(axis=1))
-    table = {"key": slices.names, "num_units": _sums(of_unit, np.ones(len(of_unit)), num_slices)}
-    table |= {"num_sentences": np.bincount(cells.of_slice[cells.counted > 0], minlength=num_slices)}
-    table |= {name: sums[:, i] for i, name in enumerate(("yy", "yn", "ny", "nn"))}
+    shape = (sentences.max(initial=-1) + 1, num_slices)
+    broken, counted = (
+        coo_array((numbers.astype(np.float64), (sentences, of_unit)), shape).tocsr()
+        for numbers in (counts[:, 1], counts.sum(axis=1))
+    )
+    table = {"key": slices.names, "num_units": np.bincount(of_unit, minlength=num_slices)}
+    table["num_sentences"] = np.bincount(counted.indices, minlength=num_slices)
+    for i, name in enumerate(("yy", "yn", "ny", "nn")):  # exact: sums stay below 2**53
+        table[name] = np.bincount(of_unit, counts[:, i], num_slices).astype(np.int64)
+    nfr_error, excess_error = _standard_errors(broken, counted)
     return pd.DataFrame(table | {"nfr_error": nfr_error, "excess_error": excess_error})
 
 
-def sentence_nfr_histogram(counts: Int64[np.ndarray, "pair sentence 4"]) -> Int64[np.ndarray, "bin"]:
-    """How many sentences, over all pairs, lose which share of their words: `HISTOGRAM_BINS` (protocol 5.5).
-
-    Sentences without a counted word are left out.  Exact: shares are compared as fractions.  O(pairs sentences).
-    """
-    num_words = counts.sum(axis=-1)
-    some = num_words > 0
-    tenth = -(-10 * counts[..., 1][some] // num_words[some])  # rounded up: (0.1, 0.2] is the second
-    return np.bincount(tenth, minlength=len(HISTOGRAM_BINS))
-
-
-def _sums(
-    place: Int64[np.ndarray, "item"], numbers: Integer[np.ndarray, "item"], num_places: int
-) -> Int64[np.ndarray, "place"]:
-    """The numbers added up by place; exact, since they stay below 2**53."""
-    return np.bincount(place, numbers, num_places).astype(np.int64)
-
-
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """What the units of one sentence in one slice have in common: the table [sentence, slice] without its zeros."""
-
-    sentence: Int64[np.ndarray, "cell"]
-    of_slice: Int64[np.ndarray, "cell"]
-    broken: Float64[np.ndarray, "cell"]
-    counted: Float64[np.ndarray, "cell"]
-
-
-def _cells(
-    sentences: Int64[np.ndarray, "unit"],
-    of_unit: Int64[np.ndarray, "unit"],
-    numbers: Int64[np.ndarray, "unit 2"],
-    num_slices: int,
-) -> _Cells:
-    """The numbers (broken, counted) of units added up by sentence and slice."""
-    key = sentences * num_slices + of_unit
-    order = np.argsort(key, kind="stable")  # fast: units come by sentence
-    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
-    sums = np.add.reduceat(numbers[order], starts, axis=0) if len(starts) else numbers
-    sentence, of_slice = np.divmod(key[order][starts], num_slices)
-    return _Cells(sentence, of_slice, *sums.T.astype(np.float64))
-
-
-def _standard_errors(
-    cells: _Cells, broken: Int64[np.ndarray, "slice"], counted: Int64[np.ndarray, "slice"]
-) -> tuple[Float64[np.ndarray, "slice"], Float64[np.ndarray, "slice"]]:
-    """Of each slice's rate broken / counted, and of its difference to the rate of the rest; nan where undefined.
+def _standard_errors(broken: coo_array, counted: coo_array) -> tuple[Rates, Rates]:
+    """Of each slice's rate broken / counted [sentence, slice], and of its difference to the rate of the rest.
 
     A sentence moves the rate b / c of a slice by (b_s - c_s b / c) / c away from where all sentences together have it,
     and that of the rest, with B - b and C - c of all units, likewise; the errors are roots of summed squares.  These
-    are quadratic in b_s, c_s, B_s and C_s, of which only products are added up: no table [sentence, slice] is made.
+    are quadratic in b_s, c_s, B_s and C_s, of which only products are added up, exactly: no table [sentence, slice] is
+    filled.  nan where undefined.
     """
-    moments = _moments(cells, len(broken))
-    num_sentences = np.count_nonzero(np.diff(cells.sentence, prepend=-1))
-    rest_broken, rest_counted = broken.sum() - broken, counted.sum() - counted
+    own, totals = (broken, counted), (broken.sum(axis=1), counted.sum(axis=1))
+    moments = np.empty((broken.shape[1], 4, 4))
+    for i, j in product((0, 1), repeat=2):
+        moments[:, i, j] = own[i].multiply(own[j]).sum(axis=0)
+        moments[:, i, 2 + j] = moments[:, 2 + j, i] = own[i].T @ totals[j]
+        moments[:, 2 + i, 2 + j] = totals[i] @ totals[j]  # sentences without a unit in the slice are in these, too
+    b, c = broken.sum(axis=0), counted.sum(axis=0)
+    rest_b, rest_c = b.sum() - b, c.sum() - c
+    num_sentences = np.count_nonzero(totals[1])
     with np.errstate(divide="ignore", invalid="ignore"):
-        own = np.stack([1 / counted, -broken / counted / counted], axis=1)
-        rest = np.stack([1 / rest_counted, -rest_broken / rest_counted / rest_counted], axis=1)
-        shares = np.concatenate([own, np.zeros_like(own)], axis=1)
-        differences = np.concatenate([own + rest, -rest], axis=1)
+        share = np.stack([1 / c, -b / c / c], axis=1)
+        rest = np.stack([1 / rest_c, -rest_b / rest_c / rest_c], axis=1)
+        shares = np.concatenate([share, np.zeros_like(share)], axis=1)
+        differences = np.concatenate([share + rest, -rest], axis=1)
         scale = num_sentences / (num_sentences - np.float64(1))
         squares = (np.einsum("si,sij,sj->s", part, moments, part) for part in (shares, differences))
         return tuple(np.sqrt(np.maximum(scale * square, 0)) for square in squares)
-
-
-def _moments(cells: _Cells, num_slices: int) -> Float64[np.ndarray, "slice 4 4"]:
-    """The products of (b_s, c_s, B_s, C_s) with each other, summed over sentences."""
-    totals = np.stack([np.bincount(cells.sentence, numbers) for numbers in (cells.broken, cells.counted)])
-    columns = [cells.broken, cells.counted, *totals[:, cells.sentence]]
-    moments = np.empty((num_slices, 4, 4))
-    moments[:, 2:, 2:] = totals @ totals.T  # sentences without a unit in the slice are in these, too
-    for i, j in ((0, 0), (0, 1), (1, 1), (0, 2), (0, 3), (1, 2), (1, 3)):
-        moments[:, i, j] = moments[:, j, i] = np.bincount(cells.of_slice, columns[i] * columns[j], num_slices)
-    return moments
 
 
 def rates_of_slices(rows: pd.DataFrame) -> pd.DataFrame:
@@ -303,29 +252,38 @@ def rates_of_slices(rows: pd.DataFrame) -> pd.DataFrame:
     `rows`: what `flips_by_slice` gives of every breakdown with its name as column "breakdown", the one of
     everything (`ALL`) among them.  Columns: breakdown, key, num_units, num_sentences, acc_old, acc_new, nfr, pfr, nfi,
     low, high (95 % interval of NFR), share (of all negative flips of the level), excess (NFR minus that of all other
-    units), p_value, q_value (by Benjamini and Hochberg over all slices of the level that are large enough; nan for
-    others).  Intervals and tests are about other sentences and these models.  O(slices).
+    units), p_value, q_value (by Benjamini and Hochberg over all slices of the level with 30 units in 20 sentences; nan
+    for others).  Intervals and tests are about other sentences and these models.  O(slices log slices).
+
+    The p-value is that of a normal test of the excess.  Its standard error is the larger of two: the one over
+    sentences, and that of independent units if the slice were like the rest (without which a slice where nothing flips
+    would seem certain).
     """
     yy, yn, ny, nn = (rows[name].to_numpy(np.float64) for name in ("yy", "yn", "ny", "nn"))
     counted, num_units = yy + yn + ny + nn, rows["num_units"].to_numpy(np.float64)
     nfr = yn / counted
     low, high = slice_interval(nfr, rows["nfr_error"].to_numpy(np.float64), num_units)
     (whole,) = np.flatnonzero(rows["breakdown"] == ALL)
-    rates = {"acc_old": (yy + yn) / counted, "acc_new": (yy + ny) / counted, "nfr": nfr, "pfr": ny / counted}
-    rates |= {"nfi": yn / np.maximum(yn + nn, 1), "low": low, "high": high, "share": yn / max(yn[whole], 1)}
-    rates |= _tests(rows, nfr, num_units, whole)
-    return rows[["breakdown", "key", "num_units", "num_sentences"]].assign(**rates)
-
-
-def _tests(rows: pd.DataFrame, nfr: np.ndarray, num_units: np.ndarray, whole: int) -> dict[str, np.ndarray]:
-    """Each slice against all other units: excess, p_value, q_value."""
-    rest = num_units[whole] - num_units
+    all_nfr, rest = nfr[whole], num_units[whole] - num_units
     with np.errstate(divide="ignore", invalid="ignore"):
-        excess = nfr - (nfr[whole] * num_units[whole] - nfr * num_units) / rest
-    errors = rows["excess_error"].to_numpy(np.float64)
-    p_values = excess_p_value(nfr, num_units, errors, nfr[whole], num_units[whole])
-    p_values[~large_enough(num_units, rows["num_sentences"].to_numpy(np.float64))] = np.nan
-    return {"excess": excess, "p_value": p_values, "q_value": benjamini_hochberg(p_values)}
+        excess = nfr - (all_nfr * num_units[whole] - nfr * num_units) / rest
+        by_chance = np.sqrt(all_nfr * (1 - all_nfr) * (1 / num_units + 1 / rest))
+        z = excess / np.maximum(rows["excess_error"].to_numpy(np.float64), by_chance)
+    is_large = (num_units >= 30) & (rows["num_sentences"].to_numpy(np.float64) >= 20)
+    p_value = np.where(is_large, erfc(np.abs(z) / np.sqrt(2)), np.nan)
+    return rows[["breakdown", "key", "num_units", "num_sentences"]].assign(
+        acc_old=(yy + yn) / counted,
+        acc_new=(yy + ny) / counted,
+        nfr=nfr,
+        pfr=ny / counted,
+        nfi=yn / np.maximum(yn + nn, 1),
+        low=low,
+        high=high,
+        share=yn / max(yn[whole], 1),
+        excess=excess,
+        p_value=p_value,
+        q_value=benjamini_hochberg(p_value),
+    )
 
 
 def slice_interval(rate: Rates, error: Rates, num_units: Numbers, coverage: float = 0.95) -> tuple[Rates, Rates]:
@@ -345,27 +303,12 @@ def slice_interval(rate: Rates, error: Rates, num_units: Numbers, coverage: floa
     return np.maximum(centre - reach, 0), np.minimum(centre + reach, 1)
 
 
-def excess_p_value(rate: Rates, num_units: Numbers, excess_error: Rates, all_rate: float, all_units: float) -> Rates:
-    """Two-sided p-value that a slice has the NFR of all other units; nan for a slice of everything.
-
-    A normal test of the difference.  Its standard error is the larger of two: the one over sentences, and that of
-    independent units if the slice were like the rest (without which a slice where nothing flips would seem certain).
-    It asks about other sentences, with these very models.  O(slices).
-    """
-    rest = all_units - num_units
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rest_rate = (all_rate * all_units - rate * num_units) / rest
-        by_chance = np.sqrt(all_rate * (1 - all_rate) * (1 / num_units + 1 / rest))
-        z = (rate - rest_rate) / np.maximum(excess_error, by_chance)
-    return erfc(np.abs(z) / np.sqrt(2))
-
-
 def benjamini_hochberg(p_values: Rates) -> Rates:
     """For each test the smallest share of false alarms, among all tests called, at which it is called (its q-value).
 
     Benjamini and Hochberg (1995): the i-th smallest of m p-values times m / i, and never more than that of a larger
     one.  Holds on average for independent tests and for such that err together; slices that share units do so only
-    roughly.  nan stays nan and is not counted.  O(tests log tests).
+    roughly.  nan stays nan and is not counted.  scipy.stats has it too, and takes seconds to load.  O(tests log tests).
     """
     q_values = np.full(len(p_values), np.nan)
     (tested,) = np.nonzero(~np.isnan(p_values))
@@ -373,8 +316,3 @@ def benjamini_hochberg(p_values: Rates) -> Rates:
     ranks = np.arange(len(order), 0, -1)
     q_values[order] = np.minimum.accumulate(np.minimum(p_values[order] * len(order) / ranks, 1))
     return q_values
-
-
-def large_enough(num_units: Numbers, num_sentences: Numbers) -> Bool[np.ndarray, "slice"]:
-    """Whether a slice is large enough for the normal test: 30 units in 20 sentences."""
-    return (num_units >= 30) & (num_sentences >= 20)

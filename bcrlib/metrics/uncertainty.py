@@ -1,7 +1,8 @@
-"""How sure are we: averages over pairs of seeds, their spread, a paired bootstrap, McNemar's test.
+"""How sure are we: averages over pairs of seeds, their spread, the paired bootstrap, McNemar's test.
 
 Pairs share models and sentences, so they are no independent observations; the bootstrap draws sentences and
-models anew, never pairs.
+models anew, never pairs.  It stands here once, for flips of many pairs (`resample`), for means over sentences
+(`share_intervals`) and, in bounded memory, for one pair over any number of items (`resampled_sums`).
 """
 
 from collections.abc import Hashable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float64, Int64, Num
+from jaxtyping import Float64, Int64
 from scipy.special import bdtr
 
 from bcrlib.metrics.flips import RATES, Flips, as_flips
@@ -42,6 +43,16 @@ class PairCounts:
     def nested(self) -> bool:
         """Whether every old model has a new one of its own (distillation): they are then drawn as one."""
         return len(set(self.old_of_pair)) == len(set(self.new_of_pair)) == len(self.counts)
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """A mean over sentences, as parts that the bootstrap can draw anew: its value is sum(amount) / sum(out_of)."""
+
+    amount: Float64[np.ndarray, "model sentence"]
+    """Of each new model and sentence."""
+    out_of: Float64[np.ndarray, "model sentence"]
+    """Sentences (0 or 1), or units."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,9 @@ def resample(methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.ran
         raise ValueError(f"methods on different numbers of sentences: {sorted(num_sentences)}")
     sentences = _draws(num_sentences.pop(), num_resamples, rng).astype(np.float64)
     pairs = _pair_draws(methods, num_resamples, rng)
+    while (empty := np.any([~drawn.any(axis=1) for drawn in pairs.values()], axis=0)).any():
+        for name, again in _pair_draws(methods, int(empty.sum()), rng).items():
+            pairs[name][empty] = again
     return {name: _resampled(method, sentences, pairs[name]) for name, method in methods.items()}
 
 
@@ -121,6 +135,25 @@ def difference_intervals(
             coverage,
         )
         for rate in RATES
+    }
+
+
+def share_intervals(
+    shares: Mapping[Name, Share], num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
+) -> dict[Name, Estimate]:
+    """Each mean with its percentile bootstrap interval: sentences and new models are drawn anew, once for all shares.
+
+    ValueError for shares of different models or sentences.  O(shares resamples models sentences).
+    """
+    (shape,) = {share.amount.shape for share in shares.values()}
+    models, sentences = (_draws(size, num_resamples, rng).astype(np.float64) for size in shape)
+
+    def drawn(part: Float64[np.ndarray, "model sentence"]) -> Float64[np.ndarray, "resample"]:
+        return np.einsum("rm,rm->r", models, sentences @ part.T)
+
+    return {
+        name: estimate(share.amount.sum() / share.out_of.sum(), drawn(share.amount) / drawn(share.out_of), coverage)
+        for name, share in shares.items()
     }
 
 
@@ -170,22 +203,7 @@ def _draws(num_items: int, num_resamples: int, rng: np.random.Generator) -> Int6
 def _pair_draws(
     methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator
 ) -> dict[Name, Int64[np.ndarray, "resample pair"]]:
-    """How often each pair of each method counts; no method is left without pairs in any resample."""
-    weights = _pair_draws_once(methods, num_resamples, rng)
-    while (empty := _some_method_empty(weights)).any():
-        again = _pair_draws_once(methods, int(empty.sum()), rng)
-        for name in methods:
-            weights[name][empty] = again[name]
-    return weights
-
-
-def _some_method_empty(weights: Mapping[Name, Num[np.ndarray, "resample pair"]]) -> np.ndarray:
-    return np.any([~weight.any(axis=1) for weight in weights.values()], axis=0)
-
-
-def _pair_draws_once(
-    methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator
-) -> dict[Name, Int64[np.ndarray, "resample pair"]]:
+    """How often each pair of each method counts."""
     draws_of_set: dict[tuple[str, ...], np.ndarray] = {}
 
     def model_draws(model_of_pair: tuple[str, ...]) -> Int64[np.ndarray, "resample pair"]:

@@ -4,8 +4,8 @@ The input masks do not change over time, so the input projections of a whole lay
 weight gradient. Only the recurrent product is taken step by step, for both directions at once and, thanks to the packed
 layout, for living sentences alone. Gal and Ghahramani (2016); the paper's encoder, after Ma et al. (2018).
 
-A step's product leaves four pre-activations a unit; the rest is arithmetic on single numbers. Tensor by tensor that is a
-dozen trips through memory, which on a fast CPU costs more than the product itself. There it is one loop, forward and
+A step's product leaves four pre-activations a unit; the rest is arithmetic on single numbers. Tensor by tensor that is
+a dozen trips through memory, which on a fast CPU costs more than the product itself. There it is one loop, forward and
 one backward, that the compiler turns into vector instructions; elsewhere, and as the reference, the twin in PyTorch.
 Rows stand behind `batch` rows of the initial state, so that the state before row r of a step always exists. `row` is
 the first row of the step, `previous` that of the step before it, and `count` how many sentences are alive. Gate order

@@ -2,7 +2,8 @@
 
 A GPU that goes step by step waits for its next order most of the time: what counts is how many kernels a step starts,
 not what they compute. Tensor by tensor a step of a layer starts 16 of them forward and 30 backward. The arithmetic is
-that of `bcrlib.parsers.lstm`, whose reference is the twin of these kernels too. Without a GPU they run in Triton's interpreter.
+that of `bcrlib.parsers.lstm`, whose reference is the twin of these kernels too. Without a GPU they run in Triton's
+interpreter.
 """
 
 import torch

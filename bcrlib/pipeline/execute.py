@@ -22,29 +22,32 @@ from nbclient.util import run_sync
 from papermill.exceptions import PapermillExecutionError
 
 from bcrlib.pipeline import results
-from bcrlib.pipeline.fingerprint import code_fingerprint, imported_packages
-from bcrlib.pipeline.jobs import Job, read_notebook
+from bcrlib.pipeline.jobs import Job, code_fingerprint, imported_packages, read_notebook
 from bcrlib.pipeline.kernels import ForkingProvisioner
 
 # What numerical libraries read when they are loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-SCRATCH = ".ipython"
+KERNEL_ENVIRONMENT = {
+    "PYTHONHASHSEED": "0",
+    # tqdm, which libraries load, says in notebooks that it misses widgets: nobody here needs them.
+    "PYTHONWARNINGS": "ignore:IProgress not found",
+    # Dask has its workers' allocator return memory at once. Numerical code would ask for the same pages again a
+    # moment later: a third of a training's time went into page faults. glibc alone reads these.
+    "MALLOC_TRIM_THRESHOLD_": str(2**34),
+    "MALLOC_MMAP_THRESHOLD_": str(2**34),
+}
 
-# Dask has its workers' allocator return memory at once (MALLOC_TRIM_THRESHOLD_). Numerical code would ask for the same
-# pages again a moment later: a third of a training's time went into page faults. glibc alone reads these.
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": str(2**34), "MALLOC_MMAP_THRESHOLD_": str(2**34)}
 
-
+@dataclass(eq=False)
 class NotebookError(Exception):
-    """A notebook did not reach its end.
+    """A notebook did not reach its end."""
 
-    cell: its number as shown in `In [n]` of the executed copy, None where none was running; source: that
-    cell's code; error: what happened.
-    """
-
-    def __init__(self, notebook: str, cell: int | None, source: str, error: str) -> None:
-        super().__init__(notebook, cell, source, error)
-        self.notebook, self.cell, self.source, self.error = notebook, cell, source, error
+    notebook: str
+    cell: int | None
+    """Its number as shown in `In [n]` of the executed copy, None where none was running."""
+    source: str
+    """That cell's code."""
+    error: str
 
     def __str__(self) -> str:
         place = f"{self.notebook}, cell In [{self.cell}]" if self.cell else self.notebook
@@ -52,12 +55,13 @@ class NotebookError(Exception):
         return f"{place}: {self.error}{head}"
 
 
+@dataclass(eq=False)
 class JobFailed(Exception):
     """A job without a result; `reason` names notebook, cell and error, `left` the folder of what it left."""
 
-    def __init__(self, job_name: str, reason: str, left: str | None) -> None:
-        super().__init__(job_name, reason, left)
-        self.job_name, self.reason, self.left = job_name, reason, left
+    job_name: str
+    reason: str
+    left: str | None = None
 
     def __str__(self) -> str:
         return self.reason + (f"\n    see {self.left}" if self.left else "")
@@ -65,12 +69,6 @@ class JobFailed(Exception):
 
 class NotBegun(JobFailed):
     """A job that was not begun because the time for the run was up: nothing is wrong with it."""
-
-    def __init__(self, job_name: str) -> None:
-        super().__init__(job_name, "the time was up before it began", None)
-
-    def __reduce__(self) -> tuple:
-        return NotBegun, (self.job_name,)
 
 
 @dataclass(frozen=True)
@@ -115,9 +113,14 @@ class _ThisPython(AsyncKernelManager):
         spec = get_kernel_dict(extra_arguments=["--IPKernelApp.log_level=40"])
         threads = {} if self.num_threads is None else dict.fromkeys(THREAD_VARIABLES, str(self.num_threads))
         # An IPYTHONDIR of its own: no user's start-up files, and no race of kernels to create the shared one.
-        # tqdm, which libraries load, says in notebooks that it misses widgets: nobody here needs them.
-        fixed = {"PYTHONHASHSEED": "0", "PYTHONWARNINGS": "ignore:IProgress not found"}
-        return KernelSpec(**spec, env={"IPYTHONDIR": str(self.scratch), **fixed, **ALLOCATOR, **threads})
+        return KernelSpec(**spec, env={"IPYTHONDIR": str(self.scratch), **KERNEL_ENVIRONMENT, **threads})
+
+    def end(self) -> None:
+        """papermill ends only kernels that it started; ours would live, and keep its memory, as long as the worker."""
+        for client in self.clients:
+            client.stop_channels()  # else it would call for its kernel at ports that belong to the next one soon
+        if self.has_kernel:
+            run_sync(self.shutdown_kernel)(now=True)
 
 
 def execute_notebook(
@@ -137,7 +140,7 @@ def execute_notebook(
     not; the big ones are loaded once for all kernels of this process.
     NotebookError: a cell raised, or the kernel died (most often for want of memory).
     """
-    scratch = working_folder / SCRATCH
+    scratch = working_folder / ".ipython"
     manager = _ThisPython(num_threads, scratch, packages)
     try:
         return papermill.execute_notebook(
@@ -155,28 +158,16 @@ def execute_notebook(
     except PapermillExecutionError as error:
         raise NotebookError(name, error.exec_count, error.source, f"{error.ename}: {error.evalue}") from None
     except DeadKernelError:
-        raise _kernel_died(name, executed) from None
+        cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
+        # Whether the dying cell still got its number is chance, so it is counted; blank cells get none.
+        begun = [cell.source for cell in cells if cell.source.strip() and cell.metadata.papermill.start_time]
+        dying = begun[-1] if begun else ""
+        raise NotebookError(name, len(begun) or None, dying, "its kernel died (out of memory?)") from None
     except RuntimeError as error:  # nbclient's for a kernel that does not come up
         raise NotebookError(name, None, "", str(error)) from None
     finally:
-        _end_kernel(manager)
+        manager.end()
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _end_kernel(manager: _ThisPython) -> None:
-    # papermill ends only kernels of managers that it made; ours would live, and keep its memory, as long as the worker.
-    for client in manager.clients:
-        client.stop_channels()  # else it would call for its kernel at ports that belong to the next one soon
-    if manager.has_kernel:
-        run_sync(manager.shutdown_kernel)(now=True)
-
-
-def _kernel_died(name: str, executed: Path) -> NotebookError:
-    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
-    # Whether the dying cell still got its number is chance, so it is counted; blank cells get none.
-    begun = [cell.source for cell in cells if cell.source.strip() and cell.metadata.papermill.start_time]
-    source = begun[-1] if begun else ""
-    return NotebookError(name, len(begun) or None, source, "its kernel died (out of memory?)")
 
 
 def run_job(
@@ -193,41 +184,32 @@ def run_job(
     start = time.monotonic()
     if results.fault(planned.folder, planned.fingerprint) is None:
         return Finished(planned.folder, 0.0)
-    job = planned.job
+    job, runs = planned.job, planned.runs_folder
     if until is not None and time.time() >= until:
-        raise NotBegun(job.name)
+        raise NotBegun(job.name, "the time was up before it began")
     notebook = read_notebook(planned.notebooks_folder, job.notebook)
-    if code_fingerprint(notebook, job.notebook, planned.package_folder, job.modules) != planned.code:
-        raise JobFailed(job.name, f"{job.notebook} or a module it uses was edited meanwhile: run again", None)
-    packages = imported_packages(notebook, job.notebook, planned.package_folder, job.modules)
-    partial = results.new_partial(planned.runs_folder, job.name, planned.fingerprint)
-    executed = partial / Path(job.notebook).name
-    parameters = _all_parameters(job, need_results)
+    code = (notebook, job.notebook, planned.package_folder, job.modules)
+    if code_fingerprint(*code) != planned.code:
+        raise JobFailed(job.name, f"{job.notebook} or a module it uses was edited meanwhile: run again")
+    partial = results.new_partial(runs, job.name, planned.fingerprint)
+    # "." rather than the partial folder's path: it stays true when the folder moves into place.
+    parameters = {**job.params, "output_folder": "."}
+    if job.needs:
+        parameters["inputs"] = {need: str(need_results[need].folder) for need in job.needs}
+    executed, packages = partial / Path(job.notebook).name, imported_packages(*code)
     try:
         execute_notebook(notebook, job.notebook, executed, parameters, partial, num_threads, packages)
     except NotebookError as error:
-        left = results.keep_failed(partial, planned.runs_folder, job.name)
+        left = results.keep_failed(partial, runs, job.name)
         raise JobFailed(job.name, str(error), str(left)) from None
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     seconds = time.monotonic() - start
-    results.publish(partial, planned.folder, _record(planned, seconds))
-    results.forget_failed(planned.runs_folder, job.name)
-    return Finished(planned.folder, seconds)
-
-
-def _all_parameters(job: Job, need_results: Mapping[str, Finished]) -> dict[str, Any]:
-    inputs = {need: str(need_results[need].folder) for need in job.needs}
-    # "." rather than the partial folder's path: it stays true when the folder moves into place.
-    return {**job.params, "output_folder": ".", **({"inputs": inputs} if inputs else {})}
-
-
-def _record(planned: PlannedJob, seconds: float) -> dict[str, Any]:
-    return {
-        "name": planned.job.name,
-        "notebook": planned.job.notebook,
-        "params": dict(planned.job.params),
+    record = {
+        "name": job.name,
+        "notebook": job.notebook,
+        "params": dict(job.params),
         "needs": dict(planned.need_fingerprints),
         "fingerprint": planned.fingerprint,
         "seconds": round(seconds, 3),
@@ -236,3 +218,6 @@ def _record(planned: PlannedJob, seconds: float) -> dict[str, Any]:
         "interpreter": sys.executable,
         "process": os.getpid(),
     }
+    results.publish(partial, planned.folder, record)
+    results.forget_failed(runs, job.name)
+    return Finished(planned.folder, seconds)

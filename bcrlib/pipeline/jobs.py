@@ -1,13 +1,26 @@
-"""What is to be run: jobs, the order they allow, and the parameters their notebooks declare."""
+"""What is to be run, in which order, and the hash of what a result was made from.
+
+Equal hashes mean that the work need not be done again. Counted: the notebook's code, the job's parameters, the results
+it reads, and every module of our package that the notebook imports, directly or not, or that the job names because the
+notebook computes its name. Not counted: outputs, prose, comments, docstrings, layout, the version number, modules that
+are not imported - so editing a report does not retrain a parser - and other packages.
+Data are not seen: what a notebook reads from elsewhere must come in as a parameter (a checksum, say) that changes when
+the data change.
+"""
 
 import ast
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 
 # Set by the driver in every notebook, so no job may set them itself.
 DRIVER_PARAMETERS = ("output_folder", "inputs")
@@ -19,23 +32,20 @@ class GraphError(ValueError):
 
 @dataclass(frozen=True)
 class Job:
-    """One execution of one parameterised notebook.
-
-    name      unique in its graph; names the result folder, and the key under which dependents find it.
-    notebook  file name inside the folder of pipeline notebooks.
-    params    values for names that the notebook's cell tagged `parameters` declares (JSON values).
-    needs     names of the jobs whose results it reads.
-    modules   modules of our package that the notebook imports by a computed name: they count as if it named them.
-    after     names of jobs that must have ended before, though it reads nothing of theirs; its result stays fresh when
-              theirs change.
-    """
+    """One execution of one parameterised notebook."""
 
     name: str
+    """Unique in its graph; names the result folder, and the key under which dependents find it."""
     notebook: str
+    """File name inside the folder of notebooks."""
     params: Mapping[str, Any] = field(default_factory=dict)
+    """Values for names that the notebook's cell tagged `parameters` declares (JSON values)."""
     needs: tuple[str, ...] = ()
+    """Names of the jobs whose results it reads."""
     modules: tuple[str, ...] = ()
+    """Of our package, which the notebook imports by a computed name: they count as if it named them."""
     after: tuple[str, ...] = ()
+    """Names of jobs that must have ended before, though it reads nothing of theirs; it stays fresh when they change."""
 
 
 def in_running_order(jobs: Sequence[Job]) -> list[Job]:
@@ -44,26 +54,33 @@ def in_running_order(jobs: Sequence[Job]) -> list[Job]:
     GraphError, naming the jobs: a name twice or unfit for a folder, an unknown need, a cycle.
     O(jobs + needs).
     """
-    by_name = {job.name: job for job in jobs}
-    if len(by_name) < len(jobs):
-        names = [job.name for job in jobs]
-        raise GraphError(f"two jobs are named {next(name for name in names if names.count(name) > 1)!r}")
+    by_name: dict[str, Job] = {}
     for job in jobs:
-        _check_names(job, by_name)
+        if job.name in by_name:
+            raise GraphError(f"two jobs are named {job.name!r}")
+        if not job.name or job.name.startswith(".") or {*job.name} & {*"/\\@"}:
+            raise GraphError(f"job name {job.name!r} cannot name a folder (no '/', '\\', '@', no leading dot)")
+        by_name[job.name] = job
+    earlier = {job.name: (*job.needs, *job.after) for job in jobs}
+    for name, needs in earlier.items():
+        if unknown := [need for need in needs if need not in by_name]:
+            raise GraphError(f"job {name!r} needs {unknown[0]!r}, which is no job of this graph")
     try:
-        order = list(TopologicalSorter({job.name: (*job.needs, *job.after) for job in jobs}).static_order())
+        return [by_name[name] for name in TopologicalSorter(earlier).static_order()]
     except CycleError as error:
         # graphlib lists a need before its dependent; read backwards it says "a needs b needs a".
         raise GraphError("jobs need each other: " + " needs ".join(reversed(error.args[1]))) from None
-    return [by_name[name] for name in order]
 
 
-def _check_names(job: Job, by_name: Mapping[str, Job]) -> None:
-    if not job.name or job.name.startswith(".") or set(job.name) & set("/\\@"):
-        raise GraphError(f"job name {job.name!r} cannot name a folder (no '/', '\\', '@', no leading dot)")
-    for need in (*job.needs, *job.after):
-        if need not in by_name:
-            raise GraphError(f"job {job.name!r} needs {need!r}, which is no job of this graph")
+def read_notebook(notebooks_folder: Path, name: str) -> nbformat.NotebookNode:
+    """The notebook, in format 4.  GraphError: no such file, or not a notebook."""
+    path = notebooks_folder / name
+    if not path.is_file():
+        raise GraphError(f"notebook not found: {path}")
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, nbformat.ValidationError) as error:  # covers JSON and Unicode errors
+        raise GraphError(f"{path} is not a notebook: {error}") from None
 
 
 def declared_parameters(notebook: nbformat.NotebookNode) -> dict[str, bool]:
@@ -82,37 +99,142 @@ def declared_parameters(notebook: nbformat.NotebookNode) -> dict[str, bool]:
     return declared
 
 
-def read_notebook(notebooks_folder: Path, name: str) -> nbformat.NotebookNode:
-    """The notebook, in format 4.  GraphError: no such file, or not a notebook."""
-    path = notebooks_folder / name
-    if not path.is_file():
-        raise GraphError(f"notebook not found: {path}")
-    try:
-        return nbformat.read(path, as_version=4)
-    except (ValueError, nbformat.ValidationError) as error:  # covers JSON and Unicode errors
-        raise GraphError(f"{path} is not a notebook: {error}") from None
-
-
 def check_parameters(job: Job, notebook: nbformat.NotebookNode) -> None:
     """GraphError where the job gives an undeclared name, or leaves out one without default."""
     try:
         declared = declared_parameters(notebook)
     except SyntaxError as error:
         raise GraphError(f"{job.notebook}: the parameters cell must be plain Python: {error}") from None
+    given = {*job.params, *DRIVER_PARAMETERS}
     complaints = [
         *(f"{name} is set by the driver" for name in job.params if name in DRIVER_PARAMETERS),
         *(f"unknown parameter {name}" for name in job.params if name not in declared),
-        *(f"missing parameter {name}" for name in _required(declared) if name not in job.params),
-        *(f"must declare {name}" for name in _expected(job) if name not in declared),
+        *(f"missing parameter {name}" for name, default in declared.items() if not default and name not in given),
+        *(f"must declare {n}" for n in DRIVER_PARAMETERS[: 2 if job.needs else 1] if n not in declared),
     ]
     if complaints:
         known = ", ".join(declared) or "nothing: no cell is tagged 'parameters'"
         raise GraphError(f"job {job.name!r}, {job.notebook}: {'; '.join(complaints)} (declared: {known})")
 
 
-def _required(declared: Mapping[str, bool]) -> list[str]:
-    return [name for name, default in declared.items() if not default and name not in DRIVER_PARAMETERS]
+def job_fingerprint(code: str, job: Job, need_fingerprints: Mapping[str, str]) -> str:
+    """64 hex digits for one job: `code` is its notebook's `code_fingerprint`, needs come by name with theirs.
+
+    The job's own name is not counted (renaming a job redoes nothing), the names of its needs are: the
+    notebook sees them.  GraphError: a parameter that is no JSON value.
+    """
+    needs = {need: need_fingerprints[need] for need in job.needs}
+    try:
+        return _digest({"code": code, "params": dict(job.params), "needs": needs})
+    except (TypeError, ValueError) as error:
+        raise GraphError(f"job {job.name!r}: parameters must be JSON values: {error}") from None
 
 
-def _expected(job: Job) -> tuple[str, ...]:
-    return DRIVER_PARAMETERS if job.needs else DRIVER_PARAMETERS[:1]
+def code_fingerprint(
+    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
+) -> str:
+    """64 hex digits for the code a notebook runs: its own cells and all it imports from the package.
+
+    `further_modules` are imported by a computed name (`Job.modules`).  `name` is for error messages.
+    O(size of those sources).
+    GraphError: a cell or a module that does not parse, a further module that is not there.
+    """
+    cells, modules = _sources(notebook, name, package_folder, further_modules)
+    sources = {module: source.code for module, source in modules.items()}
+    return _digest({"cells": [cell.code for cell in cells], "modules": sources})
+
+
+def imported_packages(
+    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Sorted names of all packages that the notebook, and our modules behind it, may import.
+
+    Arguments, cost and errors as for `code_fingerprint`.
+    """
+    cells, modules = _sources(notebook, name, package_folder, further_modules)
+    imports = set().union(*(source.imports for source in (*cells, *modules.values())))
+    return tuple(sorted(name for name in imports if "." not in name))
+
+
+def _digest(content: dict[str, Any]) -> str:
+    # NaN is no JSON and unequal to itself: refused.
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A cell or a module."""
+
+    imports: frozenset[str]
+    """The dotted names that it may load, with their parents: Python runs those first."""
+    code: str
+    """Normalised."""
+
+
+def _sources(
+    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str]
+) -> tuple[list[_Source], dict[str, _Source]]:
+    """The notebook's cells of code, and by dotted name every module of the package that they reach."""
+    # IPython's `%magic` and `!command` lines become the function calls that they stand for.
+    texts = [TransformerManager().transform_cell(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    cells = [_read(text, f"{name}, code cell {i}", "") for i, text in enumerate(texts, start=1)]
+    for module in further_modules:
+        if _module_file(module, package_folder) is None:
+            raise GraphError(f"{name}: the package has no module {module!r}")
+    found: dict[str, _Source] = {}
+    pending = [*_with_parents(further_modules), *(imported for cell in cells for imported in cell.imports)]
+    while pending:
+        module = pending.pop()
+        file = _module_file(module, package_folder)
+        if module in found or file is None:
+            continue
+        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+        found[module] = _read(file.read_text(encoding="utf-8"), str(file), package)
+        pending.extend(found[module].imports)
+    return cells, found
+
+
+@cache  # a run asks for a module once a notebook and once a job
+def _read(text: str, place: str, package: str) -> _Source:
+    try:
+        tree = ast.parse(text)
+    except SyntaxError as error:
+        raise GraphError(f"{place}, line {error.lineno}: {error.msg}") from None
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package)
+            names.update(f"{base}.{alias.name}" for alias in node.names)
+    return _Source(frozenset(_with_parents(names)), _normalised(tree))
+
+
+def _normalised(tree: ast.Module) -> str:
+    """The tree as source again: parsing dropped comments and layout, here go docstrings and the version."""
+    for node in ast.walk(tree):
+        documented = isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            # Not so in a module: an empty one that gets its first docstring stays the same work.
+            node.body = node.body[1:] or ([] if isinstance(node, ast.Module) else [ast.Pass()])
+    tree.body = [  # a release must not make every result stale
+        statement
+        for statement in tree.body
+        if not (isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "__version__")
+    ]
+    return ast.unparse(tree)
+
+
+def _module_file(module: str, package_folder: Path) -> Path | None:
+    """Its source file; None for another package's module, and for a name that is a function or a class."""
+    parts = module.split(".")
+    if parts[0] != package_folder.name:
+        return None
+    base = package_folder.joinpath(*parts[1:])
+    candidates = [base / "__init__.py", base.with_name(base.name + ".py")]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _with_parents(names: Sequence[str] | set[str]) -> set[str]:
+    """ "a.b.c" -> "a", "a.b", "a.b.c" """
+    return {name.rsplit(".", up)[0] for name in names for up in range(name.count(".") + 1)}

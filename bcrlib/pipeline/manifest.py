@@ -1,7 +1,4 @@
-"""The sha256 of every file of data that a half of a run reads: corpus, word vectors, pretrained encoders.
-
-What produced a result: hardware, versions, seeds, switches, wall times, fingerprints, data, commit.
-"""
+"""What produced a result: hardware, versions, seeds, switches, wall times, fingerprints, hashes of the data, commit."""
 
 import hashlib
 import json
@@ -21,67 +18,6 @@ from bcrlib.data.presets import preset
 from bcrlib.data.vectors import CONTEXTUAL
 from bcrlib.tasks.names import TASKS
 
-
-def data_hashes(task: str, profile: Mapping[str, Any]) -> dict[str, str | None]:
-    """FOLDER/FILE -> sha256 of what is read; nothing of a generated corpus, None for an encoder that the hub gives.
-
-    profile: what was asked for, as JSON values.  Raises DataError as `bcrlib.data.download`, OSError for a file that is
-    not there.  O(bytes).
-    """
-    files, from_hub = _files_of(task, profile)
-    hashes: dict[str, str | None] = {f"{file.parent.name}/{file.name}": _sha256(file) for file in files}
-    return dict(sorted((hashes | dict.fromkeys(from_hub)).items()))
-
-
-def _files_of(task: str, profile: Mapping[str, Any]) -> tuple[list[Path], list[str]]:
-    """The files, and the names on the hub."""
-    if task == "dependency":
-        corpus, pretrained = _treebank_files(profile["corpus"]), _vectors(profile)
-    else:
-        corpus, pretrained = _frame_files(profile["corpus"]), [profile[size]["encoder"] for size in ("base", "large")]
-    files, from_hub = [*corpus], []
-    for name in dict.fromkeys(pretrained):
-        found = _pretrained_files(name)
-        files, from_hub = (files, [*from_hub, name]) if found is None else ([*files, *found], from_hub)
-    return files, from_hub
-
-
-def _vectors(profile: Mapping[str, Any]) -> list[str]:
-    """Of all parsers; static ones beside them only where an update has such a kind."""
-    has_static = any("-static" in update for update in profile["updates"])
-    return [profile["model"]["vectors"], *([profile["static_vectors"]] if has_static else [])]
-
-
-def _treebank_files(corpus: str) -> list[Path]:
-    if corpus == "demo":
-        return []
-    return [ewt_path(split) if corpus == "ewt" else Path(corpus) / f"{split}.conllu" for split in EWT_SPLITS]
-
-
-def _frame_files(corpus: str) -> list[Path]:
-    if corpus == "demo":
-        return []
-    return [top_path(split) if corpus == "top" else Path(corpus) / file for split, file in TOP_FILES.items()]
-
-
-def _pretrained_files(name: str) -> Iterable[Path] | None:
-    """Of vectors or of an encoder; None where they come from elsewhere."""
-    if name in ("none", "tiny"):
-        return []
-    name = CONTEXTUAL[name].encoder if name in CONTEXTUAL else name
-    if name in ("minilm", "mpnet"):
-        name = str({"minilm": minilm_folder, "mpnet": mpnet_folder}[name]())
-    path = Path(name)
-    if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.is_file())
-    return [path] if path.is_file() else None
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bcrlib", "numba", "numpy", "torch")
 PACKAGES_OF_TASK = {"dependency": ("tokenizers",), "semantic": ("tokenizers", "transformers")}
@@ -91,6 +27,48 @@ TOLD_BY_TRAINING = ("precision", "device", "num_rows", "num_dropped", "teacher_a
 """The last by level, counted by `clean`: what a student's teacher gets right of the data that it teaches from."""
 COMPUTING = ("bcrlib", "notebooks", "constraints.txt")
 """Parts of the checkout whose changes may change numbers."""
+
+
+def data_files(task: str, profile: Mapping[str, Any]) -> tuple[list[Path], list[str]]:
+    """The files that a half of a run reads, downloaded where they must be; and names of encoders that the hub gives.
+
+    profile: what was asked for, as JSON values. None are read of a generated corpus.  Raises DataError as
+    `bcrlib.data.download`.
+    """
+    corpus = profile["corpus"]
+    if task == "dependency":
+        files = [ewt_path(split) if corpus == "ewt" else Path(corpus) / f"{split}.conllu" for split in EWT_SPLITS]
+        has_static = any("-static" in update for update in profile["updates"])
+        pretrained = [profile["model"]["vectors"], *([profile["static_vectors"]] if has_static else [])]
+    else:
+        files = [top_path(split) if corpus == "top" else Path(corpus) / file for split, file in TOP_FILES.items()]
+        pretrained = [profile[size]["encoder"] for size in ("base", "large")]
+    files, from_hub = [] if corpus == "demo" else files, []
+    for name in dict.fromkeys(pretrained):
+        name = CONTEXTUAL[name].encoder if name in CONTEXTUAL else name
+        if name in ("minilm", "mpnet"):
+            name = str({"minilm": minilm_folder, "mpnet": mpnet_folder}[name]())
+        path = Path(name)
+        if path.is_dir():
+            files += sorted(file for file in path.iterdir() if file.is_file())
+        elif path.is_file():
+            files.append(path)
+        elif name not in ("none", "tiny"):
+            from_hub.append(name)
+    return files, from_hub
+
+
+def data_hashes(task: str, profile: Mapping[str, Any]) -> dict[str, str | None]:
+    """FOLDER/FILE -> sha256 of `data_files`; None for an encoder of the hub.
+
+    Errors: as there, and OSError for a file that is not there.  O(bytes).
+    """
+    files, from_hub = data_files(task, profile)
+    hashes: dict[str, str | None] = dict.fromkeys(from_hub)
+    for file in files:
+        with file.open("rb") as content:
+            hashes[f"{file.parent.name}/{file.name}"] = hashlib.file_digest(content, "sha256").hexdigest()
+    return dict(sorted(hashes.items()))
 
 
 def provenance(

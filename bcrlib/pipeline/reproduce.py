@@ -5,12 +5,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from bcrlib.data.corpora import SPLITS
-from bcrlib.data.download import ewt_path, minilm_folder, mpnet_folder, top_path
-from bcrlib.data.vectors import CONTEXTUAL
-from bcrlib.pipeline.causes import with_values
-from bcrlib.pipeline.plan import COLLECTED, PUBLISHING, kept_jobs, plan, tasks
-from bcrlib.pipeline.profile import Profile, load_profile
+from bcrlib.pipeline.manifest import data_files
+from bcrlib.pipeline.plan import COLLECTED, PUBLISHING, kept_jobs, plan
+from bcrlib.pipeline.profile import json_values, load_profile, with_values
 from bcrlib.pipeline.run import print_line, run_graph
 from bcrlib.report.index import write_index
 
@@ -36,54 +33,29 @@ def reproduce(
     (scheduler).
     """
     profile = load_profile(profile_name, overrides)
-    _make_absolute("BCRLIB_DATA", "BCRLIB_CACHE")
-    _fetch(profile)
+    for variable in ("BCRLIB_DATA", "BCRLIB_CACHE"):
+        if os.environ.get(variable):  # jobs run in folders of their own, where a relative path would lead elsewhere
+            os.environ[variable] = str(Path(os.environ[variable]).resolve())
+    for task, half in profile.halves().items():
+        for values in half.ablation.cells().values() or [{}]:
+            # Downloaded before jobs start, which would do it side by side or fail one by one.
+            data_files(task, json_values(with_values(half, values)))
     runs = Path(os.environ.get("BCRLIB_RUNS") or output / "runs").resolve()
     workers = num_workers or profile.workers or None
     folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, workers, report=report, minutes=minutes)
     kept = output / "data" / "correctness" / profile.name
-    for task in tasks(profile):
-        _keep([folders[job] for job in kept_jobs(profile, task)], kept / task)
+    for task in profile.halves():
+        # In place of what was kept before: the correctness that was collected, and the speed if it was measured.
+        collected, *measured = (folders[job] for job in kept_jobs(profile, task))
+        shutil.rmtree(kept / task, ignore_errors=True)
+        shutil.copytree(collected / "correctness", kept / task)
+        for place in measured:
+            shutil.copy(place / "speed.json", kept / task)
     figures = output / "figures" / profile.name
-    if all(task in tasks(profile) for task in COLLECTED if (kept / task).exists()):
+    if all(task in profile.halves() for task in COLLECTED if (kept / task).exists()):
         shutil.rmtree(figures, ignore_errors=True)
     figures.mkdir(parents=True, exist_ok=True)
     published = [folders[name] for name in PUBLISHING if name in folders]
     for file in sorted(file for folder in published for file in (folder / "figures").glob("*")):
         shutil.copy(file, figures)
     return write_index(figures, profile.name)
-
-
-def _fetch(profile: Profile) -> None:
-    """Have what must be downloaded before jobs start, which would fetch it side by side or fail one by one."""
-    planned, wanted = tasks(profile), set()
-    if "dependency" in planned:
-        cells = [with_values(profile, values) for values in profile.ablation.cells().values()] or [profile]
-        kinds = {kind for update in profile.parsed_updates() for kind in (update.old, update.new)}
-        vectors = {cell.network(kind).vectors for cell in cells for kind in kinds}
-        wanted |= {CONTEXTUAL[name].encoder if name in CONTEXTUAL else name for name in vectors}
-        for split in SPLITS if profile.corpus == "ewt" else ():
-            ewt_path(split)
-    if "semantic" in planned:
-        wanted |= {profile.semantic.base.encoder, profile.semantic.large.encoder}
-        for split in SPLITS if profile.semantic.corpus == "top" else ():
-            top_path(split)
-    for name, fetch in {"minilm": minilm_folder, "mpnet": mpnet_folder}.items():
-        if name in wanted:
-            fetch()
-
-
-def _make_absolute(*variables: str) -> None:
-    """Jobs run in folders of their own, where a relative path would lead elsewhere."""
-    for variable in variables:
-        if os.environ.get(variable):
-            os.environ[variable] = str(Path(os.environ[variable]).resolve())
-
-
-def _keep(results: list[Path], folder: Path) -> None:
-    """Put the correctness that was collected, and the speed if it was measured, in place of what was kept before."""
-    collected, *measured = results
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(collected / "correctness", folder)
-    for place in measured:
-        shutil.copy(place / "speed.json", folder)

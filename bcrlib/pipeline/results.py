@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def publish(partial: Path, folder: Path, record: dict[str, Any]) -> None:
     (partial / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     partial.chmod(0o755)  # mkdtemp makes it private; a cluster's other users may read results
     if folder.exists() and fault(folder, record["fingerprint"]) is not None:
-        _discard(folder, partial.parent)
+        shutil.rmtree(folder)
     try:
         os.replace(partial, folder)
     except OSError:
@@ -74,8 +75,7 @@ def keep_failed(partial: Path, runs_folder: Path, name: str) -> Path:
     """Move what a failed job left to <runs>/failed/<name>, in place of an earlier failure; that folder."""
     folder = runs_folder / "failed" / name
     folder.parent.mkdir(exist_ok=True)
-    if folder.exists():
-        _discard(folder, partial.parent)
+    shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)
     return folder
 
@@ -89,22 +89,11 @@ def remove_abandoned(runs_folder: Path) -> None:
     """Delete the partial folders of processes of this host that are gone (kill -9, power cut)."""
     for partial in (runs_folder / ".partial").glob("*@*@*"):
         _, host, process, _ = partial.name.rsplit("@", 3)
-        if host == socket.gethostname() and not _alive(int(process)):
+        if host == socket.gethostname():
+            with suppress(psutil.NoSuchProcess):
+                if psutil.Process(int(process)).status() != psutil.STATUS_ZOMBIE:  # dead, but its parent has not asked
+                    continue
             shutil.rmtree(partial, ignore_errors=True)
-
-
-def _discard(folder: Path, scratch: Path) -> None:
-    # Renamed first: nobody may meet a half-deleted result.
-    doomed = Path(tempfile.mkdtemp(prefix=f"discarded@{socket.gethostname()}@{os.getpid()}@", dir=scratch))
-    os.replace(folder, doomed / folder.name)
-    shutil.rmtree(doomed)
-
-
-def _alive(process: int) -> bool:
-    try:
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE  # dead, but nobody has asked for its status
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _file_sizes(folder: Path) -> dict[str, int]:

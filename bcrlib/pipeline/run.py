@@ -8,6 +8,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from dask.system import CPU_COUNT
@@ -16,8 +18,14 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 import bcrlib
 from bcrlib.pipeline import results
 from bcrlib.pipeline.execute import Finished, JobFailed, NotBegun, PlannedJob, run_job
-from bcrlib.pipeline.fingerprint import code_fingerprint, job_fingerprint
-from bcrlib.pipeline.jobs import Job, check_parameters, in_running_order, read_notebook
+from bcrlib.pipeline.jobs import (
+    Job,
+    check_parameters,
+    code_fingerprint,
+    in_running_order,
+    job_fingerprint,
+    read_notebook,
+)
 
 PACKAGE_FOLDER = Path(bcrlib.__file__).parent
 CONNECT_SECONDS = 20
@@ -25,12 +33,12 @@ CONNECT_SECONDS = 20
 IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
+@dataclass(eq=False)
 class GraphFailed(Exception):
     """Some jobs have no result.  failed: name -> reason; not_run: name -> the failed job it waited for."""
 
-    def __init__(self, failed: Mapping[str, str], not_run: Mapping[str, str]) -> None:
-        super().__init__(failed, not_run)
-        self.failed, self.not_run = failed, not_run
+    failed: Mapping[str, str]
+    not_run: Mapping[str, str]
 
     def __str__(self) -> str:
         lines = [f"{name} failed: {reason}" for name, reason in self.failed.items()]
@@ -38,12 +46,11 @@ class GraphFailed(Exception):
         return "\n".join(lines)
 
 
+@dataclass(eq=False)
 class TimeIsUp(Exception):
     """The run ended as it was told to, before all its jobs had been begun; run again, it goes on."""
 
-    def __init__(self, num_left: int) -> None:
-        super().__init__(num_left)
-        self.num_left = num_left
+    num_left: int
 
     def __str__(self) -> str:
         return f"the time is up; jobs left: {self.num_left}. The same command goes on from here."
@@ -61,7 +68,7 @@ def plan_graph(
 
     GraphError: anything wrong with the graph, a notebook, its parameters or a module it imports.
     """
-    notebooks_folder, runs_folder = notebooks_folder.resolve(), runs_folder.resolve()
+    places = (runs_folder.resolve(), notebooks_folder.resolve(), package_folder)
     ordered = in_running_order(jobs)
     notebooks = {name: read_notebook(notebooks_folder, name) for name in {job.notebook for job in ordered}}
     codes = {
@@ -69,24 +76,15 @@ def plan_graph(
         for name, modules in {(job.notebook, job.modules) for job in ordered}
     }
     planned: dict[str, PlannedJob] = {}
+    folders: dict[str, Path] = {}  # jobs that are the same work share one, named after the first of them
     for job in ordered:
         check_parameters(job, notebooks[job.notebook])
         needs = {need: planned[need].fingerprint for need in job.needs}
         code = codes[job.notebook, job.modules]
         fingerprint = job_fingerprint(code, job, needs)
-        # Jobs that are the same work share the folder, named after the first of them.
-        twin = next((other for other in planned.values() if other.fingerprint == fingerprint), None)
-        folder = twin.folder if twin else results.result_folder(runs_folder, job.name, fingerprint)
-        planned[job.name] = PlannedJob(
-            job,
-            code,
-            fingerprint,
-            needs,
-            folder,
-            runs_folder,
-            notebooks_folder,
-            package_folder,
-        )
+        if fingerprint not in folders:
+            folders[fingerprint] = results.result_folder(places[0], job.name, fingerprint)
+        planned[job.name] = PlannedJob(job, code, fingerprint, needs, folders[fingerprint], *places)
     return list(planned.values())
 
 
@@ -114,152 +112,112 @@ def run_graph(
     until = None if minutes is None else time.time() + 60 * minutes
     planned = plan_graph(jobs, notebooks_folder, runs_folder, package_folder)
     results.remove_abandoned(runs_folder)
-    progress = _Progress(len(planned), report)
-    stale = [job for job in planned if not _report_fresh(job, progress)]
+    numbers, total = count(1), len(planned)
+
+    def tell(name: str, state: str) -> None:  # every job gets exactly one line
+        report(f"[{next(numbers):{len(str(total))}}/{total}] {name}  {state}")
+
+    stale = []
+    for job in planned:
+        fault = results.fault(job.folder, job.fingerprint)
+        if fault is None:
+            tell(job.job.name, "fresh")
+            continue
+        stale.append(job)
+        if job.folder.exists():
+            report(f"{job.folder}: {fault}, so it is made again")
     if stale:
         workers = num_workers or min(CPU_COUNT, len(stale))
-        with _client(scheduler_address, workers) as client:
-            report(f"{len(stale)} of {len(planned)} jobs to run on {len(client.nthreads())} workers")
-            threads = None if scheduler_address else _threads_each(workers)
-            _run_stale(client, planned, stale, (threads, until), progress)
+        with _local_client(workers) if scheduler_address is None else _connect(scheduler_address) as client:
+            report(f"{len(stale)} of {total} jobs to run on {len(client.nthreads())} workers")
+            chosen = os.environ.get("OMP_NUM_THREADS", "")
+            threads = int(chosen) if chosen.isdigit() else max(1, CPU_COUNT // workers)
+            _run_stale(client, planned, stale, None if scheduler_address else threads, until, tell)
     return {job.job.name: job.folder for job in planned}
-
-
-class _Progress:
-    """Numbers the lines: every job gets exactly one."""
-
-    def __init__(self, total: int, report: Callable[[str], None]) -> None:
-        self.total, self.report, self.done = total, report, 0
-
-    def line(self, name: str, state: str) -> None:
-        self.done += 1
-        self.report(f"[{self.done:{len(str(self.total))}}/{self.total}] {name}  {state}")
-
-
-def _report_fresh(job: PlannedJob, progress: _Progress) -> bool:
-    fault = results.fault(job.folder, job.fingerprint)
-    if fault is None:
-        progress.line(job.job.name, "fresh")
-    elif job.folder.exists():
-        progress.report(f"{job.folder}: {fault}, so it is made again")
-    return fault is None
 
 
 def _run_stale(
     client: Client,
     planned: Sequence[PlannedJob],
     stale: Sequence[PlannedJob],
-    limits: tuple[int | None, float | None],
-    progress: _Progress,
+    threads: int | None,
+    until: float | None,
+    tell: Callable[[str, str], None],
 ) -> None:
-    """limits: of a job, its threads and the time of the clock until which it may begin."""
-    futures = _submit(client, planned, stale, limits)
-    # Twins share a future: `names` tells all jobs that one stands for.
-    names: dict[str, list[str]] = {}
-    for name, future in futures.items():
-        names.setdefault(future.key, []).append(name)
-    outcomes: dict[str, JobFailed] = {}
-    try:
-        for future in as_completed(list({future.key: future for future in futures.values()}.values())):
-            for name in names[future.key]:
-                _settle(name, future, names, outcomes, progress)
-    except BaseException:
-        # Ctrl-C above all: what has not begun shall not begin on a cluster that lives on.
-        client.cancel(list(futures.values()), force=True)
-        raise
-    left = [name for name, error in outcomes.items() if isinstance(error, NotBegun)]
-    broken = {name: error for name, error in outcomes.items() if name not in left}
-    if broken:
-        failed = {name: str(error) for name, error in broken.items() if error.job_name == name}
-        not_run = {name: error.job_name for name, error in broken.items() if error.job_name != name}
-        raise GraphFailed(failed, not_run)
-    if left:
-        raise TimeIsUp(len(left))
-
-
-def _submit(
-    client: Client,
-    planned: Sequence[PlannedJob],
-    stale: Sequence[PlannedJob],
-    limits: tuple[int | None, float | None],
-) -> dict[str, Future]:
-    """Stale job name -> future of its result.  The key is the result folder: equal work is one task."""
+    """threads: of a job.  until: the time of the clock until which one may begin."""
     known: dict[str, Future | Finished] = {job.job.name: Finished(job.folder, 0.0) for job in planned}
+    names: dict[str, list[str]] = {}  # by the key of their future: equal work is one task
     for job in stale:
         needs = {need: known[need] for need in (*job.job.needs, *job.job.after)}
-        known[job.job.name] = client.submit(run_job, job, needs, *limits, key=str(job.folder))
-    return {job.job.name: known[job.job.name] for job in stale}
+        known[job.job.name] = client.submit(run_job, job, needs, threads, until, key=str(job.folder))
+        names.setdefault(str(job.folder), []).append(job.job.name)
+    futures = [known[same[0]] for same in names.values()]
+    errors: dict[str, JobFailed] = {}
+    try:
+        for future in as_completed(futures):
+            for name in names[future.key]:
+                if future.status == "finished":
+                    tell(name, _duration(future.result().seconds))
+                    continue
+                errors[name] = error = _blame(name, future, names)
+                if isinstance(error, NotBegun):
+                    continue  # they are counted at the end
+                is_its_own = error.job_name == name
+                tell(name, f"FAILED: {error}" if is_its_own else f"not run because {error.job_name} failed")
+    except BaseException:
+        # Ctrl-C above all: what has not begun shall not begin on a cluster that lives on.
+        client.cancel(futures, force=True)
+        raise
+    broken = {name: error for name, error in errors.items() if not isinstance(error, NotBegun)}
+    if broken:
+        failed = {name: str(error) for name, error in broken.items() if error.job_name == name}
+        raise GraphFailed(failed, {name: error.job_name for name, error in broken.items() if name not in failed})
+    if errors:
+        raise TimeIsUp(len(errors))
 
 
-def _settle(
-    name: str,
-    future: Future,
-    names: Mapping[str, Sequence[str]],
-    outcomes: dict[str, JobFailed],
-    progress: _Progress,
-) -> None:
-    if future.status == "finished":
-        first = names[future.key][0]
-        took = _duration(future.result().seconds)
-        progress.line(name, took if name == first else f"same work as {first}")
-        return
-    error = future.exception() if future.status == "error" else None
-    outcomes[name] = _blame(name, error, names)
-    if isinstance(outcomes[name], NotBegun):
-        return  # they are counted at the end
-    if outcomes[name].job_name == name:
-        progress.line(name, f"FAILED: {outcomes[name]}")
-    else:
-        progress.line(name, f"not run because {outcomes[name].job_name} failed")
-
-
-def _blame(name: str, error: BaseException | None, names: Mapping[str, Sequence[str]]) -> JobFailed:
+def _blame(name: str, future: Future, names: Mapping[str, Sequence[str]]) -> JobFailed:
     """The failure in terms of jobs.  Dask gives dependents the very exception of what they waited for."""
+    error = future.exception() if future.status == "error" else None
     if isinstance(error, JobFailed):
         return error
     if error is None:
-        return JobFailed(name, "lost: the connection to the scheduler ended", None)
+        return JobFailed(name, "lost: the connection to the scheduler ended")
     if isinstance(error, KilledWorker):
-        return JobFailed(names[error.task][0], "its worker process died each time (out of memory?)", None)
-    return JobFailed(name, f"{type(error).__name__}: {error}", None)
+        return JobFailed(names[error.task][0], "its worker process died each time (out of memory?)")
+    return JobFailed(name, f"{type(error).__name__}: {error}")
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-
-
-def _threads_each(workers: int) -> int:
-    chosen = os.environ.get("OMP_NUM_THREADS", "")
-    return int(chosen) if chosen.isdigit() else max(1, CPU_COUNT // workers)
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
 
 
 @contextmanager
-def _client(address: str | None, workers: int) -> Iterator[Client]:
-    if address is not None:
-        with _connect(address) as client:
+def _local_client(workers: int) -> Iterator[Client]:
+    before = dict(os.environ)  # a local cluster puts its workers' thread limits there, and leaves them
+    try:
+        # Kernels hold the memory, not workers: there is nothing that Dask's limits could watch.
+        # Silent, because every failure of a job comes as an exception and is reported once.  A job whose worker
+        # dies gets one more try: whoever fills the memory need not be the one that is killed.
+        with (
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                memory_limit=0,
+                # Dask serves some page in any case; on a free port it disturbs no other cluster of this machine.
+                dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
+                silence_logs=logging.CRITICAL,
+                preload=IGNORE_CTRL_C,
+            ) as cluster,
+            Client(cluster) as client,
+        ):
             yield client
-        return
-    with _environment_kept(), _local_cluster(workers) as cluster, Client(cluster) as client:
-        yield client
-
-
-def _local_cluster(workers: int) -> LocalCluster:
-    # Kernels hold the memory, not workers: there is nothing that Dask's limits could watch.
-    # Silent, because every failure of a job comes as an exception and is reported once.  A job whose worker
-    # dies gets one more try: whoever fills the memory need not be the one that is killed.
-    return LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        processes=True,
-        memory_limit=0,
-        # Dask serves some page in any case; on a free port it disturbs no other cluster of this machine.
-        dashboard_address="127.0.0.1:0",
-        scheduler_kwargs={"dashboard": False, "allowed_failures": 1},
-        silence_logs=logging.CRITICAL,
-        preload=IGNORE_CTRL_C,
-    )
+    finally:
+        for name in {*os.environ} - {*before}:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _connect(address: str) -> Client:
@@ -273,15 +231,3 @@ def _connect(address: str) -> Client:
         client.close()
         raise ConnectionError(f"the Dask scheduler at {address} has no workers") from None
     return client
-
-
-@contextmanager
-def _environment_kept() -> Iterator[None]:
-    # A local cluster puts its workers' thread limits into this process's environment and leaves them there.
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        for name in set(os.environ) - set(before):
-            del os.environ[name]
-        os.environ.update(before)

@@ -1,10 +1,8 @@
-"""The authors' breakdowns, stored in their notebook: the only place where they live is data/authors_breakdowns.csv.
+"""Where updates break: NFR slice by slice, slices sorted by harm, common flips and chance; rows and figures.
 
-From the table of breakdowns to rates: NFR by slice with intervals, slices sorted by harm, common flips and chance.
-
-Everything is computed from the counts that a run commits (`breakdown_tables`), without corpus or predictions.
-
-Figures of where updates break: NFR slice by slice, and how often two units flip together.
+Everything is computed from the counts that a run commits (`breakdown_tables`), without corpus or predictions.  The
+authors' breakdowns, stored in their notebook, stand beside them: data/authors_breakdowns.csv is the only place where
+they live.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +13,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from bcrlib.experiments.breakdown_tables import HISTOGRAM
 from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
-from bcrlib.report.figures import PAPER_MARK
-from bcrlib.report.style import INTERVAL, method_colours, new_figure
+from bcrlib.metrics.tree_breakdowns import HISTOGRAM
+from bcrlib.report.style import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
 from bcrlib.report.tables import tidy
 from bcrlib.tasks.names import network_of
 
@@ -30,7 +26,6 @@ AUTHORS_UPDATE, AUTHORS_PRESET = "stackptr=>deepbiaf", "official"
 _FILE = Path(__file__).resolve().parents[2] / "data" / "authors_breakdowns.csv"
 _SLICE = ["update", "level", "breakdown", "key"]
 _RATES = ["nfr", "pfr", "acc_old", "acc_new", "nfi"]
-_SUMS = ["num_units", "both", "only_one"]
 
 
 @cache
@@ -38,7 +33,7 @@ def authors_breakdowns() -> pd.DataFrame:
     """Every breakdown of the authors' dependency notebook (protocol 5.5, 7), a slice a row, keys as printed.
 
     The update is stackptr=>deepbiaf, untreated, among the old seeds, heads only; histograms ("sentence NFR") are there
-    for all updates.  Columns: update, level, breakdown, key, num_pairs, num_units (as in `breakdown_tables`), nfr, pfr,
+    for all updates.  Columns: update, level, breakdown, key, num_pairs, num_units (as in `tree_breakdowns`), nfr, pfr,
     acc_old, acc_new, nfi (rates in [0, 1] of four digits), both, only_one (sums over pairs), derived ("yes" where
     what is printed also holds earlier outputs, which were taken off).  Read once; treat as read-only.
     """
@@ -57,13 +52,7 @@ def authors_slices() -> pd.DataFrame:
     A merged slice has the mean of the printed rates, weighted by units: right to the two decimals they are printed
     with.  NFI, a ratio of rates, is left out.  Read-only too.
     """
-    rows = authors_breakdowns()
-    rows = rows.assign(key=_our_keys(rows), **{rate: rows[rate] * rows["num_units"] for rate in _RATES[:-1]})
-    sums = rows.groupby(_SLICE, sort=False)[[*_SUMS, *_RATES[:-1]]].sum(min_count=1).reset_index()
-    return sums.assign(**{rate: sums[rate] / sums["num_units"] for rate in _RATES[:-1]})
-
-
-def _our_keys(rows: pd.DataFrame) -> pd.Series:
+    rows, rates = authors_breakdowns(), _RATES[:-1]
     keys = rows["key"].copy()
     for breakdown, starts in RANGES.items():
         numbers = rows["breakdown"] == breakdown
@@ -71,7 +60,10 @@ def _our_keys(rows: pd.DataFrame) -> pd.Series:
         keys[numbers] = [slices.names[i] for i in slices.of_unit]
     num_units = rows.assign(key=keys).groupby(_SLICE)["num_units"].transform("sum")
     num_units = num_units.where(~rows["breakdown"].str.startswith("couple"), num_units // 2)  # both orders are counted
-    return keys.where((num_units >= FEWEST_UNITS) | (rows["breakdown"] == HISTOGRAM), OTHER)
+    keys = keys.where((num_units >= FEWEST_UNITS) | (rows["breakdown"] == HISTOGRAM), OTHER)
+    rows = rows.assign(key=keys, **{rate: rows[rate] * rows["num_units"] for rate in rates})
+    sums = rows.groupby(_SLICE, sort=False)[["num_units", "both", "only_one", *rates]].sum(min_count=1).reset_index()
+    return sums.assign(**{rate: sums[rate] / sums["num_units"] for rate in rates})
 
 
 AUTHORS_LEVELS = ("UAS", "unlabelled sub-tree", "UCM")
@@ -93,12 +85,12 @@ def slice_rates(table: pd.DataFrame, update: str, method: str, preset: str, leve
     return rates_of_slices(rows[rows["yy"].notna()].reset_index(drop=True))
 
 
-def most_harmed(rates: pd.DataFrame, breakdowns: Sequence[str], number: int, level_of_q: float = 0.05) -> pd.DataFrame:
-    """The slices whose NFR exceeds that of the rest most, among those called at this q-value: `slice_rates` rows.
+def most_harmed(rates: pd.DataFrame, breakdowns: Sequence[str], number: int) -> pd.DataFrame:
+    """The slices whose NFR exceeds that of the rest most, among those called at q = 0.05: `slice_rates` rows.
 
     May be fewer than `number`, or none.
     """
-    called = rates["breakdown"].isin(breakdowns) & (rates["q_value"] <= level_of_q) & (rates["excess"] > 0)
+    called = rates["breakdown"].isin(breakdowns) & (rates["q_value"] <= 0.05) & (rates["excess"] > 0)
     return rates[called].sort_values("excess", ascending=False, kind="stable").head(number)
 
 
@@ -151,12 +143,9 @@ def co_occurrence_rows(
     flips = (both + only_one / 2) / (both + only_one + neither)
     rates = {"share": _share(both, only_one), "chance": np.where(flips > 0, flips / (2 - flips), np.nan)}
     frame = rows[["level", "breakdown", "key", "num_units", "both", "only_one"]].assign(**rates)
-    theirs = (
-        authors_slices().query("update == @AUTHORS_UPDATE and level == @level") if authors else authors_slices()[:0]
-    )
-    papers = dict(zip(zip(theirs["breakdown"], theirs["key"]), _share(theirs["both"], theirs["only_one"])))
-    places = zip(frame["breakdown"], frame["key"])
-    return frame.assign(paper=[papers.get(place, np.nan) for place in places]).reset_index(drop=True)
+    theirs = authors_slices().query("update == @AUTHORS_UPDATE and level == @level")
+    papers = theirs[["breakdown", "key"]].assign(paper=_share(theirs["both"], theirs["only_one"]))
+    return frame.merge(papers if authors else papers[:0], how="left")
 
 
 def histogram_rows(table: pd.DataFrame, update: str, preset: str, level: str) -> pd.DataFrame:
@@ -211,53 +200,49 @@ BREAKDOWN_NAMES = {
 AUTHORS = "the authors' notebook"
 
 
-def nfr_by_slice(rows: pd.DataFrame, title: str, num_columns: int = 3) -> Figure:
+def nfr_by_slice(rows: pd.DataFrame, title: str) -> Figure:
     """NFR of every slice with its interval, a panel a breakdown, a colour a method, the authors' numbers as diamonds.
 
-    `rows`: tidy rows plus the column slice, level being the breakdown (`breakdown_rows.nfr_rows`).  Slices named by
-    numbers stay in their order, others are sorted by the NFR of the first method, "other" last.  The slice "all"
-    of a breakdown becomes a dashed line.  O(rows).
+    `rows`: of `nfr_rows`.  Slices named by numbers stay in their order, others are sorted by the NFR of the first
+    method, "other" last.  The slice "all" of a breakdown becomes a dashed line.  O(rows).
     """
     frame = tidy(rows, extra=("slice",))
-    methods = list(dict.fromkeys(frame["row"]))
-    breakdowns = list(dict.fromkeys(frame["level"]))
-    num_columns = min(num_columns, len(breakdowns))
-    slices = {name: _slice_order(frame[frame["level"] == name], methods[0]) for name in breakdowns}
+    of_breakdown = dict(list(frame.groupby("level", sort=False)))
+    breakdowns, colours = list(of_breakdown), method_colours(frame["row"].unique())
+    slices = {name: _slice_order(cells[cells["row"] == next(iter(colours))]) for name, cells in of_breakdown.items()}
+    num_columns = min(3, len(breakdowns))
     lines = [breakdowns[start : start + num_columns] for start in range(0, len(breakdowns), num_columns)]
-    heights = [0.9 + 0.14 * (1 + len(methods)) * max(len(slices[name]) for name in line) for line in lines]
-    figure = new_figure(0.6 + 4.2 * num_columns, 1.2 + sum(heights), title)
-    panels = figure.subplots(len(lines), num_columns, squeeze=False, height_ratios=heights)
-    for axes in panels.ravel()[len(breakdowns) :]:
+    heights = [0.9 + 0.14 * (1 + len(colours)) * max(len(slices[name]) for name in line) for line in lines]
+    size = 0.6 + 4.2 * num_columns, 1.2 + sum(heights)
+    figure, areas = panels(size, title, range(len(lines)), range(num_columns), heights=heights)
+    for axes in list(areas.values())[len(breakdowns) :]:
         axes.set_axis_off()
-    for axes, name in zip(panels.ravel(), breakdowns):
-        _slice_panel(axes, frame[frame["level"] == name], slices[name], methods)
+    for axes, (name, cells) in zip(areas.values(), of_breakdown.items()):
+        _slice_panel(axes, cells, slices[name], colours)
         axes.set_title(BREAKDOWN_NAMES.get(name, name), loc="left")
         axes.set_xlabel("negative flip rate NFR (%)")
-    handles = [Line2D([], [], color=method_colours(methods)[row], marker="o", label=row) for row in methods]
-    handles.append(Line2D([], [], color="black", linewidth=1.4, label=INTERVAL))
-    handles.append(Line2D([], [], color="black", linewidth=1.2, linestyle="--", label="all units"))
-    _legend(figure, handles, frame)
+    looks = {method: {"color": colour, "marker": "o"} for method, colour in colours.items()}
+    looks |= INTERVALS | {"all units": {"color": "black", "linewidth": 1.2, "linestyle": "--"}}
+    legend(figure, looks | in_paper(frame, AUTHORS), 5)
     return figure
 
 
-def _slice_order(cells: pd.DataFrame, method: str) -> list[str]:
-    numbers = cells["slice"].str.fullmatch(r"\d+(-\d+|\+)?").any()
-    first = cells[(cells["row"] == method) & (cells["slice"] != "all")]
-    if not numbers:
-        first = first.sort_values("value", ascending=False, kind="stable")
-    return sorted(first["slice"], key=lambda name: name == OTHER)
+def _slice_order(cells: pd.DataFrame) -> list[str]:
+    cells = cells[cells["slice"] != "all"]
+    if not cells["slice"].str.fullmatch(r"\d+(-\d+|\+)?").any():
+        cells = cells.sort_values("value", ascending=False, kind="stable")
+    return sorted(cells["slice"], key=lambda name: name == OTHER)
 
 
-def _slice_panel(axes: Axes, cells: pd.DataFrame, slices: Sequence[str], methods: Sequence[str]) -> None:
-    colours, step = method_colours(methods), 0.7 / len(methods)
-    for i, method in enumerate(methods):
-        points = cells[cells["row"] == method].set_index("slice").reindex([*slices, "all"])
-        axes.axvline(100 * points["value"].iloc[-1], color=colours[method], linestyle="--", linewidth=1.2)
-        points = points.iloc[:-1]
-        places = np.arange(len(slices)) + (i - (len(methods) - 1) / 2) * step
-        axes.hlines(places, 100 * points["low"], 100 * points["high"], color=colours[method], linewidth=1.4)
-        axes.plot(100 * points["paper"], places, linestyle="none", **PAPER_MARK)
-        axes.plot(100 * points["value"], places, "o", color=colours[method], markersize=4.5)  # over the diamonds
+def _slice_panel(axes: Axes, cells: pd.DataFrame, slices: Sequence[str], colours: Mapping[str, str]) -> None:
+    for i, (method, colour) in enumerate(colours.items()):
+        of_method = cells[cells["row"] == method].set_index("slice")[["value", "low", "high", "paper"]]
+        axes.axvline(100 * of_method["value"].get("all", np.nan), color=colour, linestyle="--", linewidth=1.2)
+        points = 100 * of_method.reindex(slices)
+        places = np.arange(len(slices)) + (i - (len(colours) - 1) / 2) * 0.7 / len(colours)
+        axes.hlines(places, points["low"], points["high"], color=colour, linewidth=1.4)
+        axes.plot(points["paper"], places, **PAPER_MARK)
+        axes.plot(points["value"], places, "o", color=colour, markersize=4.5)  # over the diamonds
     axes.set_yticks(range(len(slices)), slices)
     axes.set_ylim(len(slices) - 0.45, -0.55)
     axes.set_xlim(left=0)
@@ -267,33 +252,22 @@ def _slice_panel(axes: Axes, cells: pd.DataFrame, slices: Sequence[str], methods
 def co_occurrence_by_distance(rows: pd.DataFrame, title: str) -> Figure:
     """How often both of two units flip if one does, against their distance, and what chance alone would give.
 
-    `rows`: `breakdown_rows.co_occurrence_rows` of one or more levels; a panel for each level and breakdown, slices in
-    the order of the rows.  The authors' shares are diamonds.  O(rows).
+    `rows`: of `co_occurrence_rows`, of one or more levels; a panel for each level and breakdown, slices in the order of
+    the rows.  The authors' shares are diamonds.  O(rows).
     """
-    panels_of = list(dict.fromkeys(zip(rows["level"], rows["breakdown"])))
-    figure = new_figure(0.8 + 4.3 * len(panels_of), 4.2, title)
-    panels = figure.subplots(1, len(panels_of), squeeze=False)[0]
-    for axes, (level, breakdown) in zip(panels, panels_of):
-        cells = rows[(rows["level"] == level) & (rows["breakdown"] == breakdown)]
+    found, chance = {"color": "#0173B2", "marker": "o", "linewidth": 2}, {"color": "#7A7A7A", "linestyle": "--"}
+    of_panel = dict(list(rows.groupby(["level", "breakdown"], sort=False)))
+    figure, areas = panels((0.8 + 4.3 * len(of_panel), 4.2), title, [""], list(of_panel))
+    for axes, ((level, breakdown), cells) in zip(areas.values(), of_panel.items()):
         places = np.arange(len(cells))
-        axes.plot(places, 100 * cells["share"], marker="o", markersize=4, linewidth=2, color="#0173B2")
-        axes.plot(places, 100 * cells["chance"], linestyle="--", linewidth=1.6, color="#7A7A7A")
-        axes.plot(places, 100 * cells["paper"], linestyle="none", **PAPER_MARK)
+        axes.plot(places, 100 * cells["share"], markersize=4, **found)
+        axes.plot(places, 100 * cells["chance"], linewidth=1.6, **chance)
+        axes.plot(places, 100 * cells["paper"], **PAPER_MARK)
         axes.set_xticks(places, cells["key"], rotation=45)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(BREAKDOWN_NAMES.get(breakdown, breakdown))
         axes.set_ylabel("both flip\n(% of couples in which one does)")
         axes.set_title("two sub-trees" if "sub-tree" in level else "two words", loc="left")
-    handles = [
-        Line2D([], [], color="#0173B2", marker="o", linewidth=2, label="found"),
-        Line2D([], [], color="#7A7A7A", linestyle="--", label="if flips were independent"),
-    ]
-    _legend(figure, handles, rows)
+    looks = {"found": found, "if flips were independent": chance}
+    legend(figure, looks | in_paper(rows, AUTHORS), 5)
     return figure
-
-
-def _legend(figure: Figure, handles: Sequence[Line2D], rows: pd.DataFrame) -> None:
-    marks = list(handles)
-    if rows["paper"].notna().any():
-        marks.append(Line2D([], [], linestyle="none", label=AUTHORS, **PAPER_MARK))
-    figure.legend(handles=marks, loc="outside lower left", ncols=min(5, len(marks)), frameon=False)

@@ -1,4 +1,4 @@
-"""What the cells of an ablation tell of causes: counted, kept small, as tables, as a figure, in words.
+"""What the cells of an ablation tell of causes: counted, kept small, as tables, in words, as a figure.
 
 Three questions, each a number a cell (rates of the level by which the task chooses: labelled words, spans of frames):
 
@@ -10,7 +10,7 @@ Intervals are of the paired bootstrap over test sentences, all cells by the same
 seeds, as in the profile `causes`, what seeds do is not in them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import product
@@ -25,19 +25,20 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.stats import rankdata
 
 from bcrlib.experiments import counting
 from bcrlib.experiments.store import CorrectnessStore, write_whole
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
-from bcrlib.pipeline.causes import cell_name
+from bcrlib.pipeline.profile import cell_name
 from bcrlib.report.candidate_sources import JOINED, SAMPLED, listed_row, rerankers
 from bcrlib.report.candidate_sources import count as count_rows
-from bcrlib.report.headline import LISTED, UNTREATED
 from bcrlib.report.publisher import ROOT
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, dropout_rate
 from bcrlib.report.style import INTERVAL, METHOD_COLOURS, axis_label, new_figure
 from bcrlib.report.tables import Record, markdown_grid, plain_rows, tidy
+from bcrlib.report.updates import LISTED, UNTREATED
 from bcrlib.tasks.names import TASKS
 
 PROFILE = "causes"
@@ -45,10 +46,8 @@ FLIPS_FILE = "flips.parquet"
 DISTILLED = "Distillation"
 SAMPLED_ORACLE, LISTED_ORACLE = "oracle NFR, dropout-p", "oracle NFR, list"
 ORACLES = {SAMPLED_ORACLE: "samples of dropout-p", LISTED_ORACLE: "the list"}
-_COLOURS = {UNTREATED: METHOD_COLOURS[UNTREATED], LISTED: METHOD_COLOURS[LISTED], SAMPLED: METHOD_COLOURS["BCR"]}
-_COLOURS[DISTILLED] = METHOD_COLOURS[DISTILLED]
+_COLOURS = {row: METHOD_COLOURS["BCR" if row == SAMPLED else row] for row in (UNTREATED, LISTED, SAMPLED, DISTILLED)}
 _TEXT = "#374151"
-_PLAIN = ("error rate", "NFR")
 _BESIDE = {"textcoords": "offset points", "size": 8.5, "va": "center", "annotation_clip": False}
 _SCHEMA = pa.schema(
     [("cell", pa.string()), ("level", pa.string()), ("row", pa.string())]
@@ -113,9 +112,11 @@ class Found:
             found.setdefault((cell, level), {})[row] = Flips(*(np.append(one, many) for one, many in sides))
         return found
 
-    def of_cells(self, quantity: Callable[[OfRow], Drawn]) -> dict[str, Drawn]:
-        """A number of every cell, at the level of the questions."""
-        return {cell: quantity(self.flips[cell, self.level]) for cell in self.settings}
+    @cached_property
+    def numbers(self) -> dict[str, dict[str, Drawn]]:
+        """Name of a quantity -> cell -> its number, at the level of the questions."""
+        cells = {cell: self.flips[cell, self.level] for cell in self.settings}
+        return {name: {cell: of(rows) for cell, rows in cells.items()} for name, of in QUANTITIES.items()}
 
     def mean(self, of_cell: Mapping[str, Drawn], factor: str, value: str) -> Drawn:
         """Over the cells in which the factor has this value."""
@@ -195,37 +196,33 @@ def cell_rows(found: Found) -> pd.DataFrame:
     rows = []
     for level in TASKS[found.manifest["task"]].levels:
         for cell in found.settings:
-            rows += [{"row": cell, "level": level, "metric": name} | of for name, of in _measured(found, cell, level)]
+            of_row = found.flips[cell, level]
+            plain, student = of_row[UNTREATED], of_row[DISTILLED]
+            numbers = {
+                "ACC old": estimate(plain.acc_old),
+                "ACC new": estimate(plain.acc_new),
+                "NFR": estimate(plain.nfr),
+                "NFI": estimate(plain.nfi),
+                "teacher, training data": {"value": found.teacher(cell, level)},
+                "ACC student": estimate(student.acc_new),
+                "NFI student": estimate(student.nfi),
+                "p": {"value": found.dropout(cell)},
+            }
+            for row, called in {SAMPLED: "dropout-p", LISTED: "list", JOINED: "joined"}.items():
+                numbers |= {f"ACC {called}": estimate(of_row[row].acc_new), f"NFI {called}": estimate(of_row[row].nfi)}
+            numbers |= {row.replace("NFR", "NFI"): estimate(of_row[row].nfi) for row in ORACLES}
+            rows += [{"row": cell, "level": level, "metric": name} | number for name, number in numbers.items()]
     return pd.DataFrame(rows)
-
-
-def _measured(found: Found, cell: str, level: str) -> Iterator[tuple[str, dict[str, float]]]:
-    of_row = found.flips[cell, level]
-    plain = of_row[UNTREATED]
-    yield "ACC old", estimate(plain.acc_old)
-    yield "ACC new", estimate(plain.acc_new)
-    yield "NFR", estimate(plain.nfr)
-    yield "NFI", estimate(plain.nfi)
-    yield "teacher, training data", {"value": found.teacher(cell, level)}
-    yield "ACC student", estimate(of_row[DISTILLED].acc_new)
-    yield "NFI student", estimate(of_row[DISTILLED].nfi)
-    yield "p", {"value": found.dropout(cell)}
-    for row, called in {SAMPLED: "dropout-p", LISTED: "list", JOINED: "joined"}.items():
-        yield f"ACC {called}", estimate(of_row[row].acc_new)
-        yield f"NFI {called}", estimate(of_row[row].nfi)
-    for row in (SAMPLED_ORACLE, LISTED_ORACLE):
-        yield row.replace("oracle NFR", "oracle NFI"), estimate(of_row[row].nfi)
 
 
 def effect_rows(found: Found) -> pd.DataFrame:
     """Tidy rows: every quantity of the three questions, mean over the cells with each value of each factor."""
-    of_quantity = {name: found.of_cells(quantity) for name, quantity in QUANTITIES.items()}
     return pd.DataFrame(
         {"row": f"{factor} {value}", "level": found.level, "metric": name}
         | estimate(found.mean(of_cell, factor, value))
         for factor, values in found.factors.items()
         for value in values
-        for name, of_cell in of_quantity.items()
+        for name, of_cell in found.numbers.items()
     )
 
 
@@ -250,7 +247,7 @@ def signs(of_cell: Mapping[str, Drawn]) -> dict[str, int]:
 
 def harmed(found: Found) -> list[str]:
     """The cells whose student has a higher NFI or a lower accuracy than the new model, beyond the interval."""
-    nfi, accuracy = (signs(found.of_cells(QUANTITIES[name])) for name in (HARM, COST))
+    nfi, accuracy = (signs(found.numbers[name]) for name in (HARM, COST))
     return [cell for cell in found.settings if nfi[cell] > 0 or accuracy[cell] < 0]
 
 
@@ -260,19 +257,107 @@ def power_of_errors(found: Found) -> Drawn:
     NaN where nothing breaks in some cell, or all cells are alike.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        nfr, errors = (np.log([*found.of_cells(QUANTITIES[name]).values()]) for name in ("NFR", "error rate"))
+        nfr, errors = (np.log([*found.numbers[name].values()]) for name in ("NFR", "error rate"))
         nfr, errors = nfr - nfr.mean(axis=0), errors - errors.mean(axis=0)
         return (nfr * errors).sum(axis=0) / (errors**2).sum(axis=0)
 
 
 def claim(found: Found) -> str:
     """The three answers in one line, for titles."""
-    beats, num_cells = [*signs(found.of_cells(QUANTITIES[BEATS])).values()], len(found.settings)
+    beats, num_cells = [*signs(found.numbers[BEATS]).values()], len(found.settings)
     power = power_of_errors(found)[0]
     return (
         f"Dropout-p beats the list in {beats.count(-1)} of {num_cells} cells and loses in {beats.count(1)};"
         f" distillation harms in {len(harmed(found))}; NFR goes with the error rate to the power {power:.2f}"
     )
+
+
+def why_ours_differs(found: Mapping[str, Found]) -> str:
+    """The three questions answered task by task, as Markdown: a pure function of what the cells found."""
+    parts = []
+    for task, of_task in found.items():
+        profile = of_task.manifest["profile"]
+        share = f"{profile['ablation']['train_share']:g} of its training data"
+        about = f"{len(of_task.settings)} cells, {of_task.level}, {profile['corpus']}, {share}"
+        title = f"### {TASKS[task].in_paper.replace('-', ' ').capitalize()} ({about})"
+        parts += [title, _beats(of_task), _harmless(of_task), _drives(of_task), effect_text(of_task)]
+    return "\n\n".join(parts)
+
+
+def _beats(found: Found) -> str:
+    differences = found.numbers[BEATS]
+    sign = signs(differences)
+    num_lower, num_open, num_higher = ([*sign.values()].count(which) for which in (-1, 0, 1))
+    lower = [f"{cell} {_printed(100 * differences[cell], '+.2f')}" for cell in sign if sign[cell] < 0]
+    where = f"Lower, in percentage points: {'; '.join(lower)}. " if lower else ""
+    oracle = {row: np.mean([found.flips[cell, found.level][row].nfi for cell in sign], axis=0) for row in ORACLES}
+    left = " and ".join(f"{_printed(100 * oracle[row])} % in {called}" for row, called in ORACLES.items())
+    return (
+        "**When does dropout-p beat a list?** Re-ranking its samples leaves a lower NFI than re-ranking the list in"
+        f" {num_lower} of {len(sign)} cells and a higher one in {num_higher}; in {num_open} the interval of the"
+        f" difference holds 0. {where}{_moves(found, differences)} The choices with the fewest"
+        f" flips would leave an NFI of {left} (means over cells); the rest is the judge's."
+    )
+
+
+def _harmless(found: Found) -> str:
+    harm, known = harmed(found), {cell: found.teacher(cell, found.level) for cell in found.settings}
+    knowing = ""
+    for where, is_harmed in {"Where it harms": True, "Where it does not": False}.items():
+        if of := [100 * known[cell] for cell in known if (cell in harm) == is_harmed]:
+            knowing += f"{where}, teachers get {min(of):.1f} to {max(of):.1f} % of their training data right. "
+    # Spearman's correlation over cells; NaN where all are alike.
+    x, y = rankdata([*known.values()]), rankdata([found.numbers[HARM][cell] for cell in known], axis=0)
+    x, y = x - x.mean(), y - y.mean(axis=0)
+    with np.errstate(invalid="ignore"):
+        correlation = x @ y / np.sqrt((x**2).sum() * (y**2).sum(axis=0))
+    return (
+        "**What makes distillation harmless?** A student has a higher NFI than the new model, which learnt from gold,"
+        f" or a lower accuracy, in {len(harm)} of {len(known)} cells. {knowing}Rank correlation over cells"
+        f" between what teachers know and how much more NFI their students have:"
+        f" {_printed(correlation)}. {_moves(found, found.numbers[HARM])}"
+    )
+
+
+def _drives(found: Found) -> str:
+    reach = {name: [100 * drawn[0] for drawn in found.numbers[name].values()] for name in ("NFI", "NFR", "error rate")}
+    reaches = ", ".join(f"{name} {min(values):.1f} to {max(values):.1f} %" for name, values in reach.items())
+    power = power_of_errors(found)
+    meaning = "whether it falls more slowly than errors do cannot be told"
+    if estimate(power)["high"] < 1:
+        meaning = "it falls more slowly than errors do, if at all, and better models have the higher NFI"
+    elif estimate(power)["low"] > 1:
+        meaning = "it falls faster than errors do, and better models have the lower NFI"
+    factors = []
+    for factor, values in found.factors.items():
+        times = []
+        for name in ("NFR", "error rate", "NFI"):  # by what the factor multiplies it, from its first value to its last
+            with np.errstate(divide="ignore", invalid="ignore"):  # where a resample has no flip
+                logs = {cell: np.log(drawn) for cell, drawn in found.numbers[name].items()}
+                times.append(f"{name} × {_printed(np.exp(found.moved(logs)[factor]))}")
+        factors.append(f"{factor} from {values[0]} to {values[-1]}: {', '.join(times)}")
+    return (
+        "**What drives NFI at a given NFR?** The error rate, for NFI is NFR divided by it: at the same NFR, whatever"
+        f" makes the new model better makes NFI higher. Over the cells: {reaches}. NFR follows the error rate to"
+        f" the power {_printed(power)}: {meaning}. Factor by factor: {'; '.join(factors)}."
+    )
+
+
+def _moves(found: Found, of_cell: Mapping[str, Drawn]) -> str:
+    """Which factors move a difference of rates beyond the interval, in percentage points, the strongest first."""
+    moved = found.moved(of_cell)
+    told = sorted((one for one, sign in signs(moved).items() if sign), key=lambda one: -abs(moved[one][0]))
+    if not told:
+        return "Nothing that varies moves this difference beyond its interval."
+    ends = {one: f"{one} from {found.factors[one][0]} to {found.factors[one][-1]}" for one in told}
+    moves = [f"{called} by {_printed(100 * moved[one], '+.2f')}" for one, called in ends.items()]
+    return f"What moves this difference: {'; '.join(moves)}."
+
+
+def _printed(drawn: Drawn, form: str = ".2f") -> str:
+    """ "−1.20 [−2.00, −0.40]" """
+    value, low, high = (format(number, form) for number in estimate(drawn).values())
+    return f"{value} [{low}, {high}]".replace("-", "−")
 
 
 def question_panels(found: Found) -> Figure:
@@ -304,7 +389,7 @@ def _reranked(axes: Axes, found: Found, cells: Sequence[str]) -> None:
     factor, values = next(iter(found.factors.items()))
     for number, row in enumerate((UNTREATED, LISTED, SAMPLED)):
         places = np.arange(len(cells)) + 0.06 * (number - 1)  # intervals side by side
-        _points(axes, places, [found.flips[cell, found.level][row].nfi for cell in cells], _COLOURS[row])
+        _points(axes, places, [found.flips[cell, found.level][row].nfi for cell in cells], row)
     axes.set_xticks(range(len(cells)), values)
     axes.set_ylim(bottom=0)
     axes.set(xlabel=factor, ylabel=axis_label("NFI", found.level))
@@ -312,46 +397,42 @@ def _reranked(axes: Axes, found: Found, cells: Sequence[str]) -> None:
 
 def _taught(axes: Axes, found: Found, cells: Sequence[str]) -> None:
     """What the student has more NFI than the new model, by what its teacher knows."""
-    known = np.array([100 * found.teacher(cell, found.level) for cell in cells])
-    harm = [found.of_cells(QUANTITIES[HARM])[cell] for cell in cells]
+    known = [100 * found.teacher(cell, found.level) for cell in cells]
     axes.axhline(0, color="#9CA3AF", linewidth=1)
-    _points(axes, known, harm, _COLOURS[DISTILLED])
-    _name(axes, found, known, [100 * drawn[0] for drawn in harm])
+    _named_points(axes, found, known, [found.numbers[HARM][cell] for cell in cells], DISTILLED)
     axes.margins(x=0.2, y=0.12)
     axes.set(xlabel="teacher, on its training data (%)", ylabel="NFI, student − new model\n(points)")
 
 
 def _untreated(axes: Axes, found: Found, cells: Sequence[str]) -> None:
     """NFR over the error rate: NFI is the slope of the line through a point and the origin."""
-    errors, nfr = ([found.of_cells(QUANTITIES[name])[cell] for cell in cells] for name in _PLAIN)
-    reach = {name: [estimate(one)["high"] for one in found.of_cells(QUANTITIES[name]).values()] for name in _PLAIN}
-    right, top = (120 * max(of_cells) for of_cells in reach.values())
+    errors, nfr = (found.numbers[name] for name in ("error rate", "NFR"))
+    right, top = (120 * max(estimate(one)["high"] for one in of_cell.values()) for of_cell in (errors, nfr))
     for nfi in (0.1, 0.2, 0.3, 0.5):
         axes.plot([0, right], [0, right * nfi], color="#9CA3AF", linewidth=1, linestyle=":", zorder=1)
         end, offset = ((right, right * nfi), (4, 0)) if right * nfi < top else ((top / nfi, top), (3, -6))
         if axes.get_subplotspec().is_last_col():
             text = f"{'NFI ' if end[0] == right else ''}{100 * nfi:.0f} %"
             axes.annotate(text, end, offset, color="#6B7280", **_BESIDE)
-    places = np.array([100 * drawn[0] for drawn in errors])
-    _points(axes, places, nfr, _COLOURS[UNTREATED])
-    _name(axes, found, places, [100 * drawn[0] for drawn in nfr])
+    places = [100 * errors[cell][0] for cell in cells]
+    _named_points(axes, found, places, [nfr[cell] for cell in cells], UNTREATED)
     axes.set(xlabel="error rate of the new model (%)", ylabel=axis_label("NFR", found.level))
     axes.set(xlim=(0, right), ylim=(0, top))
 
 
-def _points(axes: Axes, places: Sequence[float], drawn: Sequence[Drawn], colour: str) -> None:
+def _points(axes: Axes, places: Sequence[float], drawn: Sequence[Drawn], row: str) -> None:
     """Rates in per cent at their places, joined, with their intervals."""
-    numbers = pd.DataFrame([estimate(one) for one in drawn]) * 100
+    numbers, colour = pd.DataFrame([estimate(one) for one in drawn]) * 100, _COLOURS[row]
     axes.plot(places, numbers["value"], color=colour, marker="o", markersize=5.5, linewidth=2, zorder=3)
     axes.vlines(places, numbers["low"], numbers["high"], color=colour, linewidth=1.2, zorder=2)
 
 
-def _name(axes: Axes, found: Found, x: Sequence[float], y: Sequence[float]) -> None:
-    """The value of the first factor beside each point."""
-    values = next(iter(found.factors.values()))
+def _named_points(axes: Axes, found: Found, places: Sequence[float], drawn: Sequence[Drawn], row: str) -> None:
+    """`_points`, the value of the first factor beside each."""
+    _points(axes, places, drawn, row)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.75}
-    for text, *place in zip(values, x, y):
-        axes.annotate(text, place, (7, -8), color=_TEXT, bbox=box, zorder=4, **_BESIDE)
+    for text, x, one in zip(next(iter(found.factors.values())), places, drawn):
+        axes.annotate(text, (x, 100 * one[0]), (7, -8), color=_TEXT, bbox=box, zorder=4, **_BESIDE)
 
 
 _QUESTIONS = {

@@ -9,7 +9,7 @@ from bcrlib.data.presets import PRESETS
 from bcrlib.experiments.paper_numbers import paper_numbers
 from bcrlib.pipeline.profile import load_profile
 from bcrlib.report.candidate_sources import SAMPLED
-from bcrlib.report.paper_rows import PLACES, PaperRow
+from bcrlib.report.paper import PLACES, PaperRow
 
 Asked = Mapping[str, Any]
 """What was asked of a half of a run, as JSON values: the profile in a manifest."""
@@ -18,6 +18,11 @@ COUNTING = ("punct_exclude", "tree_level_punct", "lcm_root_label", "span_em")
 """Switches that say what counts as right; all others change models, or what they write down."""
 SAMPLES = (SAMPLED, "oracle NFR", "oracle ACC")
 """Rows that choose from samples of dropout-p whose rate was chosen before."""
+_SECTIONS = {
+    "dependency": ({"": "model"}, {"deepbiaf": "training", "stackptr": "stackptr_training"}),
+    "semantic": ({"base": "base", "large": "large"}, {"base": "base_training", "large": "large_training"}),
+}
+"""Networks and recipes of a task: what they are called here -> their section of a profile."""
 _ENCODER = ("encoder", "encoder_layers")
 _NOT_SIZES = ("kind", "preset", "vectors", "tiny_size", *_ENCODER)
 
@@ -45,6 +50,13 @@ class Departure:
         in_models = not self.part_models or "-part" in row.update
         return in_rows and in_models and self.counted in ("", counted)
 
+    @property
+    def only(self) -> str:
+        """Which rows it concerns, where not all, in brackets."""
+        only = [*self.rows, *["part models"] * self.part_models]
+        only += [f"counted `{self.counted}`"] if self.counted else []
+        return f" ({', '.join(only)} alone)" if only else ""
+
 
 def departures(task: str, asked: Asked, precisions: Iterable[str] = ()) -> list[Departure]:
     """What a half of a run has otherwise than the paper.
@@ -53,22 +65,29 @@ def departures(task: str, asked: Asked, precisions: Iterable[str] = ()) -> list[
     """
     profile = load_profile("authors")
     theirs = asdict(profile) if task == "dependency" else asdict(profile.semantic)
-    of_models = _of_parsers if task == "dependency" else _of_seq2seq
-    everywhere = {
-        **of_models(asked, theirs),
-        "Seeds": _seeds(asked, theirs),
-        "Precision": _precision(precisions),
-        "Switches of models": _switches(task, asked["preset"], counting=False),
-    }
-    found = [Departure(task, what, text) for what, text in everywhere.items()]
-    counting = _switches(task, asked["preset"], counting=True)
+    networks, recipes = _SECTIONS[task]
+    found = [Departure(task, "Network", _changed(networks, asked, theirs))]
+    if task == "dependency":
+        vectors = asked["model"]["vectors"]
+        told = "" if "sskip" in vectors else f"{vectors} (sskip, which cannot be had by checksum)"
+        found.append(Departure(task, "Word vectors", told))
+    else:
+        found.append(Departure(task, "Encoder", _changed(networks, asked, theirs, _ENCODER)))
+    others = sorted(set(precisions) - {"float32"})
+    precision = f"matrix products of training in {shown(others)} (float32)" if others else ""
     found += [
-        Departure(task, "Switches of counting", counting, counted=asked["preset"]),
+        Departure(task, "Recipe", _changed(recipes, asked, theirs)),
+        Departure(task, "Seeds", _seeds(asked, theirs)),
+        Departure(task, "Precision", precision),
+        Departure(task, "Switches of models", _switches(task, asked["preset"], counting=False)),
+        Departure(task, "Switches of counting", _switches(task, asked["preset"], True), counted=asked["preset"]),
         Departure(task, "Ensembles", _ensembles(asked, theirs), rows=("Ensemble",)),
         Departure(task, "Students", _students(asked, theirs), rows=("Distillation",)),
         Departure(task, "Dropout rate", _rates(task, asked), rows=SAMPLES),
-        Departure(task, "Part of the data", _part(task, asked), part_models=True),
     ]
+    if task == "semantic":
+        part = f"a random share of {shown(asked['part'])}, another for each model (four fifths, it is not said which)"
+        found.append(Departure(task, "Part of the data", part, part_models=True))
     return [departure for departure in found if departure.text]
 
 
@@ -93,24 +112,6 @@ def differences(ours: Asked, theirs: Asked, names: Iterable[str]) -> str:
     return ", ".join(f"`{name}` {shown(ours[name])} ({shown(theirs[name])})" for name in both)
 
 
-def _of_parsers(asked: Asked, theirs: Asked) -> dict[str, str]:
-    vectors, recipes = asked["model"]["vectors"], {"deepbiaf": "training", "stackptr": "stackptr_training"}
-    return {
-        "Network": _changed({"": "model"}, asked, theirs),
-        "Word vectors": "" if "sskip" in vectors else f"{vectors} (sskip, which cannot be had by checksum)",
-        "Recipe": _changed(recipes, asked, theirs),
-    }
-
-
-def _of_seq2seq(asked: Asked, theirs: Asked) -> dict[str, str]:
-    sizes, recipes = {"base": "base", "large": "large"}, {"base": "base_training", "large": "large_training"}
-    return {
-        "Network": _changed(sizes, asked, theirs),
-        "Encoder": _changed(sizes, asked, theirs, _ENCODER),
-        "Recipe": _changed(recipes, asked, theirs),
-    }
-
-
 def _changed(sections: Mapping[str, str], asked: Asked, theirs: Asked, names: Sequence[str] = ()) -> str:
     """Of each section of a profile, under its name here; all that says how large or how trained, or these names."""
     texts = {}
@@ -126,39 +127,31 @@ def _seeds(asked: Asked, theirs: Asked) -> str:
     return "" if same else f"{ours} old and {our_new} new models of a kind ({paper} and {paper_new})"
 
 
-def _precision(precisions: Iterable[str]) -> str:
-    others = sorted(set(precisions) - {"float32"})
-    return f"matrix products of training in {shown(others)} (float32)" if others else ""
-
-
 def _switches(task: str, preset: str, counting: bool) -> str:
     names = [f"`{name}`" for name in differing_switches(task) if (name in COUNTING) == counting]
     return "" if preset == "official" else f"`{preset}` (`official`): {', '.join(names)}"
 
 
 def _ensembles(asked: Asked, theirs: Asked) -> str:
-    ours, paper = (_sizes(one["ensembles"]) for one in (asked, theirs))
+    def sizes(groups: Sequence[Any]) -> str:  # in old manifests a group is text
+        members = {len(ast.literal_eval(group) if isinstance(group, str) else group) for group in groups}
+        return f"{len(groups)} of {'/'.join(map(str, sorted(members)))}"
+
+    ours, paper = (sizes(one["ensembles"]) for one in (asked, theirs))
     disjoint = "no member is an old model (the authors' first ensemble is their old models of the kind)"
     return disjoint if ours == paper else f"{ours} ({paper}), and {disjoint}"
 
 
-def _sizes(groups: Sequence[Any]) -> str:
-    """How many ensembles of how many members; in old manifests a group is text."""
-    members = {len(ast.literal_eval(group) if isinstance(group, str) else group) for group in groups}
-    return f"{len(groups)} of {'/'.join(map(str, sorted(members)))}"
-
-
 def _students(asked: Asked, theirs: Asked) -> str:
-    ours, paper = map(_num_students, (asked, theirs))
+    def numbers(one: Asked) -> dict[str, int]:
+        num_old = len(one["old_seeds"])
+        if "students" in one:
+            return {"": one["students"] or num_old}
+        return {" into deepbiaf": num_old, " into stackptr": one["stackptr_students"] or num_old}
+
+    ours, paper = numbers(asked), numbers(theirs)
     differ = [kind for kind in ours if ours[kind] != paper[kind]]
     return ", ".join(f"{ours[kind]}{kind} for each update ({paper[kind]})" for kind in differ)
-
-
-def _num_students(asked: Asked) -> dict[str, int]:
-    num_old = len(asked["old_seeds"])
-    if "students" in asked:
-        return {"": asked["students"] or num_old}
-    return {" into deepbiaf": num_old, " into stackptr": asked["stackptr_students"] or num_old}
 
 
 def _rates(task: str, asked: Asked) -> str:
@@ -169,9 +162,3 @@ def _rates(task: str, asked: Asked) -> str:
     params = numbers.loc[numbers["table"].isin(tables), "params"]
     rates = sorted({of_row.get("p", of_row.get("p_in_official_code")) for of_row in params})
     return f"chosen on {dev} for each update, of {shown(asked['dropout_grid'])} ({shown(rates)}, chosen on test)"
-
-
-def _part(task: str, asked: Asked) -> str:
-    if task == "dependency":
-        return ""
-    return f"a random share of {shown(asked['part'])}, another for each model (four fifths, it is not said which)"

@@ -1,7 +1,4 @@
-"""Where a story notebook reads and writes: in a run of the pipeline, or opened by hand.
-
-What a story notebook shows is also saved: tables, figures and drawings under one signature and command.
-"""
+"""Where a story notebook reads and writes, in a run or opened by hand, and how it saves what it shows."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -11,12 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bcrlib.report.draw_trees import save_drawing
-from bcrlib.report.figures import save_figure
-from bcrlib.report.tables import markdown_grid, read_record, tidy, write_table
+from bcrlib.report.style import save_figure
+from bcrlib.report.tables import markdown_grid, tidy, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
 _NOUN = {"dependency": "", "semantic": " frames"}
 """How the names of a task's jobs go on."""
 
@@ -73,10 +68,8 @@ class Publisher:
 
     def table(self, rows: pd.DataFrame | Iterable[Mapping[str, object]], name: str, title: str, caption: str) -> str:
         """Save a table, the command in every row; returns its numbers as text, without the commands."""
-        written = tidy(rows).assign(command=self.command)
         about = {"title": title, "caption": caption, "signature": self.signature, "command": self.command}
-        write_table(written, self.folder, name, **about)
-        record = read_record(self.folder / f"{name}.json")
+        record = write_table(tidy(rows).assign(command=self.command), self.folder, name, **about)
         return markdown_grid(replace(record, rows=[row | {"command": ""} for row in record.rows]))
 
     def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Figure:

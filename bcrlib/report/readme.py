@@ -5,52 +5,53 @@ python -m bcrlib.report.readme
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 from bcrlib.comparison.read import update_of
 from bcrlib.comparison.reports import to_text
 from bcrlib.comparison.verdict import Gate, judge
-from bcrlib.data.corpora import load_treebank
 from bcrlib.data.files import InputFile, read_input
 from bcrlib.data.presets import preset
 from bcrlib.data.treebank import format_conllu
-from bcrlib.report.headline import CHANGE, CUT
-from bcrlib.report.tables import MISSING, Record, compact_grid, read_record
+from bcrlib.report.tables import MISSING, Record, compact_grid, markdown_table, read_record
+from bcrlib.report.updates import CHANGE, CUT
+from bcrlib.tasks.dependency import load_treebank
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def filled(readme: str, root: Path = ROOT) -> str:
     """The README with the blocks between its markers made anew from the files that the markers name."""
-    readme = _replace(readme, "headline", lambda file: headline_table(read_record(root / file)))
-    readme = _replace(readme, "results", lambda file: compact_grid(read_record(root / file)))
-    readme = _replace(readme, "compare", lambda folder: comparison_excerpt(root / folder))
-    return _replace(readme, "speed", lambda file: speed_table(json.loads((root / file).read_text("utf-8"))))
+    blocks = {
+        "headline": lambda file: headline_table(read_record(file)),
+        "results": lambda file: compact_grid(read_record(file)),
+        "compare": comparison_excerpt,
+        "speed": lambda file: speed_table(json.loads(file.read_text("utf-8"))),
+    }
+    marked = rf"(<!-- ({'|'.join(blocks)}): (\S+) -->\n).*?(<!-- end of \2 -->)"
+    return re.sub(marked, lambda m: f"{m[1]}{blocks[m[2]](root / m[3])}\n{m[4]}", readme, flags=re.DOTALL)
 
 
 def headline_table(record: Record) -> str:
     """The cut of NFI of every method as a Markdown table, the paper's before ours with its interval; ΔACC behind it.
 
-    `record`: of `bcrlib.report.headline.headline_rows`, of one task or both.
+    `record`: of `bcrlib.report.updates.headline_rows`, of one task or both.
     """
     cells = {(cell["row"], cell["level"], cell["metric"]): cell for cell in record.rows}
     levels, methods = (list(dict.fromkeys(cell[key] for cell in record.rows)) for key in ("level", "row"))
     heads = [f"{level}: {column}" for level in levels for column in ("the paper", "ours [95 %]", "ΔACC")]
-    lines = [["taken away from NFI, %", *heads], [":--"] + ["--:"] * len(heads)]
+    rows = [["taken away from NFI, %", *heads]]
     for method in methods:
-        of_levels = [(cells.get((method, level, CUT)), cells.get((method, level, CHANGE))) for level in levels]
-        lines.append([method, *(text for cut, change in of_levels for text in _headline_cells(cut, change))])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _headline_cells(cut: dict | None, change: dict | None) -> tuple[str, str, str]:
-    """The paper's cut, ours, and the change of accuracy."""
-    if cut is None or change is None:
-        return (MISSING,) * 3
-    of_paper = MISSING if cut["paper"] is None else f"{100 * cut['paper']:.1f}"
-    interval = f"[{100 * cut['low']:.1f}, {100 * cut['high']:.1f}]"
-    return of_paper, f"**{100 * cut['value']:.1f}** {interval}", f"{100 * change['value']:+.2f}"
+        rows.append([method])
+        for level in levels:
+            cut, change = (cells.get((method, level, metric)) for metric in (CUT, CHANGE))
+            if cut is None or change is None:
+                rows[-1] += [MISSING] * 3
+                continue
+            of_paper = MISSING if cut["paper"] is None else f"{100 * cut['paper']:.1f}"
+            interval = f"[{100 * cut['low']:.1f}, {100 * cut['high']:.1f}]"
+            rows[-1] += [of_paper, f"**{100 * cut['value']:.1f}** {interval}", f"{100 * change['value']:+.2f}"]
+    return markdown_table(rows, "l" + "r" * len(heads))
 
 
 def comparison_excerpt(folder: Path) -> str:
@@ -71,16 +72,11 @@ def speed_table(bench: dict) -> str:
     """The bars of `bcr bench --json` as a Markdown table."""
     lines = ["| measured in one run | ours | bar | |", "| :-- | --: | --: | :-- |"]
     for bar in bench["bars"]:
-        limit = "–" if bar["bar"] is None else f"{'≤' if bar['at_most'] else '≥'} {bar['bar']:g}"
-        ours = "–" if bar["value"] is None else f"{bar['value']:.2f}"
+        limit = MISSING if bar["bar"] is None else f"{'≤' if bar['at_most'] else '≥'} {bar['bar']:g}"
+        ours = MISSING if bar["value"] is None else f"{bar['value']:.2f}"
         verdict = {True: "met", False: "**missed**", None: "" if bar["bar"] is None else "not measured"}[bar["met"]]
         lines.append(f"| {bar['what']} | {ours} | {limit} | {verdict} |")
     return "\n".join(lines)
-
-
-def _replace(readme: str, name: str, make: Callable[[str], str]) -> str:
-    pattern = rf"(<!-- {name}: (\S+) -->\n).*?(<!-- end of {name} -->)"
-    return re.sub(pattern, lambda m: f"{m[1]}{make(m[2])}\n{m[3]}", readme, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""From counted flips to tidy table rows: rates with intervals, differences, spread over seeds and pairs.
+"""From counted flips to tidy rows: rates with intervals, differences, spread over seeds and pairs; settings of a run.
 
 A table is given as counts by level and row, {"UAS": {"Untreated": PairCounts, "BCR": PairCounts}, ...}; what comes out
-is what `tables.tidy`, `tables.beside_paper` and the figures take.
-
-From the records of a run to table rows: its settings, and the dropout rates tried on dev.
+is what `tables.tidy`, `tables.beside_paper` and the figures take.  Signatures, teachers and the dropout rates tried on
+dev come from a run's manifest.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from bcrlib.metrics.uncertainty import (
     pair_spread,
     rate_intervals,
 )
-from bcrlib.pipeline.half import Lesson, Model
+from bcrlib.pipeline.plan import Lesson, Model
 from bcrlib.report.tables import arrow
 from bcrlib.tasks.names import TASKS
 
@@ -33,6 +32,7 @@ RATE_OF_METRIC = {"ACC": "acc_new", "NFR": "nfr", "PFR": "pfr", "NFI": "nfi"}
 METRICS = ("ACC", "NFR", "NFI")
 
 Counts = Mapping[str, Mapping[str, PairCounts]]
+"""Level -> row -> flips."""
 
 
 def method_rows(
@@ -47,22 +47,27 @@ def method_rows(
     rates_of = all_rate_intervals(pairs_of, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
     rows = []
     for (level, row), rates in rates_of.items():
-        estimates = {metric: _of_metric(rates, metric) for metric in metrics}
-        rows += [_row(group, row, level, metric, estimate) for metric, estimate in estimates.items()]
+        accuracy = rates["acc_new"]
+        error = Estimate(1 - accuracy.value, 1 - accuracy.high, 1 - accuracy.low)
+        for metric in metrics:
+            rows.append(_row(group, row, level, metric, error if metric == "ER" else rates[RATE_OF_METRIC[metric]]))
     return pd.DataFrame(rows)
 
 
 def update_rows(
     counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES, metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:
-    """Tables 3, 4 and 8 of all updates: the row "Old", then every method, which "Untreated" must be among.
+    """Tables 3, 4 and 8: of every update the row "Old", the accuracy of what is replaced, then every method.
 
-    `counts_of`: {"deepbiaf=>stackptr": counts, ...}, a block of the table each.
+    `counts_of`: {"deepbiaf=>stackptr": counts, ...}, a block of the table each, with the row "Untreated".
     """
     blocks = []
     for update, counts in counts_of.items():
-        untreated = {level: rows["Untreated"] for level, rows in counts.items()}
-        blocks += [old_rows(untreated, update, num_resamples), method_rows(counts, update, metrics, num_resamples)]
+        old = []
+        for level, of_row in counts.items():
+            rates = rate_intervals(of_row["Untreated"], num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+            old.append(_row(update, "Old", level, "ACC", rates["acc_old"]))
+        blocks += [pd.DataFrame(old), method_rows(counts, update, metrics, num_resamples)]
     return pd.concat(blocks, ignore_index=True)
 
 
@@ -89,19 +94,28 @@ def retraining_rows(
     """Tables 1, 2 and 7: accuracy of every kind of parser by itself, then NFR and NFI of every update.
 
     `pairs_of`: {definition: {"deepbiaf=>deepbiaf": {level: pairs of old models}}}; a row is named after what is counted
-    and the definition, "stackptr, clean" or "Untreated, clean". A kind is counted where it is replaced, or else where
-    it replaces another.
+    and the definition, "stackptr, clean" or "Untreated, clean".  A kind is counted where it is replaced, or else where
+    it replaces another: mean and population standard deviation over its models, each once, however many pairs it is in.
     """
-    single, flipped = [], []
     updates = list(next(iter(pairs_of.values())))
-    for kind, (update, side) in _first_places(updates).items():
-        for definition, pairs in pairs_of.items():
-            single.append(single_model_rows(pairs[update], f"{kind}, {definition}", side))
+    places: dict[str, tuple[str, int]] = {}  # kind -> an update to count it in, and on which side
+    for side in (0, 1):
+        for update in updates:
+            places.setdefault(update.split("=>")[side], (update, side))
+    single, flipped = [], []
+    for kind, (update, side) in places.items():
+        for definition, pairs_by_update in pairs_of.items():
+            for level, pairs in pairs_by_update[update].items():
+                flips = as_flips(pairs.counts.sum(axis=1))
+                names, accuracy = (pairs.new_of_pair, flips.acc_new) if side else (pairs.old_of_pair, flips.acc_old)
+                of_model = list(dict(zip(names, accuracy.tolist())).values())
+                cell = {"row": f"{kind}, {definition}", "level": level, "metric": "ACC"}
+                single.append(cell | {"value": float(np.mean(of_model)), "spread": float(np.std(of_model))})
     for update in updates:
-        for definition, pairs in pairs_of.items():
-            counts = {level: {f"Untreated, {definition}": of_level} for level, of_level in pairs[update].items()}
+        for definition, pairs_by_update in pairs_of.items():
+            counts = {level: {f"Untreated, {definition}": pairs} for level, pairs in pairs_by_update[update].items()}
             flipped.append(method_rows(counts, update, ("NFR", "NFI"), num_resamples))
-    return pd.concat([*single, *flipped], ignore_index=True)
+    return pd.concat([pd.DataFrame(single), *flipped], ignore_index=True)
 
 
 def swept_rows(
@@ -120,29 +134,6 @@ def swept_rows(
         for value, counts in counts_at.items()
     ]
     return pd.concat(frames, ignore_index=True)
-
-
-def old_rows(
-    pairs_by_level: Mapping[str, PairCounts], group: str = "", num_resamples: int = NUM_RESAMPLES
-) -> pd.DataFrame:
-    """The row "Old": accuracy of the models that are replaced, with its interval (paper, Tables 3, 4 and 8)."""
-    rows = []
-    for level, pairs in pairs_by_level.items():
-        rates = rate_intervals(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
-        rows.append(_row(group, "Old", level, "ACC", rates["acc_old"]))
-    return pd.DataFrame(rows)
-
-
-def single_model_rows(
-    pairs_by_level: Mapping[str, PairCounts], row: str, side: Literal["old", "new"] = "old"
-) -> pd.DataFrame:
-    """Accuracy of one model of a side: mean and population standard deviation over seeds (paper, Tables 1, 2, 7)."""
-    rows = []
-    for level, pairs in pairs_by_level.items():
-        accuracies = list(_accuracy_of_models(pairs, side).values())
-        spread = {"value": float(np.mean(accuracies)), "spread": float(np.std(accuracies))}
-        rows.append({"row": row, "level": level, "metric": "ACC", **spread})
-    return pd.DataFrame(rows)
 
 
 def difference_rows(
@@ -186,8 +177,9 @@ def spread_rows(counts: Counts, group: str = "", metrics: Sequence[str] = METRIC
 
 def pair_rows(pairs: PairCounts, metric: str = "NFR", group: str = "") -> pd.DataFrame:
     """One rate of every pair by itself, columns group, old_seed, new_seed, value: what a seed-pair map shows."""
+    sides = {"old_seed": pairs.old_of_pair, "new_seed": pairs.new_of_pair}  # "deepbiaf/123"
+    seeds = {side: [int(name.rsplit("/", 1)[1]) for name in names] for side, names in sides.items()}
     rates = getattr(as_flips(pairs.counts.sum(axis=1)), RATE_OF_METRIC[metric])
-    seeds = {"old_seed": _seeds(pairs.old_of_pair), "new_seed": _seeds(pairs.new_of_pair)}
     return pd.DataFrame({"group": group} | seeds | {"value": rates})
 
 
@@ -195,37 +187,9 @@ def _cells(counts: Counts) -> Iterator[tuple[str, str, PairCounts]]:
     return ((level, row, pairs) for level, rows in counts.items() for row, pairs in rows.items())
 
 
-def _of_metric(rates: Mapping[str, Estimate], metric: str) -> Estimate:
-    if metric == "ER":
-        accuracy = rates["acc_new"]
-        return Estimate(1 - accuracy.value, 1 - accuracy.high, 1 - accuracy.low)
-    return rates[RATE_OF_METRIC[metric]]
-
-
 def _row(group: str, row: str, level: str, metric: str, estimate: Estimate) -> dict[str, object]:
     cell = {"group": group, "row": row, "level": level, "metric": metric}
     return cell | {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-
-
-def _first_places(updates: Sequence[str]) -> dict[str, tuple[str, Literal["old", "new"]]]:
-    """Every kind of parser -> an update to count it in, and on which side: the first one that replaces it, if any."""
-    places: dict[str, tuple[str, Literal["old", "new"]]] = {}
-    for side in ("old", "new"):
-        for update in updates:
-            places.setdefault(update.split("=>")[side == "new"], (update, side))
-    return places
-
-
-def _accuracy_of_models(pairs: PairCounts, side: Literal["old", "new"]) -> dict[str, float]:
-    """The accuracy of every model of a side once, however many pairs it is in."""
-    flips = as_flips(pairs.counts.sum(axis=1))
-    names, accuracy = (pairs.old_of_pair, flips.acc_old) if side == "old" else (pairs.new_of_pair, flips.acc_new)
-    return dict(zip(names, accuracy.tolist()))
-
-
-def _seeds(names: Sequence[str]) -> list[int]:
-    """ "deepbiaf/123" -> 123"""
-    return [int(name.rsplit("/", 1)[1]) for name in names]
 
 
 def signature(manifest: Mapping[str, Any]) -> dict[str, object]:
@@ -271,22 +235,17 @@ def teacher_rows(manifest: Mapping[str, Any], counts_of: Mapping[str, Counts]) -
     for update, counts in counts_of.items():
         for level, of_row in counts.items():
             taught = of_row["Distillation"]
-            known = [_teacher_accuracy(manifest, update, teacher).get(level) for teacher in taught.old_of_pair]
-            if None in known:
+            models = [name.rsplit("/", 1) for name in taught.old_of_pair]
+            jobs = [Lesson(parse_update(update), Model(kind, int(seed))).job for kind, seed in models]
+            told = [manifest.get("jobs", {}).get(job, {}).get("teacher_accuracy", {}).get(level) for job in jobs]
+            if None in told:
                 continue
             on_test = micro_average(taught.counts)
-            accuracies = {"teacher, training data": sum(known) / len(known)}
+            accuracies = {"teacher, training data": sum(told) / len(told)}
             accuracies |= {"teacher, test": on_test.acc_old, "student, test": on_test.acc_new}
             cell = {"group": update, "row": "Distillation", "level": level}
             rows += [cell | {"metric": metric, "value": value} for metric, value in accuracies.items()]
     return pd.DataFrame(rows)
-
-
-def _teacher_accuracy(manifest: Mapping[str, Any], update: str, teacher: str) -> Mapping[str, float]:
-    """By level, as the job that trained the student recorded it; empty where it did not."""
-    kind, seed = teacher.rsplit("/", 1)
-    lesson = Lesson(parse_update(update), Model(kind, int(seed)))
-    return manifest.get("jobs", {}).get(lesson.job, {}).get("teacher_accuracy", {})
 
 
 def dropout_rows(choices: Mapping[str, Mapping[str, Any]], levels: Sequence[str]) -> pd.DataFrame:

@@ -1,48 +1,61 @@
-"""REPRODUCIBILITY.md: number by number, the paper's beside ours, written from the files of a run.
+"""REPRODUCIBILITY.md: the paper's numbers beside ours, written from the files of a run, and how to make each row again.
 
 python -m bcrlib.report.reproducibility
+
+The words between the numbers are in `templates/reproducibility.md`.
 """
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
-import numpy as np
-from scipy.stats import rankdata
-
+from bcrlib.experiments.counting import Update
+from bcrlib.experiments.paper_numbers import paper_numbers
 from bcrlib.pipeline.manifest import wall_time
+from bcrlib.pipeline.plan import COLLECTED, STORY, plan
 from bcrlib.pipeline.profile import Profile, load_profile
 from bcrlib.report import causes
-from bcrlib.report.causes import (
-    BEATS,
-    HARM,
-    ORACLES,
-    QUANTITIES,
-    Drawn,
-    Found,
-    estimate,
-    harmed,
-    power_of_errors,
-    signs,
-)
 from bcrlib.report.departures import COUNTING, Asked, Departure, departures, differing_switches, shown
-from bcrlib.report.paper_rows import DEFINITIONS, INSIDE, NOT_RUN, PLACES, Run, paper_rows, verdict
+from bcrlib.report.paper import (
+    BOTH,
+    DEFINITIONS,
+    INSIDE,
+    NO_SPREAD,
+    NOT_RUN,
+    PLACES,
+    RETRAINED,
+    SPEEDS,
+    Line,
+    PaperRow,
+    Run,
+    lines,
+    paper_rows,
+    verdict,
+)
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
-from bcrlib.report.row_text import Section
-from bcrlib.report.tables import arrow, write_text
+from bcrlib.report.tables import TEMPLATES, arrow, markdown_table, render, write_text
+from bcrlib.samplers.strategies import DropoutP, parse_strategy
+from bcrlib.tasks.names import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILE = "small"
-TASKS = {"dependency": "dependency parsing", "semantic": "semantic parsing"}
+FOLDER = "again"
+"""Where the command of a row puts its tables: what is committed stays."""
+CALLED = {"dependency": "dependency parsing", "semantic": "semantic parsing"}
 UNKNOWN = "not recorded (the manifest is older than the record)"
+_LATER = {job for jobs in COLLECTED.values() for job in jobs} | {name.removesuffix(".ipynb") for name in STORY}
+
+Jobs = Mapping[str, Mapping[str, Any]]
+"""Name of a job -> what a manifest tells of it."""
 
 
 @dataclass(frozen=True)
 class Half:
-    """One task of a run: what was asked, and what its manifest tells."""
+    """One task of a run: what was asked, what its manifest tells, and its tables and figures."""
 
     task: str
     file: str
@@ -50,9 +63,10 @@ class Half:
     manifest: Mapping[str, Any]
     """Empty where the task was not run."""
     asked: Asked
+    run: Run
 
     @property
-    def jobs(self) -> Mapping[str, Mapping[str, Any]]:
+    def jobs(self) -> Jobs:
         return self.manifest.get("jobs", {})
 
     def of_trainings(self, what: str) -> list[str]:
@@ -65,185 +79,51 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
 
     What is not there is said to be missing.  O(numbers).
     """
-    halves = [_half(task, name, root) for task in TASKS]
-    runs = {half.task: Run(root / "figures" / name, half.asked["preset"]) for half in halves}
-    jobs = {job: record for half in halves for job, record in half.jobs.items()}
-    differing = [one for half in halves for one in departures(half.task, half.asked, half.of_trainings("precision"))]
-    asked = {half.task: half.asked for half in halves}
-    sections = [
-        Section(table, runs[place.task], load_profile(name), asked[place.task], jobs, differing).text()
-        for table, place in PLACES.items()
+    profile = load_profile(name)
+    halves = {task: _half(task, profile, root) for task in CALLED}
+    jobs = {job: record for half in halves.values() for job, record in half.jobs.items()}
+    differing = [
+        one for task, half in halves.items() for one in departures(task, half.asked, half.of_trainings("precision"))
     ]
     found = causes.kept(root)
-    why = [why_ours_differs(found)] if found else []
-    opening, design = [_opening(name, bool(found)), *why], [_design(differing), *map(_switches, TASKS)]
-    parts = [*opening, _facts(halves), _summary(runs), *sections, *design]
-    return "\n\n".join(parts) + "\n"
+    numbers = [number for table, place in PLACES.items() for number in _numbers(table, halves[place.task].run)]
+    rows = [row for table in PLACES for row in paper_rows(table)]
+    values = {
+        "name": name,
+        "num_resamples": NUM_RESAMPLES,
+        "seed": BOOTSTRAP_SEED,
+        "rule": inspect.getdoc(verdict).split("\n\n")[0],
+        "why": causes.why_ours_differs(found) if found else "",
+        "facts": _facts(halves.values()),
+        "num_numbers": len(numbers),
+        "num_deviations": sum(one.spread is not None for row in rows for one in row.numbers.values()),
+        "summary": _summary(numbers),
+        "sections": [_section(table, halves[p.task], profile, jobs, differing) for table, p in PLACES.items()],
+        "tasks": CALLED,
+        "departures": differing,
+        "switches": {task: _switches(task) for task in CALLED},
+    }
+    return render(TEMPLATES / "reproducibility.md", values)
 
 
-def _half(task: str, name: str, root: Path) -> Half:
-    file = f"data/correctness/{name}/{task}/manifest.json"
+def _half(task: str, profile: Profile, root: Path) -> Half:
+    file = f"data/correctness/{profile.name}/{task}/manifest.json"
     manifest = json.loads((root / file).read_text("utf-8")) if (root / file).exists() else {}
-    return Half(task, file, manifest, _asked(task, load_profile(name)) | manifest.get("profile", {}))
+    asked = asked_of(profile, task) | manifest.get("profile", {})
+    return Half(task, file, manifest, asked, Run(root / "figures" / profile.name, asked["preset"]))
 
 
-def _asked(task: str, profile: Profile) -> dict[str, Any]:
-    """As a manifest has it."""
+def asked_of(profile: Profile, task: str) -> dict[str, Any]:
+    """A half of a profile as a manifest has it."""
     fields = asdict(profile) if task == "dependency" else {"preset": profile.preset, **asdict(profile.semantic)}
     return json.loads(json.dumps(fields))
 
 
-def _opening(name: str, knows_causes: bool) -> str:
-    rule = inspect.getdoc(verdict).split("\n\n")[0]
-    cause = "which of them is the cause is not"
-    cause += ", but for what [a smaller experiment](#why-ours-differs) tells" if knows_causes else ""
-    return f"""# Reproducibility: the paper's numbers beside ours
-
-Written by `python -m bcrlib.report.reproducibility` from [data/paper_numbers.csv](data/paper_numbers.csv), the tables
-in [figures/{name}](figures/{name}/index.html) and the manifests in data/correctness/{name}; a test compares. Per cent;
-brackets are 95 % intervals ({NUM_RESAMPLES} resamples, seed {BOOTSTRAP_SEED}), ± is a standard deviation over seeds.
-BCR over lists of best structures, which the paper does not have, is in the figures alone.
-
-**Verdict.** {rule}
-
-**Counted.** `clean` counts by the paper's text, `official` as the authors' code does, from which the paper's numbers
-come; the parses are the same. `both`: the two print the same.
-
-**Differs in** gives the numbers of [what differs by design](#what-differs-by-design) for every row with a number
-outside. That they are different is known; {cause}.
-
-**Run** names the command under each table that makes the row again, tables and figures into the folder `again`. With
-`BCRLIB_RUNS` set to the folder of an earlier run, nothing is done twice."""
-
-
-def why_ours_differs(found: Mapping[str, Found]) -> str:
-    """What cells of an ablation tell of causes, task by task: a pure function of their results."""
-    parts = [
-        """## Why ours differs
-
-A smaller experiment, profile [`causes`](notebooks/profiles/causes.yaml), makes the same update many times, from
-one recipe to another: its tables and figures are in [figures/causes](figures/causes/index.html). Brackets are 95 %
-intervals of a paired bootstrap over test sentences. A cell has one pair of seeds, so that the luck of seeds is *not* in
-them: a difference between two cells may be luck where it is in one pair of cells alone."""
-    ]
-    for task, of_task in found.items():
-        profile = of_task.manifest["profile"]
-        share = f"{shown(profile['ablation']['train_share'])} of its training data"
-        about = f"{len(of_task.settings)} cells, {of_task.level}, {profile['corpus']}, {share}"
-        parts.append(f"### {TASKS[task].capitalize()} ({about})\n\n{answers(of_task)}\n\n{causes.effect_text(of_task)}")
-    return "\n\n".join(parts)
-
-
-def answers(found: Found) -> str:
-    """The three questions of `bcrlib.report.causes` answered for one task, as Markdown."""
-    of_cell = {name: found.of_cells(quantity) for name, quantity in QUANTITIES.items()}
-    return "\n\n".join([_beats(found, of_cell[BEATS]), _harmless(found, of_cell), _drives(found, of_cell)])
-
-
-def _beats(found: Found, differences: Mapping[str, Drawn]) -> str:
-    sign = signs(differences)
-    num_lower, num_open, num_higher = ([*sign.values()].count(which) for which in (-1, 0, 1))
-    lower = [f"{cell} {_points(differences[cell])}" for cell in sign if sign[cell] < 0]
-    where = f"Lower, in percentage points: {'; '.join(lower)}. " if lower else ""
-    oracle = {row: np.mean([found.flips[cell, found.level][row].nfi for cell in sign], axis=0) for row in ORACLES}
-    left = " and ".join(f"{_rate(oracle[row])} % in {called}" for row, called in ORACLES.items())
-    return (
-        "**When does dropout-p beat a list?** Re-ranking its samples leaves a lower NFI than re-ranking the list in"
-        f" {num_lower} of {len(sign)} cells and a higher one in {num_higher}; in {num_open} the interval of the"
-        f" difference holds 0. {where}{_moves(found, differences)} The choices with the fewest"
-        f" flips would leave an NFI of {left} (means over cells); the rest is the judge's."
-    )
-
-
-def _harmless(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
-    harm, known = harmed(found), {cell: found.teacher(cell, found.level) for cell in found.settings}
-    told = {"Where it harms": harm, "Where it does not": [cell for cell in known if cell not in harm]}
-    knowing = [f"{where}, {_knowing([known[cell] for cell in cells])}. " for where, cells in told.items() if cells]
-    return (
-        "**What makes distillation harmless?** A student has a higher NFI than the new model, which learnt from gold,"
-        f" or a lower accuracy, in {len(harm)} of {len(known)} cells. {''.join(knowing)}Rank correlation over cells"
-        f" between what teachers know and how much more NFI their students have:"
-        f" {_printed(_ranked(known, of_cell[HARM]))}. {_moves(found, of_cell[HARM])}"
-    )
-
-
-def _ranked(known: Mapping[str, float], of_cell: Mapping[str, Drawn]) -> Drawn:
-    """Spearman's correlation over cells; NaN where all are alike."""
-    x = rankdata([*known.values()])
-    y = rankdata(np.array([of_cell[cell] for cell in known]), axis=0)
-    x, y = x - x.mean(), y - y.mean(axis=0)
-    with np.errstate(invalid="ignore"):
-        return x @ y / np.sqrt((x**2).sum() * (y**2).sum(axis=0))
-
-
-def _knowing(accuracies: Sequence[float]) -> str:
-    least, most = (f"{100 * end(accuracies):.1f}" for end in (min, max))
-    return f"teachers get {least} to {most} % of their training data right"
-
-
-def _drives(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
-    power = power_of_errors(found)
-    reach = {name: [100 * drawn[0] for drawn in of_cell[name].values()] for name in ("NFI", "NFR", "error rate")}
-    reaches = ", ".join(f"{name} {min(values):.1f} to {max(values):.1f} %" for name, values in reach.items())
-    return (
-        "**What drives NFI at a given NFR?** The error rate, for NFI is NFR divided by it: at the same NFR, whatever"
-        f" makes the new model better makes NFI higher. Over the cells: {reaches}. NFR follows the error rate to"
-        f" the power {_printed(power)}: {_meaning(power)}. {_factors(found, of_cell)}"
-    )
-
-
-def _meaning(power: Drawn) -> str:
-    of_power = estimate(power)
-    if of_power["high"] < 1:
-        return "it falls more slowly than errors do, if at all, and better models have the higher NFI"
-    if of_power["low"] > 1:
-        return "it falls faster than errors do, and better models have the lower NFI"
-    return "whether it falls more slowly than errors do cannot be told"
-
-
-def _factors(found: Found, of_cell: Mapping[str, Mapping[str, Drawn]]) -> str:
-    """By what each factor multiplies the rates, from its first value to its last."""
-    texts = []
-    for factor, values in found.factors.items():
-        times = []
-        for name in ("NFR", "error rate", "NFI"):
-            with np.errstate(divide="ignore", invalid="ignore"):  # where a resample has no flip
-                logs = {cell: np.log(drawn) for cell, drawn in of_cell[name].items()}
-                times.append(f"{name} × {_printed(np.exp(found.moved(logs)[factor]))}")
-        texts.append(f"{factor} from {values[0]} to {values[-1]}: {', '.join(times)}")
-    return f"Factor by factor: {'; '.join(texts)}."
-
-
-def _moves(found: Found, of_cell: Mapping[str, Drawn]) -> str:
-    """Which factors move a difference of rates beyond the interval, the strongest first."""
-    moved = found.moved(of_cell)
-    told = sorted((one for one, sign in signs(moved).items() if sign), key=lambda one: -abs(moved[one][0]))
-    if not told:
-        return "Nothing that varies moves this difference beyond its interval."
-    moves = [f"{one} from {found.factors[one][0]} to {found.factors[one][-1]} by {_points(moved[one])}" for one in told]
-    return f"What moves this difference: {'; '.join(moves)}."
-
-
-def _points(drawn: Drawn) -> str:
-    """A difference of rates in percentage points, "−1.20 [−2.00, −0.40]"."""
-    return _printed(100 * drawn, "{:+.2f}")
-
-
-def _rate(drawn: Drawn) -> str:
-    return _printed(100 * drawn, "{:.2f}")
-
-
-def _printed(drawn: Drawn, form: str = "{:.2f}") -> str:
-    value, low, high = map(form.format, estimate(drawn).values())
-    return f"{value} [{low}, {high}]".replace("-", "−")
-
-
-def _facts(halves: Sequence[Half]) -> str:
+def _facts(halves: Iterable[Half]) -> str:
     facts = {half.task: dict(_facts_of(half)) for half in halves}
-    names = list(dict.fromkeys(name for of_half in facts.values() for name in of_half))
-    rows = [["", *(TASKS[half.task] for half in halves)], [":--"] * 3]
-    rows += [[name, *(facts[half.task].get(name, "–") for half in halves)] for name in names]
-    return f"## The run\n\n{_table(rows)}"
+    names = dict.fromkeys(name for of_half in facts.values() for name in of_half)
+    rows = [[name, *(facts[task].get(name, "–") for task in CALLED)] for name in names]
+    return markdown_table([["", *CALLED.values()], *rows], "lll")
 
 
 def _facts_of(half: Half) -> Iterator[tuple[str, str]]:
@@ -255,63 +135,32 @@ def _facts_of(half: Half) -> Iterator[tuple[str, str]]:
     gpu, memory = machine["gpu"] or "no GPU", f", {machine['memory_gib']} GiB" if "memory_gib" in machine else ""
     longest = sorted(time["stages"].items(), key=lambda stage: -stage[1])
     stages = ", ".join(f"{stage} {seconds / 60:.0f}" for stage, seconds in longest)
-    yield (
-        "run",
-        f"profile `{asked['name']}`, corpus {asked['corpus']}, preset `{asked['preset']}`: [manifest]({half.file})",
-    )
+    about = f"profile `{asked['name']}`, corpus {asked['corpus']}, preset `{asked['preset']}`"
+    yield "run", f"{about}: [manifest]({half.file})"
     yield "hardware", f"{machine['processor']}, {machine['cores']} cores{memory}, {gpu}"
     yield "minutes of its jobs, added up", f"{time['jobs_added_up'] / 60:.0f}: {stages}"
     yield "training on, in", f"{shown(half.of_trainings('device'))}, {shown(half.of_trainings('precision'))}"
-    yield "seeds", _seeds(manifest, asked)
+    names = ("old_seeds", "new_seeds", "ensembles", "further_seeds")
+    seeds = manifest.get("seeds", {name: asked[name] for name in names if asked.get(name)})
+    told = [f"{name.removesuffix('_seeds')} {_seeds(value)}" for name, value in seeds.items() if value != []]
+    yield "seeds", ", ".join(told)
     chosen = manifest["dropout_choice"].items()
     yield "chosen on dev", ", ".join(f"{arrow(update)} {_chosen(choice)}" for update, choice in chosen)
     yield "versions", ", ".join([f"Python {machine['python']}", *(f"{k} {v}" for k, v in machine["versions"].items())])
     yield "commit", manifest.get("commit", UNKNOWN) or "no checkout"
-    yield "data, sha256", _hashes(manifest)
+    hashes = [f"{file} {hash[:12] if hash else 'from the hub'}" for file, hash in manifest.get("data", {}).items()]
+    yield "data, sha256", ", ".join(hashes) or ("generated" if "data" in manifest else UNKNOWN)
+
+
+def _seeds(value: object) -> str:
+    groups = value if isinstance(value, list) else [value]
+    return " ".join(f"({shown(group)})" if isinstance(group, list) else str(group) for group in groups)
 
 
 def _chosen(choice: Mapping[str, Any]) -> str:
     """A dropout rate, and the new model's weight in a joined pool."""
     weight = f" (joined: new model's weight {choice['joined']['new_weight']:g})" if "joined" in choice else ""
     return f"{choice['strategy']}{weight}"
-
-
-def _seeds(manifest: Mapping[str, Any], asked: Asked) -> str:
-    names = ("old_seeds", "new_seeds", "ensembles", "further_seeds")
-    seeds = manifest.get("seeds", {name: asked[name] for name in names if asked.get(name)})
-    return ", ".join(f"{name.removesuffix('_seeds')} {_seed(value)}" for name, value in seeds.items() if value != [])
-
-
-def _seed(value: object) -> str:
-    groups = value if isinstance(value, list) else [value]
-    return " ".join(f"({shown(group)})" if isinstance(group, list) else str(group) for group in groups)
-
-
-def _hashes(manifest: Mapping[str, Any]) -> str:
-    if "data" not in manifest:
-        return UNKNOWN
-    hashes = [f"{file} {digest[:12] if digest else 'from the hub'}" for file, digest in manifest["data"].items()]
-    return ", ".join(hashes) or "generated"
-
-
-def _summary(runs: Mapping[str, Run]) -> str:
-    """How many numbers of each table there are, and how many of ours are inside."""
-    numbers = [one for table in PLACES for one in _numbers(table, runs)]
-    deviations = sum(
-        one.spread is not None for table in PLACES for row in paper_rows(table) for one in row.numbers.values()
-    )
-    rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in DEFINITIONS)], [":--"] + ["--:"] * 4]
-    rows += [[table, *_tally([one for one in numbers if one.table == table])] for table in PLACES]
-    rows += [
-        [f"all {metric}", *_tally([one for one in numbers if one.metric == metric])] for metric in ("ACC", "NFR", "NFI")
-    ]
-    rows.append(["all", *_tally(numbers)])
-    return f"""## Summary
-
-The paper has {len(numbers) + deviations} numbers: the {len(numbers)} below and {deviations} standard deviations, which
-stand behind theirs. "Ours": to how many of them this run has a number.
-
-{_table(rows)}"""
 
 
 @dataclass(frozen=True)
@@ -322,54 +171,151 @@ class _Number:
     """By definition, or precision; empty where we have none."""
 
 
-def _numbers(table: str, runs: Mapping[str, Run]) -> Iterator[_Number]:
-    run = runs[PLACES[table].task]
+def _numbers(table: str, run: Run) -> Iterator[_Number]:
     for row in paper_rows(table):
         found = run.counted(row)
         for metric, printed in row.numbers.items():
             yield _Number(table, metric, {name: verdict(printed, run.cell(row, metric, name)) for name in found})
 
 
-def _tally(numbers: Sequence[_Number]) -> list[str]:
-    """How many there are, how many of ours, and how many of those are inside by each definition."""
-    texts = [str(len(numbers)), str(sum(bool(number.verdicts) for number in numbers))]
-    for name in DEFINITIONS:
-        judged = [number.verdicts[name] for number in numbers if number.verdicts.get(name, NOT_RUN) != NOT_RUN]
-        texts.append(f"{judged.count(INSIDE)} of {len(judged)}" if judged else "–")
-    return texts
+def _summary(numbers: Sequence[_Number]) -> str:
+    """How many numbers of each table there are, and how many of ours are inside."""
+    groups = {table: [one for one in numbers if one.table == table] for table in PLACES}
+    groups |= {f"all {metric}": [one for one in numbers if one.metric == metric] for metric in ("ACC", "NFR", "NFI")}
+    rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in DEFINITIONS)]]
+    for called, group in (groups | {"all": numbers}).items():
+        row = [called, str(len(group)), str(sum(bool(number.verdicts) for number in group))]
+        for name in DEFINITIONS:
+            judged = [one.verdicts[name] for one in group if one.verdicts.get(name, NOT_RUN) != NOT_RUN]
+            row.append(f"{judged.count(INSIDE)} of {len(judged)}" if judged else "–")
+        rows.append(row)
+    return markdown_table(rows, "lrrrr")
 
 
-def _design(differing: Sequence[Departure]) -> str:
-    head = """## What differs by design
+def _section(table: str, half: Half, profile: Profile, jobs: Jobs, differing: Sequence[Departure]) -> dict[str, object]:
+    """One table of the paper: blocks, level by level; the commands that make its rows again; what is to be noted."""
+    by_level: dict[str, dict[str, list[Line]]] = {level: {} for level in (*TASKS[half.task].levels, "speed")}
+    letters: dict[str, str] = {}
+    commands = []
+    for row in paper_rows(table):
+        by_level[row.level].setdefault(row.of_update, []).extend(lines(row, half.run))
+        command = None if not_asked(row, half.asked) else row_command(profile, row)
+        if command and command not in letters:
+            letters[command] = ascii_uppercase[len(letters)]
+            seconds = row_seconds(profile, row, jobs)
+            minutes = "" if seconds is None else f" (its jobs: {seconds / 60:.0f} minutes, added up)"
+            commands.append(f"{letters[command]}: `{command}`{minutes}")
+    blocks = {}
+    for level, by_update in filter(lambda of: of[1], by_level.items()):
+        metrics = list(dict.fromkeys(metric for of in by_update.values() for line in of for metric in line.row.numbers))
+        names = ["parser", "method", "precision"] if table == SPEEDS else ["update", "method", "counted"]
+        called = ["sentences a second" if metric == "SENTENCES_PER_SECOND" else metric for metric in metrics]
+        heads = [head for metric in called for head in (f"{metric}: paper", "ours", "verdict")]
+        rows = [[*names, *heads, "differs in", "run"]]
+        for update, of_update in by_update.items():
+            for place, line in enumerate(of_update):
+                refused = not_asked(line.row, half.asked)
+                command = "" if refused else row_command(profile, line.row) or ""
+                told = [arrow(update) if place == 0 else "", line.row.name, line.counted or "–"]
+                told += [text for metric in metrics for text in line.texts(metric)]
+                rows.append([*told, _why(line, refused, half.run, differing), letters.get(command, "")])
+        blocks[level] = markdown_table(rows, "lll" + "r" * len(heads) + "ll")
+    return {"table": table, "blocks": blocks, "commands": commands, "notes": _notes(table)}
 
-Ours, and in brackets the paper's or the authors' (profile [`authors`](notebooks/profiles/authors.yaml)). Names
-are those of the profiles. 0 of `batch_tokens` stands for the authors' batches of 32 sentences or 512 utterances, of
-`encoder_layers` for all, of `reset_after`, `patience`, `clip` and `num_steps` for none."""
-    lists = []
-    for task, called in TASKS.items():
-        of_task = [
-            f"{i}. *{one.what}*{_only(one)}: {one.text}" for i, one in enumerate(differing, 1) if one.task == task
-        ]
-        lists.append(f"### {called.capitalize()}\n\n" + "\n".join(of_task))
-    return "\n\n".join([head, *lists])
+
+def _why(line: Line, refused: str, run: Run, differing: Sequence[Departure]) -> str:
+    """The numbers of the departures that concern a line outside; why there is nothing."""
+    if not line.counted:
+        record = PLACES[line.row.table].record
+        return refused or f"{'not in' if record in run.records else 'no'} {record}.json"
+    if {*line.verdicts.values()} <= {INSIDE, NO_SPREAD, NOT_RUN}:
+        return ""
+    counted = "official" if line.counted == BOTH else line.counted  # the same numbers are the paper's way too
+    return " ".join(str(i) for i, one in enumerate(differing, 1) if one.concerns(line.row, counted))
 
 
-def _only(departure: Departure) -> str:
-    """Which rows it concerns, where not all."""
-    only = [*departure.rows, *["part models"] * departure.part_models]
-    only += [f"counted `{departure.counted}`"] if departure.counted else []
-    return f" ({', '.join(only)} alone)" if only else ""
+def _notes(table: str) -> list[str]:
+    """What is to be said of the paper's numbers."""
+    noted = paper_numbers().query("source == 'paper' and table == @table")
+    notes = [f"{arrow(row.update)}, {row.method}: {row.note}" for row in noted.itertuples() if row.note]
+    for params in (row.params for row in paper_rows(table) if "gpu" in row.params):
+        theirs = f"measured on a {params['gpu']}, {params['batch_size']} sentences a batch"
+        notes.append(f"{theirs}; ours on the hardware of the run, with networks of its sizes")
+    notes += ["\\* is not printed, but follows"] if (noted["derived"] == "yes").any() else []
+    return list(dict.fromkeys(notes))
 
 
 def _switches(task: str) -> str:
-    rows = [["switch", "clean: the paper's text", "official: the authors' code", ""], [":--"] * 4]
+    rows = [["switch", "clean: the paper's text", "official: the authors' code", ""]]
     for name, (clean, official) in differing_switches(task).items():
         rows.append([f"`{name}`", shown(clean), shown(official), "counting" if name in COUNTING else "models"])
-    return f"### Switches of {TASKS[task]}\n\nExplained in [bcrlib/presets.py](bcrlib/presets.py):\n\n{_table(rows)}"
+    return markdown_table(rows, "llll")
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
+def not_asked(row: PaperRow, asked: Asked) -> str:
+    """What of the profile keeps a run from having a row; empty where nothing does."""
+    kinds = {kind for update in asked["updates"] for kind in update.split("=>")}
+    if row.is_single:
+        return "" if row.update in kinds else f"no update has {row.update}"
+    if row.update not in asked["updates"]:
+        return "not among the updates"
+    if row.table == "Figure 3" and row.params["ensemble_size"] not in asked["ensemble_sizes"]:
+        return f"not among the sizes {shown(asked['ensemble_sizes'])}"
+    if row.table in ("Table 5", "Figure 2") and row.method == "BCR":
+        sampled = [*map(DropoutP, asked["dropout_grid"]), *map(parse_strategy, asked["sampling_grid"])]
+        listed = TASKS[PLACES[row.table].task].listed[row.update.split("=>")[1]]
+        return "" if row.name in {listed, *map(str, sampled)} else f"{row.name} in no grid"
+    return ""
+
+
+def row_overrides(profile: Profile, row: PaperRow) -> list[str] | None:
+    """What a run of the profile is told to do no more than the row needs; None where the profile has no such update.
+
+    Of the other task nothing is run, or where the notebook of the table tells of both tasks, one update.
+    """
+    place = PLACES[row.table]
+    asked = {"dependency": profile.parsed_updates(), "semantic": profile.semantic.parsed_updates()}
+    needed = _needed(row, asked[place.task])
+    if not needed:
+        return None
+    of_other = {task: updates[: task in STORY[place.notebook]] for task, updates in asked.items()}
+    kept = of_other | {place.task: needed}
+    fields = {"dependency": "updates", "semantic": "semantic.updates"}
+    return [f"{fields[task]}=[{', '.join(map(str, kept[task]))}]" for task in kept if kept[task] != asked[task]]
+
+
+def _needed(row: PaperRow, updates: list[Update]) -> list[Update]:
+    """The updates whose models are in a row."""
+    if row.is_single:  # counted where it is replaced first, or else where it replaces another
+        of_model = [u for u in updates if u.old == row.update] or [u for u in updates if u.new == row.update]
+        return of_model[:1]
+    own = [update for update in updates if str(update) == row.update]
+    if row.table not in RETRAINED or not own or own[0].old == own[0].new:
+        return own
+    # Old models of the new kind are there only where it is replaced too.
+    replaced = [update for update in updates if update.old == own[0].new][:1]
+    return [update for update in updates if update in [*own, *replaced]]
+
+
+def row_command(profile: Profile, row: PaperRow) -> str | None:
+    """The shell command that makes the row; None where the profile has none."""
+    overrides = row_overrides(profile, row)
+    if overrides is None:
+        return None
+    told = [f"--set '{override}'" for override in overrides]
+    return " ".join(["bcr reproduce", f"--profile {profile.name}", *told, f"-o {FOLDER}"])
+
+
+def row_seconds(profile: Profile, row: PaperRow, jobs: Jobs) -> float | None:
+    """What the jobs of that command took in a run of the whole profile, added up; None where they are not all known.
+
+    jobs: those of its manifests; speed and story, of which manifests do not tell, are not counted.
+    """
+    overrides = row_overrides(profile, row)
+    if overrides is None:
+        return None
+    planned = [job.name for job in plan(load_profile(profile.name, tuple(overrides))) if job.name not in _LATER]
+    return sum(jobs[name]["seconds"] for name in planned) if jobs.keys() >= set(planned) else None
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
-"""How every figure looks, and how it is saved: theme, colours, axis wording, SVG + PNG + numbers."""
+"""How every figure looks and is saved: theme, colours, wording of axes, panels and legends, SVG + PNG + numbers."""
 
 import io
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from PIL import Image
 
 from bcrlib.report.tables import Record, check_name, format_signature, plain_rows, write_record
@@ -27,7 +32,16 @@ METHOD_COLOURS = {
 }
 # Without the palette's yellow and pink, too light for lines on white.
 _OTHER_COLOURS = [_PALETTE[i] for i in (0, 3, 2, 4, 1, 5)]
+INK = "#374151"
+Look = Mapping[str, object]
+"""What matplotlib calls properties of a line, or of an area (which has a facecolor)."""
+PAPER_MARK = {"linestyle": "none", "marker": "D", "markersize": 6.5, "markerfacecolor": "white"}
+PAPER_MARK |= {"markeredgecolor": "black"}
+CHOSEN_MARK = {"linestyle": "none", "marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgecolor": INK}
 INTERVAL = "95 % interval"
+INTERVALS: dict[str, Look] = {INTERVAL: {"color": "black", "linewidth": 1.4}}
+"""What a legend says of intervals drawn in black; and of those in the colours of their methods."""
+VERTICAL_INTERVALS: dict[str, Look] = {f"vertical: {INTERVAL}": {"color": INK, "linewidth": 1.2}}
 LEVEL_NAMES = {
     "UAS": "words, head right (UAS)",
     "LAS": "words, head and relation right (LAS)",
@@ -79,12 +93,24 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
             colours[method] = known
     spare = [colour for colour in _OTHER_COLOURS if colour not in colours.values()]
     rest = [method for method in methods if method not in colours]
-    return colours | {method: spare[i % len(spare)] for i, method in enumerate(rest)}
+    colours |= {method: spare[i % len(spare)] for i, method in enumerate(rest)}
+    return {method: colours[method] for method in methods}
 
 
-def axis_label(metric: str, level: str) -> str:
-    """What an axis of this metric shows, its unit on a second line."""
-    return _AXES.get(metric, f"{metric}\n(%)").format(units=_LEVEL_UNITS.get(level, "units"))
+def paper_mark(colour: str) -> Look:
+    """A number of the paper, in the colour of the method whose number it is."""
+    return PAPER_MARK | {"markeredgecolor": colour, "markeredgewidth": 1.8}
+
+
+def in_paper(rows: pd.DataFrame, label: str = "the paper's number") -> dict[str, Look]:
+    """What a legend says of the diamonds, where tidy rows have any."""
+    return {label: PAPER_MARK} if rows["paper"].notna().any() else {}
+
+
+def axis_label(metric: str, level: str, on_one_line: bool = False) -> str:
+    """What an axis of this metric shows, its unit on a second line if not told otherwise."""
+    label = _AXES.get(metric, f"{metric}\n(%)").format(units=_LEVEL_UNITS.get(level, "units"))
+    return label.replace("\n", " ") if on_one_line else label
 
 
 def one_input(levels: Sequence[str]) -> str:
@@ -99,6 +125,32 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     wrapped = "\n".join(textwrap.wrap(title, width=int(width * 9.2)))
     figure.suptitle(wrapped, x=0.01, ha="left")
     return figure
+
+
+def panels(
+    size: tuple[float, float],
+    title: str,
+    lines: Sequence[Hashable],
+    columns: Sequence[Hashable],
+    *,
+    sharex: bool = False,
+    sharey: bool | Literal["row"] = False,
+    heights: Sequence[float] | None = None,
+) -> tuple[Figure, dict[tuple, Axes]]:
+    """A new figure, and its drawing areas by what their line and their column show, line by line."""
+    figure = new_figure(*size, title)
+    sharing = {"sharex": sharex, "sharey": sharey, "height_ratios": heights}
+    areas = figure.subplots(len(lines), len(columns), squeeze=False, **sharing)
+    return figure, dict(zip(product(lines, columns), areas.ravel()))
+
+
+def legend(figure: Figure, looks: Mapping[str, Look], num_columns: int = 6) -> None:
+    """Below the figure, what its lines, marks and areas stand for: {label: look}."""
+    handles = [
+        Patch(label=label, **look) if "facecolor" in look else Line2D([], [], label=label, **look)
+        for label, look in looks.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower left", ncols=num_columns, frameon=False)
 
 
 def save_figure(
@@ -128,11 +180,8 @@ def save_figure(
     write_record(record, folder)
     with mpl.rc_context({"svg.hashsalt": "bcrlib"}):
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-        _save_png(figure, folder / f"{name}.png")
-
-
-def _save_png(figure: Figure, file: Path) -> None:
-    """With 256 colours, which our figures hardly exceed: a third of the bytes."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=150)
-    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format="png", dpi=150)
+    # 256 colours, which our figures hardly exceed: a third of the bytes.
+    few = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(folder / f"{name}.png", optimize=True)

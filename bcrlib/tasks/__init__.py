@@ -1,1 +1,59 @@
-"""The tasks: what store, experiments, notebooks and reports ask of each, in modules with the same names."""
+"""The tasks: what commands, notebooks and the pipeline ask of each, as one object a task.
+
+A new task is an entry of `bcrlib.tasks.names.TASKS` and a module `bcrlib.tasks.NAME` with its TASK. It is imported by
+its computed name, so that a change of one task's code leaves the results of the other as they are.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from bcrlib.tasks.names import TASKS, Names
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with the structures of one task, for code that does not ask which one it is.
+
+    Banks, pools and parsers are the task's own (`bcrlib.data.candidates.Bank` and `Pool`); parsers bring torch, which
+    is imported when one is asked for.
+    """
+
+    names: Names
+    pool: type[Any]
+    """Class of its candidate pools."""
+    load: Callable[..., Any]
+    """(corpus, split, ambiguity) -> bank. ValueError for an unknown split."""
+    read: Callable[..., Any]
+    """(path, kind of parser, gold = False) -> bank: a file to parse, or with `gold` to learn from. FileError, OSError;
+    ValueError where it is of the other task."""
+    write: Callable[..., None]
+    """(bank, pool, path): the first candidate of every item, in the format that `read` takes."""
+    scored_units: Callable[..., Any]
+    """(gold, preset) -> `bcrlib.metrics.flips.Units`, what counts at each level."""
+    correctness: Callable[..., Any]
+    """(gold, pool, preset) -> {level: [candidate, unit]}, which are right, in the order of `scored_units`."""
+    num_invalid: Callable[..., int]
+    """(pool) -> how many candidates are no structure."""
+    failures: Callable[..., dict[str, int]]
+    """(bank, pool) -> what a summary tells of candidates that are no structure over the words of their item."""
+    scored: Callable[..., Any]
+    """(parser, bank, pool) -> log p of every candidate and how many tokens it is a sum over, or None where candidates
+    of an item are all of one length: what the store keeps."""
+    propose: Callable[..., Any]
+    """(parser, bank, strategy, seed) -> pool with log p under the parser itself, as candidate files have it."""
+    constrained: Callable[..., Any]
+    """(parser) -> the parser proposing well-formed structures only. ValueError where it always does."""
+    scorers: Callable[..., Any]
+    """(models, score, from_file) -> the models scoring by "sum" or "mean", by default as their preset says. from_file:
+    log-probabilities of the candidate file, which are sums, are added up with theirs. ValueError for what cannot be."""
+    known: Callable[..., Any]
+    """(parser) -> the relations or labels that it knows."""
+
+
+def task_named(name: str) -> Task:
+    """ "dependency" or "semantic". KeyError for another."""
+    if name not in TASKS:
+        raise KeyError(f"no task {name!r}; there are {', '.join(TASKS)}")
+    return import_module(f"bcrlib.tasks.{name}").TASK

@@ -1,4 +1,4 @@
-"""Dependency parsing as store, experiments and notebooks see it: trees of a treebank, from deepbiaf and stackptr."""
+"""Dependency parsing: trees of a treebank, from deepbiaf and stackptr."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,59 +7,77 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from bcrlib.data.candidates import TreePool, joined, together
-from bcrlib.data.corpora import load_treebank as load
+from bcrlib.data.candidates import TreePool
+from bcrlib.data.download import EWT_SPLITS, ewt_path
+from bcrlib.data.files import TOP, read_input
+from bcrlib.data.generated.trees import DEFAULT_AMBIGUITY, demo_splits
 from bcrlib.data.presets import Preset
-from bcrlib.data.treebank import Treebank, write_conllu
+from bcrlib.data.treebank import Treebank, parse_conllu, read_conllu, write_conllu
 from bcrlib.metrics import attachment
-from bcrlib.metrics.attachment import scored_units
+from bcrlib.tasks import Task
 from bcrlib.tasks.names import TASKS
 
-if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.parsers.batches import Runtime
+if TYPE_CHECKING:  # at run time this would bring torch
     from bcrlib.parsers.parser import Parser
 
-NAMES = TASKS["dependency"]
-LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
-KINDS, LISTED, SUFFIX = NAMES.kinds, NAMES.listed, NAMES.suffix
 
-__all__ = [
-    "correctness",
-    "joined",
-    "load",
-    "load_parsers",
-    "num_invalid",
-    "scored",
-    "scored_units",
-    "together",
-    "write",
-]
+def load_treebank(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY) -> Treebank:
+    """One split of a corpus: "ewt" (UD English EWT 2.2), "demo" (generated), or a folder with train.conllu and so on.
+
+    `ambiguity` is the dial of the generated corpus and has no effect on others. ValueError for an unknown split.
+    """
+    if split not in EWT_SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(EWT_SPLITS)}")
+    if corpus == "demo":
+        return demo_splits(ambiguity=ambiguity)[split]
+    return read_conllu(ewt_path(split) if corpus == "ewt" else Path(corpus) / f"{split}.conllu")
 
 
-def correctness(gold: Treebank, pool: TreePool, preset: Preset) -> dict[str, Bool[np.ndarray, "candidate unit"]]:
-    """Which units of each level are right in each candidate, in the order of `scored_units`.  O(candidates tokens)."""
+def _read(path: Path, kind: str, gold: bool = False) -> Treebank:
+    file = read_input(path)
+    if file.format == TOP:
+        raise ValueError(f"{path} holds rows of TOP, but a {kind} takes CoNLL-U")
+    return parse_conllu(file.content, file.name, gold)
+
+
+def _write(treebank: Treebank, pool: TreePool, path: Path) -> None:
+    """As CoNLL-U, words and tags as in the treebank."""
+    write_conllu(pool.taught(treebank), path)
+
+
+def _correctness(gold: Treebank, pool: TreePool, preset: Preset) -> dict[str, Bool[np.ndarray, "candidate unit"]]:
     return attachment.correctness(gold, pool.heads, pool.relations, pool.relation_names, preset)
 
 
-def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Parser":
-    """The parser trained into one folder, or the ensemble of several. ValueError for one of different kinds."""
-    from bcrlib.parsers import checkpoint  # only here: who counts needs no torch
-
-    return checkpoint.load_parsers([*folders], runtime)
-
-
-def scored(
+def _scored(
     parser: "Parser", treebank: Treebank, pool: TreePool
 ) -> tuple[Float32[np.ndarray, "candidate sentence"], None]:
-    """log p of every candidate, for the store. Trees of a sentence are all of one length, which is not kept."""
     return parser.log_probs(treebank, pool), None
 
 
-def num_invalid(pool: TreePool) -> int:
-    """How many candidates are no tree: none, for decoding makes trees."""
-    return 0
+def _constrained(parser: "Parser") -> "Parser":
+    raise ValueError("--constrained is of s2s parsers: what others propose always is a tree")
 
 
-def write(gold: Treebank, pool: TreePool, path: Path) -> None:
-    """Write the first candidate of every sentence as CoNLL-U, words and tags as in gold."""
-    write_conllu(pool.taught(gold), path)
+def _scorers(models: Sequence["Parser"], score: str | None, from_file: bool) -> Sequence["Parser"]:
+    if score is not None:
+        raise ValueError("--score is of s2s parsers: the score of a tree is its log-probability")
+    return models
+
+
+TASK = Task(
+    names=TASKS["dependency"],
+    pool=TreePool,
+    load=load_treebank,
+    read=_read,
+    write=_write,
+    scored_units=attachment.scored_units,
+    correctness=_correctness,
+    num_invalid=lambda pool: 0,  # decoding makes trees
+    failures=lambda treebank, pool: {},
+    scored=_scored,
+    propose=lambda parser, treebank, strategy, seed: parser.candidates(treebank, strategy, seed),
+    constrained=_constrained,
+    scorers=_scorers,
+    known=lambda parser: parser.vocabulary.relations,
+)

@@ -1,59 +1,107 @@
-"""Conversational semantic parsing as store, experiments and notebooks see it: frames of utterances, from s2s parsers.
+"""Conversational semantic parsing: frames of utterances, from s2s parsers.
 
 A "part" kind is trained on a part of the data, with the sizes of the kind that it is named after.
 """
 
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float32, Int64
-
-from bcrlib.data.candidates import joined, together
+from bcrlib.data.download import TOP_FILES, top_path
+from bcrlib.data.files import CONLLU, read_input
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frame_corpora import load_frames as load
-from bcrlib.data.frames import FrameBank, frame_text
-from bcrlib.data.top import write_top
+from bcrlib.data.frames import FrameBank, frame_text, parse_top, read_top, write_top
+from bcrlib.data.generated.frames import DEFAULT_AMBIGUITY, demo_frames
+from bcrlib.data.treebank import NUM_COLUMNS
 from bcrlib.metrics.frames import correctness, num_invalid, scored_units
+from bcrlib.tasks import Task
 from bcrlib.tasks.names import TASKS
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.parsers.batches import Runtime
     from bcrlib.parsers.s2s import Seq2SeqParser
+    from bcrlib.samplers.strategies import Strategy
 
-NAMES = TASKS["semantic"]
-LEVELS, ATOM_OF, CHOICE_LEVEL = NAMES.levels, NAMES.atom_of, NAMES.choice_level
-KINDS, LISTED, SUFFIX = NAMES.kinds, NAMES.listed, NAMES.suffix
-
-__all__ = [
-    "correctness",
-    "joined",
-    "load",
-    "load_parsers",
-    "num_invalid",
-    "scored",
-    "scored_units",
-    "together",
-    "write",
-]
+SCORES = {"sum": False, "mean": True}
+"""Name of a score -> whether it is normalised by the frame's length."""
 
 
-def load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Seq2SeqParser":
-    """The parser trained into one folder, or the ensemble of several."""
-    from bcrlib.parsers import checkpoint  # only here: who counts needs no torch
+def load_frames(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY) -> FrameBank:
+    """One split ("train", "dev", "test") of a corpus of frames.
 
-    return checkpoint.load_parsers([*folders], runtime)
+    "top" is TOP 1.1 without its unsupported rows, "demo" is generated, all else is a folder with train.tsv, eval.tsv
+    (dev) and test.tsv, of which every row counts. `ambiguity` is the dial of the generated corpus and has no effect
+    on others. ValueError for an unknown split.
+    """
+    if split not in TOP_FILES:
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(TOP_FILES)}")
+    if corpus == "demo":
+        return demo_frames(ambiguity)[split]
+    return read_top(top_path(split) if corpus == "top" else Path(corpus) / TOP_FILES[split])
 
 
-def scored(
-    parser: "Seq2SeqParser", bank: FrameBank, pool: FramePool
-) -> tuple[Float32[np.ndarray, "candidate utterance"], Int64[np.ndarray, "candidate utterance"]]:
-    """log p of every candidate and the number of tokens that it is a sum over, for the store."""
-    return parser.sums(bank, pool)
+def _read(path: Path, kind: str, gold: bool = False) -> FrameBank:
+    """What begins with "#" may be an utterance as well as a comment of CoNLL-U: words decide."""
+    file = read_input(path)
+    if file.format == CONLLU and any(row.count(b"\t") == NUM_COLUMNS - 1 for row in file.content.split(b"\n")):
+        raise ValueError(f"{path} holds CoNLL-U, but a parser of kind {kind} takes rows of TOP")
+    return parse_top(file.content, file.name, gold)
 
 
-def write(bank: FrameBank, pool: FramePool, path: Path) -> None:
-    """Write the first candidate of every utterance as two columns of TOP; an empty parse where it is no tree."""
-    frames = pool.frames(bank)
-    write_top(bank.utterances, ["" if frame is None else frame_text(frame) for frame in frames], path)
+def _write(bank: FrameBank, pool: FramePool, path: Path) -> None:
+    """As two columns of TOP; an empty parse where the candidate is no tree."""
+    parses = ["" if frame is None else frame_text(frame) for frame in pool.frames(bank)]
+    write_top(bank.utterances, parses, path)
+
+
+def _failures(bank: FrameBank, pool: FramePool) -> dict[str, int]:
+    columns = (pool.frames_over_words(bank, candidate) for candidate in range(pool.num_candidates))
+    return {"num_no_frame": sum(column.count(None) for column in columns)}
+
+
+def _propose(parser: "Seq2SeqParser", bank: FrameBank, strategy: "Strategy", seed: int) -> FramePool:
+    """Log-probabilities are sums over symbols, whatever the parser ranks by."""
+    if not parser.definitions.s2s_length_normalised:
+        return parser.candidates(bank, strategy, seed)
+    pool = parser.decoded(bank, strategy, seed)
+    return replace(pool, log_probs=parser.sums(bank, pool)[0])
+
+
+def _constrained(parser: "Seq2SeqParser") -> "Seq2SeqParser":
+    bound = copy(parser)
+    bound.config = replace(parser.config, constrained=True)
+    return bound
+
+
+def _scorers(models: Sequence["Seq2SeqParser"], score: str | None, from_file: bool) -> list["Seq2SeqParser"]:
+    if score not in (None, *SCORES):
+        raise ValueError(f"unknown score {score!r}; choose one of {', '.join(SCORES)}")
+    defaults = {model.definitions.s2s_length_normalised for model in models}
+    if score is None and len(defaults) > 1:
+        raise ValueError("by their presets some of the models score by sum, others by mean: give --score")
+    mean = any(defaults) if score is None else SCORES[score]
+    if mean and from_file:
+        raise ValueError("the log_prob of a candidate file is a sum, the models score by mean: name the new with --new")
+    scorers = [copy(model) for model in models]
+    for scorer in scorers:
+        scorer.definitions = replace(scorer.definitions, s2s_length_normalised=mean)
+    return scorers
+
+
+TASK = Task(
+    names=TASKS["semantic"],
+    pool=FramePool,
+    load=load_frames,
+    read=_read,
+    write=_write,
+    scored_units=scored_units,
+    correctness=correctness,
+    num_invalid=num_invalid,
+    failures=_failures,
+    scored=lambda parser, bank, pool: parser.sums(bank, pool),
+    propose=_propose,
+    constrained=_constrained,
+    scorers=_scorers,
+    known=lambda parser: parser.labels,
+)

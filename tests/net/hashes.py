@@ -32,15 +32,11 @@ from tiny_parsers import TINY, tiny_parser, tiny_pointer_parser
 
 from bcrlib.data.candidate_files import read_candidates, write_candidates
 from bcrlib.data.candidates import TreePool
-from bcrlib.data.corpora import load_treebank
-from bcrlib.data.frame_candidate_files import read_frame_candidates, write_frame_candidates
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frame_corpora import load_frames
-from bcrlib.data.frames import FrameBank, frame_text
+from bcrlib.data.frames import FrameBank, frame_text, read_top, write_top
 from bcrlib.data.generated.frames import generate_frames
 from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.presets import PRESETS
-from bcrlib.data.top import read_top, write_top
 from bcrlib.data.treebank import Treebank, format_conllu, read_conllu
 from bcrlib.metrics.attachment import correctness as trees_right
 from bcrlib.metrics.frames import correctness as frames_right
@@ -54,6 +50,8 @@ from bcrlib.parsers.training import train
 from bcrlib.reranking import bcr_scores, choose
 from bcrlib.samplers.strategies import Beam, DropoutP, Strategy, parse_strategy
 from bcrlib.tasks import dependency, semantic
+from bcrlib.tasks.dependency import load_treebank
+from bcrlib.tasks.semantic import load_frames
 
 SEEDS = (0, 1)
 NUMBER = 4
@@ -246,12 +244,12 @@ def hash_tree_checkpoint(found: Hashes, name: str, parser: Parser, treebank: Tre
 
 def hash_tree_files(found: Hashes, name: str, treebank: Treebank, pool: TreePool) -> None:
     """CoNLL-U and candidate file of a pool, and what is read from them."""
-    dependency.write(treebank, pool, Path("trees.conllu"))
+    dependency.TASK.write(treebank, pool, Path("trees.conllu"))
     write_candidates(treebank, pool, Path("trees.jsonl"))
     for path in (Path("trees.conllu"), Path("trees.jsonl")):
         hash_files(found, name, path)
     found[f"{name}: CoNLL-U again"] = digest(format_conllu(read_conllu(Path("trees.conllu"))))
-    hash_pool(found, f"{name}: candidate file", read_candidates(Path("trees.jsonl"), treebank))
+    hash_pool(found, f"{name}: candidate file", read_candidates(Path("trees.jsonl"), treebank, TreePool))
 
 
 def strategies(kind: str) -> dict[str, Strategy]:
@@ -358,11 +356,11 @@ def hash_frame_checkpoint(found: Hashes, name: str, parser: Seq2SeqParser, bank:
 
 def hash_frame_files(found: Hashes, name: str, bank: FrameBank, pool: FramePool) -> None:
     """TOP and candidate file of a pool, what is read from it, and what a student would learn."""
-    semantic.write(bank, pool, Path("frames.tsv"))
-    write_frame_candidates(bank, pool, Path("frames.jsonl"))
+    semantic.TASK.write(bank, pool, Path("frames.tsv"))
+    write_candidates(bank, pool, Path("frames.jsonl"))
     for path in (Path("frames.tsv"), Path("frames.jsonl")):
         hash_files(found, name, path)
-    hash_pool(found, f"{name}: candidate file", read_frame_candidates(Path("frames.jsonl"), bank))
+    hash_pool(found, f"{name}: candidate file", read_candidates(Path("frames.jsonl"), bank, FramePool))
     found[f"{name}: taught"] = digest([frame_text(frame) for frame in pool.taught(bank).frames])
 
 

@@ -1,0 +1,246 @@
+"""Row by row: what the paper prints, what a run's tables and figures have for it, and whether they agree."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from bcrlib.experiments.paper_numbers import paper_numbers
+from bcrlib.report import tables
+from bcrlib.report.candidate_sources import SAMPLED
+from bcrlib.report.tables import Record, read_record
+from bcrlib.samplers.strategies import Beam, DropoutP, Nucleus, TopK, parse_strategy
+
+DEFINITIONS = ("clean", "official")
+BOTH = "both"
+"""Counted by either definition with the same result."""
+INSIDE, NOT_RUN, NO_SPREAD = "inside", "not run", "–"
+_ROUNDING = 1e-9  # of a difference of two floats
+_STAGES = {"decode": "1-best", "re-rank": "re-ranking ten candidates"}
+_MIRRORED = {"ER": "ACC", "ACC": "ER"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run has its numbers for a table, a figure or a section of the paper."""
+
+    task: str
+    notebook: str
+    record: str
+    """The name of the file: of both definitions where `both` is empty, else of the run's preset."""
+    both: str = ""
+    """The name of the file with both definitions, where `record` has one."""
+
+
+PLACES = {
+    "Table 1": Place("dependency", "04_measuring_regression.ipynb", "table1"),
+    "Table 2": Place("semantic", "11_regression_in_frames.ipynb", "table2"),
+    "Table 3": Place("dependency", "05_reranking.ipynb", "table3", "definitions"),
+    "Table 4": Place("semantic", "11_regression_in_frames.ipynb", "table4", "definitions_frames"),
+    "Table 5": Place("semantic", "12_decoding_methods.ipynb", "table5", "definitions_frames"),
+    "Table 6": Place("semantic", "11_regression_in_frames.ipynb", "table6", "definitions_frames"),
+    "Table 7": Place("dependency", "04_measuring_regression.ipynb", "table7"),
+    "Table 8": Place("dependency", "05_reranking.ipynb", "table8", "definitions"),
+    "Table 9": Place("dependency", "05_reranking.ipynb", "table9", "definitions"),
+    "Figure 2": Place("semantic", "12_decoding_methods.ipynb", "table5", "definitions_frames"),
+    "Figure 3": Place("semantic", "12_decoding_methods.ipynb", "figure3"),
+    "Section 6.4": Place("dependency", "05_reranking.ipynb", "speed"),
+}
+"""In the order of the paper. The one point of Figure 2's curve that is known is a row of Table 5."""
+SPEEDS = "Section 6.4"
+RETRAINED = ("Table 1", "Table 2", "Table 7")
+"""They compare old models among each other."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One number of the paper: a rate in [0, 1], or sentences a second."""
+
+    value: float
+    spread: float | None
+    """Standard deviation over seeds, where it is printed."""
+    derived: bool
+    """Whether it is not printed but follows from what is."""
+
+
+def verdict(printed: Printed, cell: Mapping[str, float | None] | None) -> str:
+    """A number is *inside* where it differs from the paper's by no more than the standard deviation that the paper
+    prints beside its own. Where the paper prints none, as for all flips, it is inside where the paper's number lies in
+    our 95 % interval (of a bootstrap over sentences and our seeds). Else the verdict is the difference, ours minus the
+    paper's, in points of per cent. Where neither has a spread there is no verdict (–).
+
+    cell: our number as a row of a record, rates in [0, 1], with its interval; None where we have none.
+    """
+    if cell is None:
+        return NOT_RUN
+    difference = cell["value"] - printed.value
+    if printed.spread is not None:
+        inside = abs(difference) <= printed.spread + _ROUNDING
+    elif cell["low"] is not None and cell["high"] is not None:
+        inside = cell["low"] - _ROUNDING <= printed.value <= cell["high"] + _ROUNDING
+    else:
+        return NO_SPREAD
+    return INSIDE if inside else f"{100 * difference:+.2f}".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """One method of one update at one level, as one table of the paper has it."""
+
+    table: str
+    update: str
+    """"old=>new", or the name of a single model."""
+    method: str
+    params: Mapping[str, object]
+    level: str
+    numbers: dict[str, Printed] = field(default_factory=dict)
+    """By metric."""
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is of models by themselves, not of an update."""
+        return self.method == "single-model"
+
+    @property
+    def of_update(self) -> str:
+        """The update, or nothing where the row is of a model by itself; of speeds the parser."""
+        return "" if self.is_single and self.table != SPEEDS else self.update
+
+    @property
+    def name(self) -> str:
+        """What our tables call it."""
+        if "stage" in self.params:
+            return _STAGES[str(self.params["stage"])]
+        if self.is_single:
+            return self.update
+        if self.method == "oracle-re-ranker":
+            return f"oracle {self.params['reranker']}"
+        if self.method != "BCR":
+            return self.method
+        return strategy_of(self.params) if self.table in ("Table 5", "Figure 2") else SAMPLED
+
+
+def paper_rows(table: str) -> list[PaperRow]:
+    """Every row of a table of the paper, in the order of the file of its numbers. O(numbers)."""
+    rows: dict[str, PaperRow] = {}
+    for cell in paper_numbers().query("source == 'paper' and table == @table").itertuples():
+        key = json.dumps([cell.update, cell.method, cell.params, cell.level], sort_keys=True)
+        numbers = rows.setdefault(key, PaperRow(table, cell.update, cell.method, cell.params, cell.level)).numbers
+        metric, is_spread, _ = cell.metric.partition("_STD")
+        if is_spread:  # it stands behind its number
+            numbers[metric] = replace(numbers[metric], spread=cell.value)
+        else:
+            numbers[metric] = Printed(cell.value, None, cell.derived == "yes")
+    return list(rows.values())
+
+
+def strategy_of(params: Mapping[str, object]) -> str:
+    """The strategy that the paper's params name, the reverse of `paper_numbers.reranked_from`."""
+    match params["decoding"]:
+        case "beam":
+            return str(Beam(params["beam"]))
+        case "top-k":
+            return str(TopK(params["k"]))
+        case "top-p":
+            return str(Nucleus(params["p"]))
+    return str(DropoutP(params["p"]))
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tables and figures that a run left, by name and cell."""
+
+    figures: Path
+    """The folder with their records."""
+    preset: str
+
+    @cached_property
+    def records(self) -> dict[str, Record]:
+        """Name -> record, of those that there are."""
+        names = {name for place in PLACES.values() for name in (place.record, place.both) if name}
+        files = {name: self.figures / f"{name}.json" for name in sorted(names)}
+        return {name: read_record(file) for name, file in files.items() if file.exists()}
+
+    @cached_property
+    def _cells(self) -> dict[tuple, dict]:
+        """Record, group, row, level, metric and size of an ensemble -> cell."""
+        key = ("group", "row", "level", "metric", "ensemble_size")
+        return {(name, *map(cell.get, key)): cell for name, record in self.records.items() for cell in record.rows}
+
+    def counted(self, row: PaperRow) -> list[str]:
+        """By which definitions, or at which precisions, the run has numbers for a row: the run's preset first."""
+        if row.table == SPEEDS:
+            rows = self.records["speed"].rows if "speed" in self.records else []
+            return list(dict.fromkeys(cell["level"] for cell in rows if cell["group"] == row.update))
+        ordered = sorted(DEFINITIONS, key=lambda name: name != self.preset)
+        return [name for name in ordered if any(self.cell(row, metric, name) for metric in row.numbers)]
+
+    def cell(self, row: PaperRow, metric: str, counted: str) -> dict | None:
+        """The run's number for one of the paper's, a row of a record; None where it has none.
+
+        Where a record has an accuracy for an error rate, or the reverse, the one is made from the other.
+        """
+        place, name, level, suffix, size = PLACES[row.table], row.name, row.level, "", None
+        record = place.record
+        if row.table == SPEEDS:
+            level, metric = counted, "speed"
+        elif row.table in RETRAINED:
+            name = f"{name}, {counted}"
+        elif counted != self.preset:
+            record, suffix = place.both, f" {counted}"  # Figure 3 has none
+        if row.table == "Figure 3":
+            size = row.params["ensemble_size"]
+        # First what is most like the paper's, whose beams list what ends first.
+        beams = [str(replace(parse_strategy(name), ended=True))] if name.startswith("beam(") else []
+        for called in (*beams, name, f"{name}, chosen on dev"):
+            key = (record, row.of_update, called, level)
+            if cell := self._cells.get((*key, metric + suffix, size)):
+                return cell
+            if cell := self._cells.get((*key, _MIRRORED.get(metric, "") + suffix, size)):
+                value, low, high = (None if cell[part] is None else 1 - cell[part] for part in ("value", "high", "low"))
+                return cell | {"value": value, "low": low, "high": high}
+        return None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the paper beside our numbers, counted one way."""
+
+    row: PaperRow
+    counted: str
+    """"clean", "official" or "both"; of speeds the precision; empty where we have no numbers."""
+    cells: Mapping[str, dict | None]
+    """By metric."""
+
+    @property
+    def verdicts(self) -> dict[str, str]:
+        """Of each of its numbers."""
+        return {metric: verdict(printed, self.cells.get(metric)) for metric, printed in self.row.numbers.items()}
+
+    def ours(self, metric: str) -> str:
+        """Our number as text, with what stands behind it."""
+        cell = self.cells.get(metric)
+        return " ".join(filter(None, tables.ours(cell and {"unit": unit(metric), **cell})))
+
+    def texts(self, metric: str) -> list[str]:
+        """The paper's number, ours and the verdict; nothing where the paper has none."""
+        if (printed := self.row.numbers.get(metric)) is None:
+            return ["", "", ""]
+        of_paper = {"paper": printed.value, "paper_spread": printed.spread, "unit": unit(metric)}
+        paper = " ".join(filter(None, tables.paper(of_paper))) + ("\\*" if printed.derived else "")
+        return [paper, self.ours(metric), self.verdicts[metric]]
+
+
+def unit(metric: str) -> str:
+    """As `tables.tidy` has it."""
+    return "sentences/s" if metric == "SENTENCES_PER_SECOND" else "%"
+
+
+def lines(row: PaperRow, run: Run) -> list[Line]:
+    """A row of the paper beside what the run has for it: a line each definition, one where both give the same."""
+    cells = {name: {metric: run.cell(row, metric, name) for metric in row.numbers} for name in run.counted(row)}
+    found = [Line(row, name, of_row) for name, of_row in cells.items()] or [Line(row, "", {})]
+    if len(found) > 1 and row.table != SPEEDS and len({tuple(map(line.ours, row.numbers)) for line in found}) == 1:
+        return [replace(found[0], counted=BOTH)]
+    return found

@@ -1,0 +1,271 @@
+"""Sources of candidates: values against counting, the right parameter in the right place, what sliders show."""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+from jupyter_client.manager import run_kernel
+from random_stores import random_store
+
+from bcrlib.experiments import counting, diversity
+from bcrlib.experiments.counting import Update, parse_update
+from bcrlib.experiments.paper_numbers import lookup
+from bcrlib.experiments.store import CorrectnessStore, Pool, System
+from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.uncertainty import micro_average
+from bcrlib.report import candidate_sources
+from bcrlib.report.candidate_sources import (
+    IN_PAPER,
+    SAMPLED,
+    count,
+    listed_row,
+    methods,
+    pickers,
+    pool_rates,
+    rerankers,
+    sources,
+)
+from bcrlib.report.tables import tidy
+
+UPDATE, STRATEGY = parse_update("deepbiaf=>stackptr"), "dropout-p(p=0.05)"
+STRATEGIES = [
+    "beam(b=10)",
+    "beam(b=2)",
+    "dropout-p(p=0.05)",
+    "nucleus(p=0.9)",
+    "nucleus(p=0.99)",
+    "top-k(k=10)",
+    "top-k(k=2)",
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    rng = np.random.default_rng(4)
+    old, new = ["deepbiaf/11", "deepbiaf/12"], ["stackptr/1", "stackptr/2"]
+    return random_store(tmp_path_factory.mktemp("s"), rng, old, new, STRATEGIES)
+
+
+@pytest.fixture(scope="module")
+def offers(store):
+    rows = candidate_sources.strategy_rows(STRATEGIES, "dropout-p(p=0.05)")
+    return candidate_sources.source_rows(store, "clean", ("UAS", "UCM"), UPDATE, rows, num_resamples=30)
+
+
+def values(offers, row, level="UAS"):
+    cells = offers[(offers["row"] == row) & (offers["level"] == level)]
+    return dict(zip(cells["metric"], cells["value"]))
+
+
+def test_rows_are_in_order_and_the_chosen_one_is_named():
+    assert candidate_sources.strategy_rows(STRATEGIES, "dropout-p(p=0.05)") == {
+        "beam(b=2)": "beam(b=2)",
+        "beam(b=10)": "beam(b=10)",
+        "top-k(k=2)": "top-k(k=2)",
+        "top-k(k=10)": "top-k(k=10)",
+        "nucleus(p=0.9)": "nucleus(p=0.9)",
+        "nucleus(p=0.99)": "nucleus(p=0.99)",
+        "dropout-p(p=0.05), chosen on dev": "dropout-p(p=0.05)",
+    }
+
+
+def test_what_a_beam_lists_decides_after_its_width():
+    rows = candidate_sources.strategy_rows(["beam(b=4)", "beam(b=10,ended)", "beam(b=10)", "beam(b=2,ended)"])
+    assert list(rows) == ["beam(b=2,ended)", "beam(b=4)", "beam(b=10)", "beam(b=10,ended)"]
+
+
+def test_one_strategy_a_source_is_shown_the_nearest_to_the_papers():
+    shown = candidate_sources.shown_strategies(STRATEGIES, UPDATE, "dropout-p(p=0.05)")
+    assert shown == {
+        "beam": "beam(b=10)",
+        "top-k": "top-k(k=2)",
+        "nucleus": "nucleus(p=0.99)",
+        "dropout-p": "dropout-p(p=0.05)",
+    }
+    assert list(candidate_sources.shown_strategies(["beam(b=2)"], UPDATE, "dropout-p(p=0.05)")) == []
+
+
+@pytest.mark.parametrize("level", ["UAS", "UCM"])
+def test_values_are_those_of_the_measures_and_of_who_picks(store, offers, level):
+    found = values(offers, "top-k(k=10)", level)
+    arguments = (store, "clean", level, UPDATE, "top-k(k=10)")
+    measured = {name: s.amount.sum() / s.out_of.sum() for name, s in diversity.measure(*arguments).items()}
+    own = micro_average(counting.own_choice(*arguments).counts)
+    picked = micro_average(counting.bcr(*arguments).counts)
+    oracles = {by: micro_average(counting.oracle(*arguments, by).counts) for by in ("ACC", "NFR")}
+    expected = {"ACC own": own.acc_new, "ACC BCR": picked.acc_new, "NFR BCR": picked.nfr}
+    expected |= {"ACC oracle": oracles["ACC"].acc_new, "NFR oracle": oracles["NFR"].nfr}
+    assert found == pytest.approx(measured | expected)
+
+
+def test_rows_have_intervals_and_units_and_are_tidy(offers):
+    frame = tidy(offers)
+    assert (frame["low"] <= frame["value"]).all() and (frame["value"] <= frame["high"]).all()
+    assert set(frame.loc[frame["metric"] == "distinct trees", "unit"]) == {"a sentence"}
+    assert set(frame.loc[frame["metric"] != "distinct trees", "unit"]) == {"%"}
+    assert set(frame["group"]) == {"deepbiaf=>stackptr"}
+
+
+def test_one_candidate_leaves_no_choice(store):
+    row = {"x": "nucleus(p=0.9)"}
+    one = values(candidate_sources.source_rows(store, "clean", ("UAS",), UPDATE, row, 1, num_resamples=10), "x")
+    assert one["ACC own"] == one["ACC oracle"] == one["ACC BCR"] == pytest.approx(one["ACC random"])
+    assert one["NFR oracle"] == one["NFR BCR"] and "same tree" not in one
+
+
+def test_the_bars_add_up_to_the_flips_after_re_ranking(offers):
+    untreated = {"group": str(UPDATE), "row": "Untreated", "level": "UAS", "metric": "NFR BCR", "value": 0.2}
+    figure = candidate_sources.flips_within_reach(pd.concat([offers, pd.DataFrame([untreated])]), "Reach")
+    (axes,) = figure.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    bars = list(axes.patches)
+    assert len(bars) == 2 * len(names) and "Untreated" not in names
+    for place, name in enumerate(names):
+        fewest, rest = bars[place], bars[len(names) + place]
+        assert fewest.get_width() == pytest.approx(100 * values(offers, name)["NFR oracle"])
+        assert rest.get_x() + rest.get_width() == pytest.approx(100 * values(offers, name)["NFR BCR"])
+        assert rest.get_width() >= -1e-9
+
+
+def test_points_are_where_their_strategies_are(offers):
+    figure = candidate_sources.metrics_by_diversity(offers, "Diversity")
+    beam = figure.axes[1].get_lines()[0]
+    expected = sorted((values(offers, row)["distinct trees"], row) for row in ("beam(b=2)", "beam(b=10)"))
+    np.testing.assert_allclose(beam.get_xdata(), [distinct for distinct, _ in expected])
+    np.testing.assert_allclose(beam.get_ydata(), [100 * values(offers, row)["ACC oracle"] for _, row in expected])
+    assert [axes.get_ylabel() for axes in figure.axes][-1] == "NFR BCR (%)"
+
+
+def test_cut_distributions_are_distributions():
+    original = np.array([0.5, 0.3, 0.2])
+    figure = candidate_sources.cut_distributions(
+        ["a", "b", "c"], original, {"top-k": np.array([0.625, 0.375, 0])}, "Cut"
+    )
+    assert [bar.get_height() for bar in figure.axes[0].patches] == pytest.approx([0.5, 0.3, 0.2, 0.625, 0.375, 0])
+    with pytest.raises(ValueError, match="top-k: no distribution over 3"):
+        candidate_sources.cut_distributions(["a", "b", "c"], original, {"top-k": np.array([0.5, 0.3, 0])}, "Cut")
+
+
+SAME, ACROSS = Update("deepbiaf", "deepbiaf"), Update("deepbiaf", "stackptr")
+POOLS = {"deepbiaf": ["k-best", "dropout-p(p=0.1)"], "stackptr": ["beam(b=10)"]}
+POOLS["stackptr"] += ["dropout-p(p=0.1)", "dropout-p(p=0.2)"]
+NUM_SENTENCES, NUM_CANDIDATES = 30, 4
+
+
+@pytest.fixture
+def one_word_store(tmp_path) -> CorrectnessStore:
+    """One old deepbiaf, a new model of each kind with its student and ensemble; every sentence is one word."""
+    rng, store = np.random.default_rng(5), CorrectnessStore(tmp_path)
+    store.save_units(Units({level: np.arange(NUM_SENTENCES) for level in LEVELS}, NUM_SENTENCES), "clean")
+
+    def right(*shape: int) -> dict[str, np.ndarray]:
+        return {level: rng.random((*shape, NUM_SENTENCES)) < 0.6 for level in LEVELS}
+
+    store.save_system(System("old", "deepbiaf", 11), right(), "clean")
+    for kind, strategies in POOLS.items():
+        store.save_system(System("new", kind, 1), right(), "clean")
+        store.save_system(System("distillation", kind, 1, teacher="deepbiaf/11"), right(), "clean")
+        store.save_system(System("ensemble", kind, 1, members=(1, 2)), right(), "clean")
+        for pool in (Pool(f"{kind}/1", strategy) for strategy in strategies):
+            store.save_pool(pool, right(NUM_CANDIDATES), "clean")
+            for scorer in (f"{kind}/1", "deepbiaf/11"):
+                store.save_scores(pool, scorer, rng.normal(size=(NUM_CANDIDATES, NUM_SENTENCES)).astype(np.float32))
+    chosen = {str(SAME): {"strategy": "dropout-p(p=0.1)"}, str(ACROSS): {"strategy": "dropout-p(p=0.2)"}}
+    store.save_manifest({"dropout_choice": chosen})
+    return store
+
+
+def test_the_list_is_named_after_the_new_parser_s_search():
+    assert [listed_row(update) for update in (SAME, ACROSS)] == ["BCR (k-best)", "BCR (beam)"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("update", "sampling", "listed"),
+    [(SAME, "dropout-p(p=0.1)", "k-best"), (ACROSS, "dropout-p(p=0.2)", "beam(b=10)")],
+)
+def test_every_row_is_what_the_experiments_count(one_word_store, level, update, sampling, listed):
+    where = (one_word_store, "clean", level, update)
+    expected = {
+        "Untreated": counting.untreated(*where),
+        "Distillation": counting.distillation(*where),
+        "Ensemble": counting.ensemble(*where),
+        SAMPLED: counting.bcr(*where, sampling),
+        listed_row(update): counting.bcr(*where, listed),
+    }
+    counted = count(one_word_store, "clean", update, methods(one_word_store, update))
+    assert list(counted) == list(LEVELS) and list(counted[level]) == list(expected)
+    for row, pairs in expected.items():
+        np.testing.assert_array_equal(counted[level][row].counts, pairs.counts)
+
+
+def test_pickers_choose_from_the_sampled_pool(one_word_store):
+    counted = count(one_word_store, "clean", ACROSS, pickers(one_word_store, ACROSS), ["UAS"])["UAS"]
+    sampling = "dropout-p(p=0.2)"
+    assert list(counted) == ["Untreated", "own choice", SAMPLED, "oracle NFR", "oracle ACC"]
+    where = (one_word_store, "clean", "UAS", ACROSS)
+    expected = [counting.own_choice(*where, sampling), rerankers(one_word_store, ACROSS)[SAMPLED](*where)]
+    expected += [counting.oracle(*where, sampling, by) for by in ("NFR", "ACC")]
+    for pairs, wanted in zip([*counted.values()][1:], expected):
+        np.testing.assert_array_equal(pairs.counts, wanted.counts)
+
+
+def test_every_source_is_re_ranked_by_its_own_strategy(one_word_store):
+    counted = count(one_word_store, "clean", ACROSS, sources(one_word_store, ACROSS), ["LAS"])["LAS"]
+    assert list(counted) == ["beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2), chosen on dev"]
+    for pairs, strategy in zip(counted.values(), ("beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2)")):
+        np.testing.assert_array_equal(
+            pairs.counts, counting.bcr(one_word_store, "clean", "LAS", ACROSS, strategy).counts
+        )
+
+
+@pytest.mark.parametrize(("row", "percent"), [(SAMPLED, 1.11), ("oracle NFR", 0.65), ("oracle ACC", 0.76)])
+def test_the_papers_names_find_table_9(row, percent):
+    method, params = IN_PAPER[row]
+    assert lookup("Table 9", str(ACROSS), method, "UAS", "NFR", params) == pytest.approx(percent / 100)
+
+
+@pytest.mark.parametrize("num_candidates, new_weight", [(1, 0.0), (3, 0.0), (4, 2.0)])
+def test_rates_are_those_of_picking_sentence_by_sentence(store, num_candidates, new_weight):
+    of_word = store.load_units("clean").sentence_of_unit["UAS"]
+    systems = {system.name: store.load_system(system, "clean", "UAS") for system in store.systems()}
+    broken = errors = words = 0
+    for new, old in product(("stackptr/1", "stackptr/2"), ("deepbiaf/11", "deepbiaf/12")):
+        pool = Pool(new, STRATEGY)
+        right = store.load_pool(pool, "clean", "UAS")
+        scores = store.load_scores(pool, old) + new_weight * store.load_scores(pool, new)
+        for word, sentence in enumerate(of_word):
+            pick = max(range(num_candidates), key=lambda candidate: scores[candidate, sentence])
+            broken += systems[old][word] and not right[pick, word]
+            errors += not right[pick, word]
+            words += 1
+    rates = pool_rates(store, "clean", UPDATE, STRATEGY, num_candidates, new_weight)
+    assert list(rates.index) == [(level, m) for level in ("UAS", "UCM", "LAS", "LCM") for m in ("Untreated", "BCR")]
+    expected = {"ACC": 1 - errors / words, "NFR": broken / words, "NFI": broken / errors}
+    assert rates.loc["UAS", "BCR"].to_dict() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("strategy, number, fault", [("top-k(k=3)", 4, "no pool by 'top-k"), (STRATEGY, 0, "nothing")])
+def test_what_is_not_stored_is_refused(store, strategy, number, fault):
+    with pytest.raises(ValueError, match=fault):
+        pool_rates(store, "clean", UPDATE, strategy, number)
+
+
+@pytest.mark.parametrize("front_end", [True, False])
+def test_a_person_is_where_input_may_be_asked_for(front_end):
+    told: list[str] = []
+    question = "from bcrlib.report.candidate_sources import a_person_is_here; print(a_person_is_here())"
+    with run_kernel() as client:
+        hook = {"output_hook": lambda message: told.append(message["content"].get("text", ""))}
+        client.execute_interactive(question, allow_stdin=front_end, timeout=60, **hook)
+    assert "".join(told).strip() == str(front_end)
+
+
+def test_outside_a_notebook_nobody_is_there():
+    assert not candidate_sources.a_person_is_here()
+
+
+def test_without_a_person_there_is_one_look_and_no_widget(capsys):
+    candidate_sources.explore(lambda number=3: print(f"number {number}"), {"number": (1, 10)})
+    assert capsys.readouterr().out == "number 3\n"

@@ -1,0 +1,119 @@
+"""REPRODUCIBILITY.md: is what its files say, number by number, and copes with what is missing."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bcrlib.experiments.paper_numbers import lookup
+from bcrlib.report.paper import PLACES, paper_rows
+from bcrlib.report.reproducibility import PROFILE, ROOT, reproducibility
+from bcrlib.report.tables import read_record
+
+DD = "deepbiaf=>deepbiaf"
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return reproducibility()
+
+
+def section(text: str, table: str) -> str:
+    return re.search(rf"^## {table}\n(.*?)(?=^## )", text, re.DOTALL | re.MULTILINE)[1]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_committed_file_is_up_to_date(text):
+    assert (ROOT / "REPRODUCIBILITY.md").read_text("utf-8") == text
+
+
+def test_a_clone_does_not_mind_the_committed_results():
+    folders = (ROOT / "figures" / PROFILE, ROOT / "data" / "correctness" / PROFILE)
+    assert sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file()) <= 20e6
+
+
+def test_the_paper_s_422_numbers_are_counted(text):
+    assert "The paper has 422 numbers: the 402 below and 20 standard deviations" in text
+    (total,) = [cells(line) for line in text.splitlines() if line.startswith("| all |")]
+    assert total[1] == "402"
+
+
+def test_every_table_has_every_row_of_the_paper(text):
+    for table in PLACES:
+        of_table = section(text, table)
+        for row in paper_rows(table):
+            first = next(iter(row.numbers.values()))
+            shown = f"{first.value:.1f}" if table == "Section 6.4" else f"{100 * first.value:.2f}"
+            assert re.search(rf"\| {re.escape(row.name)} \|[^\n]*\| {shown}", of_table), (table, row)
+
+
+def test_a_number_stands_beside_the_paper_s_with_its_verdict(text):
+    rows = read_record(ROOT / "figures" / PROFILE / "table3.json").rows
+    (ours,) = [r for r in rows if (r["group"], r["row"], r["level"], r["metric"]) == (DD, "Untreated", "UAS", "NFR")]
+    paper = lookup("Table 3", DD, "Untreated", "UAS", "NFR")
+    block = section(text, "Table 3").split("**UAS**")[1].split("**UCM**")[0]
+    line = next(
+        cells(line) for line in block.splitlines() if "| Untreated | clean |" in line or "| Untreated | both |" in line
+    )
+    expected = "inside" if ours["low"] <= paper <= ours["high"] else f"{100 * (ours['value'] - paper):+.2f}"
+    assert line[6] == f"{100 * paper:.2f}"
+    assert line[7] == f"{100 * ours['value']:.2f} [{100 * ours['low']:.2f}, {100 * ours['high']:.2f}]"
+    assert line[8].replace("−", "-") == expected
+
+
+def test_a_row_outside_names_departures_that_are_in_the_list_and_its_command(text):
+    numbers = set(re.findall(r"^(\d+)\. \*", text, re.MULTILINE))
+    for line in section(text, "Table 3").splitlines():
+        if re.match(r"\| .*\| (clean|official|both) \|", line):
+            *_, why, letter = cells(line)
+            assert set(why.split()) <= numbers
+            assert bool(why) == bool(re.search(r"\| [+−]\d", line))
+            assert f"- {letter}: `bcr reproduce --profile {PROFILE}" in section(text, "Table 3")
+
+
+def test_what_is_not_asked_for_says_so(text):
+    lines = [line for line in section(reproducibility("demo"), "Table 4").splitlines() if "s2s-large-part" in line]
+    assert lines and all("not among the updates" in line and "not run" in line for line in lines)
+    assert "no update has deepbiaf-part" in section(text, "Table 7")
+
+
+def test_paths_in_it_exist(text):
+    for path in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (ROOT / path).exists(), path
+
+
+def test_without_any_run_it_says_so(tmp_path):
+    nothing = reproducibility("small", tmp_path)
+    assert "not run: no data/correctness/small/dependency/manifest.json" in nothing
+    assert "inside |" not in nothing.split("## Table 1")[1]
+    assert "no table3.json" in section(nothing, "Table 3")
+
+
+def test_the_demo_s_semantic_tables_have_the_same_form():
+    demo = reproducibility("demo")
+    assert re.search(r"\| Untreated \| both \| 87.04 \| \d", section(demo, "Table 5"))
+    assert "dropout-p(p=0.3) in no grid" in section(demo, "Table 5")
+    assert "not among the sizes 1, 2" in section(demo, "Figure 3")
+
+
+def test_a_manifest_says_what_it_has(tmp_path):
+    kept = Path("data/correctness/small/dependency")
+    manifest = json.loads((ROOT / kept / "manifest.json").read_text())
+    recorded = {"commit": "abc+", "data": {"a/b.conllu": "1234567890abcdef", "roberta-base": None}}
+    recorded |= {"seeds": {"old_seeds": [1, 2], "ensembles": [[3, 4]], "sampling": 7}}
+    older = {key: value for key, value in manifest.items() if key not in ("commit", "data", "seeds", "wall_time")}
+    (tmp_path / kept).mkdir(parents=True)
+    shutil.copytree(
+        ROOT / "figures" / "small", tmp_path / "figures" / "small", ignore=shutil.ignore_patterns("*.[!j]*")
+    )
+    (tmp_path / kept / "manifest.json").write_text(json.dumps(older))
+    assert reproducibility("small", tmp_path).count("not recorded") == 2
+    (tmp_path / kept / "manifest.json").write_text(json.dumps(older | recorded))
+    told = reproducibility("small", tmp_path)
+    assert "| abc+ |" in told and "a/b.conllu 1234567890ab, roberta-base from the hub" in told
+    assert "old 1 2, ensembles (3, 4), sampling 7" in told
