@@ -23,8 +23,8 @@ from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig
 from bcrlib.parsers.parser import Parser
 from bcrlib.parsers.pretrained import tiny_tokenizer
 from bcrlib.samplers.dropout_p import Rates
+from bcrlib.samplers.rules import Rules
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, OneBest, TopK
-from bcrlib.samplers.transitions import Rules
 
 TREES = random_treebank(20, np.random.default_rng(0), longest=9)
 MAKE = {

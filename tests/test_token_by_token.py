@@ -20,8 +20,8 @@ from bcrlib.parsers.token_by_token import (
     redefined,
     step_rows,
 )
+from bcrlib.samplers.rules import END
 from bcrlib.samplers.strategies import Beam, OneBest
-from bcrlib.samplers.token_search import END
 
 BANKS = demo_frames(sizes={"train": 120, "dev": 12})
 WORDS = BANKS["dev"].utterances[0]

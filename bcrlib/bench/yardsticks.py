@@ -27,7 +27,7 @@ from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.s2s_network import Seq2Seq, Source, make_source
 from bcrlib.parsers.stackptr import StackPtrParser
 from bcrlib.parsers.targets import targets_of
-from bcrlib.samplers.token_search import END
+from bcrlib.samplers.rules import END
 
 
 def untrained(
@@ -49,7 +49,7 @@ def untrained(
 class GoldShape:
     """Where the gold target has a bracket there is any bracket; its pieces and its end stand where they stand.
 
-    As `bcrlib.samplers.token_search.Rules`. Hypotheses are as long as the gold target and differ by their labels.
+    As `bcrlib.samplers.rules.TargetRules`. Hypotheses are as long as the gold target and differ by their labels.
     """
 
     def __init__(self, targets: Int64[Tensor, "utterance step"], num_labels: int, num_actions: int) -> None:

@@ -25,11 +25,10 @@ from bcrlib.parsers.pieces import Pieces, cut_into_pieces
 from bcrlib.parsers.pretrained import empty_encoder, new_encoder, sizes_from, sizes_of
 from bcrlib.parsers.s2s_network import Seq2Seq, Source, make_source
 from bcrlib.parsers.targets import mean_probability, sequences_of_targets, target_log_probs, targets_of
-from bcrlib.samplers.bracket_rules import BracketRules
 from bcrlib.samplers.dropout_p import Rates, Switch, Thinning, set_rates, uniform
-from bcrlib.samplers.search import Choose, best_actions, sampled_actions
-from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, Single, TopK
-from bcrlib.samplers.token_search import Hypotheses, Rules, first_ended, search
+from bcrlib.samplers.rules import BracketRules, FirstEnded, PartialTargets, TargetBuilder, TargetRules
+from bcrlib.samplers.search import best, best_actions, sampled_actions, search
+from bcrlib.samplers.strategies import Beam, Drawn, DropoutP, KBest, Single
 
 ATTENTION_DROPOUT = 0.1
 """Rate at which the authors train, and so the one of their dropout-p, where a checkpoint does not tell its own."""
@@ -75,7 +74,7 @@ class Seq2SeqParser(Parser):
             weight = 2
         elif isinstance(strategy, Beam):
             weight = -(-strategy.width // 2)
-        elif isinstance(strategy, TopK | Nucleus | DropoutP):
+        elif isinstance(strategy, Drawn | DropoutP):
             weight = strategy.num_candidates
         return batches(read.lengths, self.runtime.max_tokens, weight, self.runtime.batch_size)
 
@@ -175,7 +174,7 @@ class Seq2SeqParser(Parser):
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         return cls([network], tuple(labels), tokenizer, runtime)
 
-    def rules(self, read: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> Rules | None:
+    def rules(self, read: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> TargetRules | None:
         """What the decoded targets of these utterances must look like; None: they may be anything."""
         if not self.config.constrained:
             return None
@@ -192,51 +191,44 @@ class Seq2SeqParser(Parser):
         hyps = self._search(read, rows, strategy, seed)
         if self.definitions.s2s_length_normalised:
             hyps = replace(hyps, score=hyps.score / ((hyps.tokens != END).sum(dim=2) + hyps.ended))
-        if not isinstance(strategy, TopK | Nucleus):
-            hyps = best_hypotheses(hyps, strategy.num_candidates // copies)
+        if not isinstance(strategy, Drawn):
+            hyps = best(hyps, strategy.num_candidates // copies)
         tokens, score = hyps.tokens.cpu().numpy(), hyps.score.cpu().numpy()
         found = sequences_of_targets(
             tokens.reshape(-1, tokens.shape[2]), np.repeat(rows, tokens.shape[1]), read, len(self.labels)
         )
         return items, found.reshape(len(items), -1, found.shape[1]), score.reshape(len(items), -1)
 
-    def _search(self, read: Pieces, rows: Int64[np.ndarray, "row"], strategy: Single, seed: int) -> Hypotheses:
-        source = make_source(read, rows, self.runtime.device)
+    def _search(self, read: Pieces, rows: Int64[np.ndarray, "row"], strategy: Single, seed: int) -> PartialTargets:
+        source, device = make_source(read, rows, self.runtime.device), self.runtime.device
         thinnings = [self._thinning(network.rates, read, rows, strategy, seed) for network in self.networks]
         readers = [Reader(*both, source, self.runtime) for both in zip(self.networks, thinnings)]
-        scorer = TokenByToken(readers, len(rows))
-        limits = (self.config.max_steps, self.rules(read, rows, source), self.runtime.device)
+        parts = (TokenByToken(readers), len(rows), self.config.max_steps, self.rules(read, rows, source), device)
         if isinstance(strategy, Beam) and (strategy.ended or self.definitions.s2s_beam_lists_ended):
-            return first_ended(scorer, len(rows), strategy.width, *limits)
-        return search(scorer, len(rows), self._choose(read, rows, strategy, seed, scorer), *limits)
+            return search(FirstEnded(strategy.width, *parts), best_actions(2 * strategy.width))
+        if not isinstance(strategy, Drawn):
+            return search(TargetBuilder(*parts), best_actions(strategy.width if isinstance(strategy, Beam) else 1))
+        of_sample = np.array([key(seed, "actions", i) for i in range(strategy.num_candidates)])
+        keys = torch.from_numpy(read.keys[rows][:, None] ^ of_sample).to(device)
+        return search(TargetBuilder(*parts), sampled_actions(strategy, lambda step, left: uniform(keys[left], step)))
 
     def _thinning(
         self, rates: Rates | None, read: Pieces, rows: np.ndarray, strategy: Single, seed: int
     ) -> Thinning | None:
         """The masks of dropout-p, one key an utterance and sample; None for other strategies.
 
-        rates: of the network's training.
+        Attention weights are dropped at a rate of their own: a network stands no more than it was trained with (rates).
         """
         if not isinstance(strategy, DropoutP):
             return None
-        sample = np.tile(np.arange(strategy.num_candidates), len(rows) // strategy.num_candidates)
         of_sample = np.array([key(seed, "dropout-p", i) for i in range(strategy.num_candidates)])
-        keys = torch.from_numpy(read.keys[rows] ^ of_sample[sample]).to(self.runtime.device)
-        attention_p = self._attention_p(rates, strategy.p)
-        return Thinning(keys, strategy.p, attention_p, self.definitions.s2s_masks_per_step)
-
-    def _attention_p(self, rates: Rates | None, p: float) -> float:
-        """Rate at which dropout-p drops attention weights: a network stands no more than it was trained with."""
+        keys = read.keys[rows] ^ np.tile(of_sample, len(rows) // strategy.num_candidates)
         if self.definitions.s2s_attention_dropout_fixed:
-            return ATTENTION_DROPOUT if rates is None else rates.attention_dropout
-        return p if rates is None else min(p, rates.attention_dropout)
-
-    def _choose(self, read: Pieces, rows: np.ndarray, strategy: Single, seed: int, scorer: "TokenByToken") -> Choose:
-        if not isinstance(strategy, TopK | Nucleus):
-            return best_actions(strategy.width if isinstance(strategy, Beam) else 1)
-        of_sample = np.array([key(seed, "actions", i) for i in range(strategy.num_candidates)])
-        keys = torch.from_numpy(read.keys[rows][:, None] ^ of_sample).to(self.runtime.device)
-        return sampled_actions(strategy, lambda step, count: uniform(keys[scorer.rows], step))
+            attention_p = ATTENTION_DROPOUT if rates is None else rates.attention_dropout
+        else:
+            attention_p = strategy.p if rates is None else min(strategy.p, rates.attention_dropout)
+        keys = torch.from_numpy(keys).to(self.runtime.device)
+        return Thinning(keys, strategy.p, attention_p, self.definitions.s2s_masks_per_step)
 
 
 class FrameLessons:
@@ -323,30 +315,17 @@ class Reader:
 
 
 class TokenByToken:
-    """The members of an ensemble, or one network, as `bcrlib.samplers.token_search.TokenScorer`."""
+    """The members of an ensemble, or one network, as `bcrlib.samplers.rules.TokenScorer`."""
 
-    def __init__(self, readers: list[Reader], num_rows: int) -> None:
+    def __init__(self, readers: list[Reader]) -> None:
         self.readers = readers
-        self.rows = torch.arange(num_rows, device=readers[0].memory.hidden.device)
-        """The utterances that are still being decoded."""
 
     def advance(self, tokens: Int64[Tensor, "u h"], parent: Int64[Tensor, "u h"]) -> Float[Tensor, "u h action"]:
         return mean_probability([reader.advance(tokens, parent) for reader in self.readers])
 
     def keep(self, rows: Int64[Tensor, "kept"]) -> None:
-        self.rows = self.rows[rows]
         for reader in self.readers:
             reader.keep(rows)
-
-
-def best_hypotheses(hyps: Hypotheses, number: int) -> Hypotheses:
-    """The best of each utterance, best first; too few: the best again."""
-    order = hyps.score.argsort(dim=1, descending=True, stable=True)
-    place = torch.arange(number, device=order.device)
-    known = (hyps.score > float("-inf")).sum(dim=1)[:, None]
-    index = order.gather(1, torch.where(place < known, place, 0))
-    steps = index[:, :, None].expand(-1, -1, hyps.tokens.shape[2])
-    return Hypotheses(hyps.tokens.gather(1, steps), hyps.score.gather(1, index), hyps.ended.gather(1, index))
 
 
 @contextlib.contextmanager

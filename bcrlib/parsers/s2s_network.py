@@ -20,7 +20,7 @@ from bcrlib.parsers.configuration import Seq2SeqConfig
 from bcrlib.parsers.pieces import Pieces
 from bcrlib.parsers.pretrained import PretrainedEncoder, attend
 from bcrlib.samplers.dropout_p import Rates, SiteDropout, Switch
-from bcrlib.samplers.token_search import END
+from bcrlib.samplers.rules import END
 
 GROWTH = 16  # steps by which a cache grows
 MAX_STEPS = 1024  # of any target (authors)

@@ -5,6 +5,7 @@ derivations is read once (see PrefixTree). What is left a tree is adding up its 
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +24,9 @@ from bcrlib.parsers.stackptr_network import Memory, StackPtr, States
 from bcrlib.parsers.tree_parser import TreeParser, sample_keys
 from bcrlib.samplers.derivations import Derivations, PrefixTree, derivations, prefix_tree, word_on_cycle
 from bcrlib.samplers.dropout_p import Noise, uniform
-from bcrlib.samplers.search import best_actions, sampled_actions, search
-from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, Single, TopK
-from bcrlib.samplers.transitions import Hypotheses, Rules
+from bcrlib.samplers.rules import PartialTrees, Rules, TreeBuilder
+from bcrlib.samplers.search import best, best_actions, sampled_actions, search
+from bcrlib.samplers.strategies import Beam, Drawn, DropoutP, KBest, Single
 
 AUTHORS_BATCH = 32
 
@@ -84,17 +85,17 @@ class StackPtrParser(TreeParser):
     def trees(
         self, read: EncodedTreebank, batch: Batch, noise: Noise | None, strategy: Single, seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        sampled = isinstance(strategy, TopK | Nucleus)
+        sampled = isinstance(strategy, Drawn)
         if sampled:
             keys = sample_keys(read, batch, "actions", strategy.num_candidates, seed)
             keys = torch.from_numpy(keys).to(self.runtime.device)
-            choose = sampled_actions(strategy, lambda step, count: uniform(keys[:count], step))
+            choose = sampled_actions(strategy, lambda step, rows: uniform(keys[rows], step))
         else:
             choose = best_actions(self._num_hypotheses(strategy))
         readers = [
             Reader(network, network.memory(batch, noise, self.runtime), self.runtime) for network in self.networks
         ]
-        hyps = search(Scorer(readers), batch.packing.lengths, choose, self.rules)
+        hyps = search(TreeBuilder(Scorer(readers), batch.packing.lengths, self.rules), choose)
         if not sampled:
             num_trees = 1 if isinstance(strategy, DropoutP) else strategy.num_candidates
             hyps = best_trees(hyps, num_trees, isinstance(strategy, Beam) and strategy.keep_duplicates)
@@ -129,7 +130,7 @@ class StackPtrParser(TreeParser):
     def _num_hypotheses(self, strategy: Single) -> int:
         if isinstance(strategy, Beam):
             return strategy.width
-        return strategy.num_candidates if isinstance(strategy, TopK | Nucleus) else self.beam_width
+        return strategy.num_candidates if isinstance(strategy, Drawn) else self.beam_width
 
 
 class Reader:
@@ -141,7 +142,7 @@ class Reader:
         self.states: States | None = None
         self.num_before = 1
 
-    def advance(self, hyps: Hypotheses, parent: Tensor) -> Tensor:
+    def advance(self, hyps: PartialTrees, parent: Tensor) -> Tensor:
         """log p [sentence, hypothesis, position] of pointing to every position."""
         count, num = hyps.top.shape
         sentence = torch.arange(count, device=parent.device)[:, None].expand(count, num)
@@ -163,12 +164,12 @@ class Reader:
 
 
 class Scorer:
-    """The mean of one or several networks that read the same hypotheses (`bcrlib.samplers.search.StepScorer`)."""
+    """The mean of one or several networks that read the same hypotheses (`bcrlib.samplers.rules.StepScorer`)."""
 
     def __init__(self, readers: list[Reader]) -> None:
         self.readers = readers
 
-    def advance(self, hyps: Hypotheses, parent: Tensor) -> Tensor:
+    def advance(self, hyps: PartialTrees, parent: Tensor) -> Tensor:
         return mean([reader.advance(hyps, parent) for reader in self.readers])
 
     def label(self, parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,32 +193,18 @@ def mean(values: list[Tensor]) -> Tensor:
     return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
 
 
-def best_trees(hyps: Hypotheses, num_trees: int, keep_duplicates: bool) -> Hypotheses:
+def best_trees(hyps: PartialTrees, num_trees: int, keep_duplicates: bool) -> PartialTrees:
     """The best `num_trees` of each sentence, best first; where there are fewer, the best one again.
 
     Of hypotheses that are the same labelled tree the best one stays, unless duplicates are kept. Under `official` too:
     the authors' lists are not sorted again after the labels of the last step.
     """
-    hyps = _taken(hyps, hyps.score.argsort(dim=1, descending=True, stable=True))
     if not keep_duplicates:
+        hyps = best(hyps, hyps.score.shape[1])
         trees = torch.cat([hyps.heads, hyps.relations], dim=2)
         same = (trees[:, :, None] == trees[:, None]).all(dim=3).tril(-1)
-        score = hyps.score.masked_fill(same.any(dim=2), float("-inf"))
-        hyps = Hypotheses(score, *(getattr(hyps, name) for name in list(hyps.__dataclass_fields__)[1:]))
-        hyps = _taken(hyps, hyps.score.argsort(dim=1, descending=True, stable=True))
-    place = torch.arange(num_trees, device=hyps.score.device).expand(len(hyps.score), -1)
-    known = torch.nn.functional.pad(hyps.score, (0, num_trees), value=float("-inf"))[:, :num_trees] > float("-inf")
-    return _taken(hyps, place * known)
-
-
-def _taken(hyps: Hypotheses, index: Tensor) -> Hypotheses:
-    """The hypotheses at index [sentence, n]."""
-
-    def taken(values: Tensor) -> Tensor:
-        deep = index if values.dim() == 2 else index[:, :, None].expand(-1, -1, values.shape[2])
-        return values.gather(1, deep)
-
-    return Hypotheses(*(taken(getattr(hyps, name)) for name in hyps.__dataclass_fields__))
+        hyps = replace(hyps, score=hyps.score.masked_fill(same.any(dim=2), float("-inf")))
+    return best(hyps, num_trees)
 
 
 def check_trees(pool: TreePool) -> None:

@@ -21,9 +21,8 @@ from bcrlib.parsers.pieces import Pieces
 from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.s2s_network import make_source
 from bcrlib.parsers.training import train
-from bcrlib.samplers.bracket_rules import BracketRules
 from bcrlib.samplers.dropout_p import Thinning
-from bcrlib.samplers.token_search import END
+from bcrlib.samplers.rules import END, BracketRules
 
 PRACTICE_RECIPE = Seq2SeqTraining(
     batch_tokens=400, learning_rate=6e-3, encoder_learning_rate=6e-3, warmup_steps=30, dropout=0.05, dev_every=10
