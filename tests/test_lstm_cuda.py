@@ -9,7 +9,7 @@ import torch
 os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")  # read with the kernels
 pytest.importorskip("triton", reason="the GPU's kernels are not tested: pip install triton (they run without a GPU)")
 
-from bcrlib.parsers import lstm_cuda
+from bcrlib.parsers import lstm, lstm_cuda
 from bcrlib.parsers.batches import Packing, pack
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

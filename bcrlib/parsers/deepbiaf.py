@@ -16,7 +16,7 @@ from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime, unpack
 from bcrlib.parsers.configuration import NetworkConfig
-from bcrlib.parsers.encoder import ArcBiaffine, LabelBiaffine, SentenceEncoder
+from bcrlib.parsers.encoder import ArcBiaffine, LabelBiaffine, SentenceEncoder, projections
 from bcrlib.parsers.encoding import Batch, EncodedTreebank, Vocabulary, make_batch
 from bcrlib.parsers.tree_parser import TreeParser, words_and_columns
 from bcrlib.samplers.dropout_p import Noise
@@ -32,12 +32,8 @@ class DeepBiaf(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = SentenceEncoder(config, vocabulary, vector_size)
-        # One product for the four projections: arc dep, arc head, label dep, label head.
         self.sizes = (config.arc_size, config.arc_size, config.label_size, config.label_size)
-        self.projection = nn.Linear(2 * config.hidden_size, sum(self.sizes))
-        for block in self.projection.weight.split(self.sizes):
-            nn.init.xavier_uniform_(block)
-        nn.init.zeros_(self.projection.bias)
+        self.projection = projections(2 * config.hidden_size, self.sizes)  # arc dep, arc head, label dep, label head
         self.arc = ArcBiaffine(config.arc_size)
         self.label = LabelBiaffine(config.label_size, len(vocabulary.relations))
 

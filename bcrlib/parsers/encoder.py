@@ -135,6 +135,15 @@ class SentenceEncoder(nn.Module):
         return rows, cells
 
 
+def projections(width: int, sizes: tuple[int, ...]) -> nn.Linear:
+    """Several projections as one product, each initialised by itself."""
+    linear = nn.Linear(width, sum(sizes))
+    for block in linear.weight.split(sizes):
+        nn.init.xavier_uniform_(block)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
 class ArcBiaffine(nn.Module):
     """s(dep, head) = dep' U head + u . head.
 

@@ -7,14 +7,12 @@ layout, for living sentences alone. Gal and Ghahramani (2016); the paper's encod
 A step's product leaves four pre-activations a unit; the rest is arithmetic on single numbers. Tensor by tensor that is
 a dozen trips through memory, which on a fast CPU costs more than the product itself. There it is one loop, forward and
 one backward, that the compiler turns into vector instructions; elsewhere, and as the reference, the twin in PyTorch.
-Rows stand behind `batch` rows of the initial state, so that the state before row r of a step always exists. `row` is
-the first row of the step, `previous` that of the step before it, and `count` how many sentences are alive. Gate order
-is PyTorch's: input, forget, cell, output.
+Rows stand behind `batch` rows of the initial state, so that there always is a state before. `row` is the first row of a
+step, `previous` that of the step before, `count` how many sentences are alive. Gates stand in PyTorch's order.
 """
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,6 +21,7 @@ from numba import njit
 from torch import Tensor, nn
 
 from bcrlib.parsers.batches import Packing
+from bcrlib.samplers.dropout_p import Noise
 
 _LOG2_E = np.float32(1.4426950408889634)
 # 2**f on [-1/2, 1/2]: Chebyshev interpolation, relative error below 2e-7.
@@ -209,13 +208,6 @@ def _dispatch(kernel: Callable, reference: Callable, arguments: tuple[Tensor | i
         reference(*arguments)
 
 
-class Masks(Protocol):
-    """Dropout masks, already scaled by 1 / (1 - p), as of `bcrlib.samplers.dropout_p.Noise`."""
-
-    def per_sentence(self, site: str, width: int) -> Tensor:
-        """[sentence, width]: one mask for all tokens of a sentence."""
-
-
 class VariationalLSTM(nn.Module):
     """Stack of bidirectional layers over packed rows."""
 
@@ -225,7 +217,7 @@ class VariationalLSTM(nn.Module):
         self.layers = nn.ModuleList(BidirectionalLayer(width, hidden_size) for width in widths)
 
     def forward(
-        self, rows: Float[Tensor, "row input"], packing: Packing, masks: Masks | None = None
+        self, rows: Float[Tensor, "row input"], packing: Packing, masks: Noise | None = None
     ) -> tuple[Float[Tensor, "row two_hidden"], Float[Tensor, "sentence two_hidden"]]:
         """Encodings of all rows, forward states then backward states, and the last layer's final cells.
 
@@ -249,7 +241,7 @@ class BidirectionalLayer(nn.Module):
             nn.init.xavier_uniform_(self.weight_input[direction])
             nn.init.xavier_uniform_(self.weight_hidden[direction])
 
-    def forward(self, rows: Tensor, packing: Packing, masks: Masks | None, site: str) -> tuple[Tensor, Tensor]:
+    def forward(self, rows: Tensor, packing: Packing, masks: Noise | None, site: str) -> tuple[Tensor, Tensor]:
         if masks is None and not torch.is_grad_enabled() and product_dtype(rows) == rows.dtype:
             return self._without_dropout(rows, packing)
         both = torch.stack([rows, rows[packing.mirrored]])
@@ -266,11 +258,11 @@ class BidirectionalLayer(nn.Module):
 
     def _without_dropout(self, rows: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
         """Without masks this is an ordinary LSTM, and the library's own kernel (cuDNN on a GPU) is hard to beat."""
-        weights = [w[d] for d in range(2) for w in (self.weight_input, self.weight_hidden, self.bias)]
-        with_second_bias = [*weights[:3], torch.zeros_like(weights[2]), *weights[3:], torch.zeros_like(weights[5])]
-        state = rows.new_zeros(2, packing.num_sentences, self.weight_hidden.shape[2])
+        kinds = (self.weight_input, self.weight_hidden, self.bias, torch.zeros_like(self.bias))  # a second bias
+        weights = [kind[direction] for direction in range(2) for kind in kinds]
+        state = 2 * [rows.new_zeros(2, packing.num_sentences, self.weight_hidden.shape[2])]
         counts = torch.tensor(packing.counts)
-        states, _, cells = torch.lstm(rows, counts, (state, state), with_second_bias, True, 1, 0.0, False, True)
+        states, _, cells = torch.lstm(rows, counts, state, weights, True, 1, 0.0, False, True)
         return states, torch.cat(cells.unbind(0), dim=1)
 
 
@@ -295,9 +287,8 @@ class ForwardLayer(nn.Module):
     ) -> Float[Tensor, "row hidden"]:
         """States of all rows, whose input mask is applied already. O(row * hidden * (input + hidden))."""
         gates = (rows @ self.weight_input.T).float() + self.bias
-        mask = None if hidden_mask is None else hidden_mask[None]
-        weight = self.weight_hidden[None]
-        states, _ = Recurrence.apply(gates[None], weight, mask, hidden.float()[None], cell.float()[None], packing)
+        mask, state = None if hidden_mask is None else hidden_mask[None], (hidden.float()[None], cell.float()[None])
+        states, _ = Recurrence.apply(gates[None], self.weight_hidden[None], mask, *state, packing)
         return states[0]
 
 
@@ -334,8 +325,7 @@ class Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_hidden: Tensor, grad_cells: Tensor) -> tuple[Tensor | None, ...]:
-        gates, weight, mask, hidden, cells = ctx.saved_tensors
-        packing = ctx.packing
+        packing, (gates, weight, mask, hidden, cells) = ctx.packing, ctx.saved_tensors
         grad_hidden = grad_hidden.to(gates.dtype).contiguous()
         # A sentence's cells are first read at its last step: there the gradient of its final cell comes in.
         grad_cell = grad_cells.to(gates.dtype).contiguous().clone()
@@ -345,8 +335,7 @@ class Recurrence(torch.autograd.Function):
         if mask is not None:
             states = states * mask[:, packing.sentence]
         grad_weight = torch.bmm(grad_gates.to(weight.dtype).transpose(1, 2), states.to(weight.dtype))
-        with_initial = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
-        initial = (grad_first, grad_cell) if with_initial else (None, None)
+        initial = (grad_first, grad_cell) if any(ctx.needs_input_grad[3:5]) else (None, None)
         return grad_gates, grad_weight.to(gates.dtype), None, *initial, None
 
 
@@ -392,11 +381,11 @@ def walk_back(
 
 def _walks(gates: Tensor) -> tuple[Callable, Callable]:
     """The functions above, or their twins that keep a GPU busy."""
-    if not (gates.is_cuda and find_spec("triton")):  # PyTorch for CUDA brings it, but not on Windows
-        return walk, walk_back
-    from bcrlib.parsers import lstm_cuda
+    if gates.is_cuda and find_spec("triton"):  # PyTorch for CUDA brings it, but not on Windows
+        from bcrlib.parsers import lstm_cuda
 
-    return lstm_cuda.walk, lstm_cuda.walk_back
+        return lstm_cuda.walk, lstm_cuda.walk_back
+    return walk, walk_back
 
 
 def _steps(packing: Packing) -> list[tuple[int, int, int]]:

@@ -5,12 +5,10 @@ same in every sentence, its states are computed once a text and kept.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +17,7 @@ from jaxtyping import Bool, Float16, Int64
 from tokenizers import Tokenizer
 
 from bcrlib.data.download import cache_folder, sha256_of_encoder
+from bcrlib.data.files import whole
 from bcrlib.data.randomness import key
 from bcrlib.data.vectors import CONTEXTUAL
 from bcrlib.parsers.batches import batches
@@ -33,6 +32,8 @@ WINDOW = 256
 BATCH_PIECES = 4096
 KEPT_FROM = 1000
 """Sentences of a text from which on its vectors are kept: a corpus is parsed again and again, a user's file is not."""
+_NOTHING = -1
+_LAST: dict[str, Float16[np.ndarray, "token dim"]] = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,10 +75,15 @@ def cut_into_pieces(utterances: Sequence[tuple[str, ...]], tokenizer: Tokenizer,
     word_offsets = np.cumsum([0, *map(len, utterances)])
     ends = np.cumsum(np.insert(num_pieces, 0, 0))
     offsets = ends[word_offsets]
-    _check(offsets, max_pieces)
+    lengths = np.diff(offsets)
+    if (wrong := (lengths == 0) | (lengths > max_pieces)).any():
+        number = int(wrong.argmax())
+        fault = "no words" if lengths[number] == 0 else f"{lengths[number]} word pieces, the parser takes {max_pieces}"
+        raise ValueError(f"utterance {number + 1}: {fault}")
     starts = ends[:-1]
     word_number = np.arange(len(words)) - np.repeat(word_offsets[:-1], np.diff(word_offsets))
-    before, after = _specials(tokenizer)
+    example = tokenizer.encode(["a"], is_pretokenized=True)
+    plain = [i for i, special in enumerate(example.special_tokens_mask) if not special]
     return Pieces(
         ids=np.array([i for word in words for i in ids_of[word]], dtype=np.int64),
         word=np.repeat(word_number, num_pieces),
@@ -86,8 +92,8 @@ def cut_into_pieces(utterances: Sequence[tuple[str, ...]], tokenizer: Tokenizer,
         first_piece=starts - np.repeat(offsets[:-1], np.diff(word_offsets)),
         num_pieces=num_pieces,
         word_offsets=word_offsets,
-        before=before,
-        after=after,
+        before=tuple(example.ids[: plain[0]]),
+        after=tuple(example.ids[plain[-1] + 1 :]),
         keys=np.array([key(*utterance) for utterance in utterances], dtype=np.int64),
     )
 
@@ -100,20 +106,6 @@ def _ids(word: str, tokenizer: Tokenizer) -> list[int]:
     if unknown is None:
         raise ValueError(f"the tokenizer makes nothing of the word {word!r} and has no symbol for unknown words")
     return [unknown]
-
-
-def _specials(tokenizer: Tokenizer) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    encoding = tokenizer.encode(["a"], is_pretokenized=True)
-    plain = [i for i, special in enumerate(encoding.special_tokens_mask) if not special]
-    return tuple(encoding.ids[: plain[0]]), tuple(encoding.ids[plain[-1] + 1 :])
-
-
-def _check(offsets: Int64[np.ndarray, "n"], max_pieces: int) -> None:
-    lengths = np.diff(offsets)
-    if (wrong := (lengths == 0) | (lengths > max_pieces)).any():
-        number = int(wrong.argmax())
-        fault = "no words" if lengths[number] == 0 else f"{lengths[number]} word pieces, the parser takes {max_pieces}"
-        raise ValueError(f"utterance {number + 1}: {fault}")
 
 
 def forget() -> None:
@@ -148,7 +140,9 @@ class ContextualVectors:
             return _LAST[digest]
         path = cache_folder() / "contextual" / f"{digest}.npy"
         if not path.exists():
-            _write(path, self._computed(sentences))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole(path) as unfinished, open(unfinished, "wb") as file:  # several trainings may want it at once
+                np.save(file, self._computed(sentences))
         return np.load(path, mmap_mode="r")
 
     @cached_property
@@ -187,10 +181,6 @@ class ContextualVectors:
         return result
 
 
-_NOTHING = -1
-_LAST: dict[str, Float16[np.ndarray, "token dim"]] = {}
-
-
 def _windows(
     count: Int64[np.ndarray, "word"], word_offsets: Int64[np.ndarray, "sentence_plus_one"]
 ) -> tuple[Int64[np.ndarray, "window"], Int64[np.ndarray, "window"]]:
@@ -226,11 +216,3 @@ def _padded(
     ids[place < lengths[:, None]] = np.concatenate(rows)
     inside = (place >= len(pieces.before)) & (place < (lengths - len(pieces.after))[:, None])
     return ids, inside
-
-
-def _write(path: Path, vectors: Float16[np.ndarray, "token dim"]) -> None:
-    """At once or not at all: several trainings may want it at the same time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-    np.save(unfinished, vectors)
-    os.replace(unfinished, path)
