@@ -23,7 +23,8 @@ from bcrlib.pipeline.profile import Ablation, cell_name, load_profile, with_valu
 from bcrlib.pipeline.reproduce import reproduce
 from bcrlib.report import causes
 from bcrlib.report.candidate_sources import SAMPLED
-from bcrlib.report.causes import DISTILLED, LISTED, UNTREATED, why_ours_differs
+from bcrlib.report.causes import DISTILLED, LISTED, UNTREATED
+from bcrlib.report.departures import why_ours_differs
 from bcrlib.report.reproducibility import reproducibility
 from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.samplers.strategies import OneBest
@@ -245,15 +246,6 @@ def test_tables_have_a_row_a_cell_and_figures_are_drawn(run):
         assert set(manifest["jobs"]) == {f"cell {KINDS[task]} {cell}" for cell in found.settings}
         assert set(manifest["wall_time"]["stages"]) == {"cell"}
     assert "Causes" in (figures / "index.html").read_text()
-
-
-def test_nothing_is_done_twice(run):
-    # A run that was cut off after some cells goes on with the others.
-    finished = {folder.name for folder in (run / "runs").glob("*-*")}
-    assert len(finished) == 6
-
-
-# What is said of results made up by hand
 
 
 @pytest.mark.parametrize("task", TASKS)

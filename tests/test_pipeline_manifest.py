@@ -87,10 +87,6 @@ def test_wall_time_is_added_up_by_stage():
     assert wall_time({name: {"seconds": value} for name, value in seconds.items()}) == expected
 
 
-def test_a_generated_corpus_and_untrained_parts_read_no_file():
-    assert data_hashes("dependency", DEMO) == data_hashes("semantic", FRAMES) == {}
-
-
 def test_a_folder_s_files_are_hashed_under_names_that_tell_no_place(tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()

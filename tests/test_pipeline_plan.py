@@ -43,12 +43,6 @@ def test_every_profile_makes_a_graph_whose_parameters_the_notebooks_know(name, t
     assert len({job.fingerprint for job in planned}) == len(planned)
 
 
-def test_every_model_is_trained_once():
-    seeds = ["1", "11", "12", "2", "3", "4"]
-    assert names(TINY, "train ") == [f"{kind} {seed}" for kind in ("deepbiaf", "stackptr") for seed in seeds]
-    assert names(ONLY_DEEPBIAF, "train ") == [f"deepbiaf {seed}" for seed in seeds]
-
-
 def test_an_update_across_kinds_needs_old_models_of_the_one_and_new_ones_of_the_other():
     assert names(ONLY_ACROSS, "train deepbiaf ") == ["11", "12"]
     assert names(ONLY_ACROSS, "train stackptr ") == ["1", "2", "3", "4"]
@@ -56,15 +50,6 @@ def test_an_update_across_kinds_needs_old_models_of_the_one_and_new_ones_of_the_
         "deepbiaf": "train deepbiaf 11",
         "stackptr": "train stackptr 1",
     }
-
-
-def test_every_old_model_teaches_a_student_for_each_update():
-    jobs = jobs_of(TINY)
-    assert len(names(TINY, "distil ")) == 6
-    student = jobs["distil stackptr by deepbiaf 11"]
-    assert student.needs == ("train deepbiaf 11",)
-    assert (student.params["teacher"], student.params["seed"]) == ("train deepbiaf 11", 1)
-    assert student.params["model"]["kind"] == "stackptr"
 
 
 def test_training_parameters_are_those_of_the_kind():
@@ -273,14 +258,6 @@ def test_the_last_update_alone_is_swept_and_has_more_candidates_and_growing_ense
     systems = jobs["predict frames test"].params["systems"]
     growing = [(s["model"], s["seed"], s["members"]) for s in systems if s["method"] == "growing ensemble"]
     assert growing == [("s2s-large", 1, [1]), ("s2s-large", 3, [1, 2, 3]), ("s2s-large", 5, [1, 2, 3, 4, 5])]
-
-
-def test_every_system_is_predicted():
-    systems = jobs_of(FRAMES)["predict frames test"].params["systems"]
-    methods = [s["method"] for s in systems]
-    counts = {method: methods.count(method) for method in dict.fromkeys(methods)}
-    assert counts == {"old": 6, "new": 4, "distillation": 6, "ensemble": 4, "growing ensemble": 3}
-    assert {s["method"] for s in jobs_of(FRAMES)["predict frames dev"].params["systems"]} == {"old", "new"}
 
 
 def test_the_manifest_has_what_signatures_and_stories_ask_for():

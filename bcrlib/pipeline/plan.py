@@ -14,7 +14,7 @@ and `causes`, which counts the flips of all cells.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from bcrlib.bench.grid import SpeedGrid
@@ -22,7 +22,7 @@ from bcrlib.data.randomness import PART_SEED
 from bcrlib.experiments.counting import ONE_BEST, Update
 from bcrlib.parsers.configuration import KINDS
 from bcrlib.pipeline.jobs import Job
-from bcrlib.pipeline.profile import Half, HalfProfile, Profile, SemanticProfile, is_part, json_values, with_values
+from bcrlib.pipeline.profile import HalfProfile, Profile, SemanticProfile, is_part, json_values, with_values
 from bcrlib.samplers.strategies import Beam, DropoutP, parse_strategy
 from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, network_of
 
@@ -63,11 +63,6 @@ _ONLY_STACKPTR = ("decoder_input_size", "decoder_size", "beam_width")
 
 System = dict[str, Any]
 """The fields of a bcrlib.experiments.store.System, and the "jobs" that trained it: several make an ensemble."""
-
-
-def parser_modules(kinds: Iterable[str]) -> tuple[str, ...]:
-    """The modules of some kinds of parsers, which nobody imports by name."""
-    return tuple(sorted({KINDS[kind.split("-")[0]].split(":")[0] for kind in kinds}))
 
 
 class Model(NamedTuple):
@@ -111,8 +106,8 @@ def plan(profile: Profile) -> list[Job]:
     """All jobs of a profile. O(updates seeds)."""
     halves = profile.halves()
     if profile.is_ablation:
-        return [job for task, half in halves.items() for job in _cells(task, half)]
-    planned = {task: _HalfPlan(task, half).jobs(profile.speed) for task, half in halves.items()}
+        return [job for half in halves.values() for job in _cells(half)]
+    planned = {task: _HalfPlan(half).jobs(profile.speed) for task, half in halves.items()}
     if len(planned) == 2:
         for task, earlier in {"dependency": "collect frames", "semantic": "speed"}.items():
             planned[task][-1] = replace(planned[task][-1], after=(earlier,))
@@ -133,29 +128,34 @@ def _story(profile: Profile) -> list[Job]:
     return jobs
 
 
-@dataclass(frozen=True)
 class _HalfPlan:
     """The updates of one task, the models in them, and the jobs that train, parse, propose and count."""
 
-    task: str
-    asked: Profile | SemanticProfile
+    def __init__(self, asked: Profile | SemanticProfile) -> None:
+        self.asked, self.updates, self.names = asked, asked.parsed_updates(), TASKS[asked.task]
+        self.is_trees = asked.task == "dependency"
+        self.new_kinds = [kind for kind in self.names.kinds if any(update.new == kind for update in self.updates)]
+        # Dependency parsing is what notebooks do unless told otherwise, as before there was another task.
+        self.task = {} if self.is_trees else {"task": asked.task}
+        self.corpus = {"corpus": asked.corpus, "ambiguity": asked.ambiguity}
 
     def jobs(self, speed: SpeedGrid) -> list[Job]:
         """All but those of the story."""
         new, lessons, (swept, replaced) = self.new(), self.lessons(), self.swept()
         rates = [str(DropoutP(p)) for p in self.asked.dropout_grid]
         training = [*map(self.train, self.trained()), *map(self.distil, lessons)]
-        singles = [_system("old", [model]) for model in self.old()] + [_system("new", [model]) for model in new]
-        students = [_system("distillation", [one.student], one) for one in lessons]
+        singles = [_system("old", model, [model.job]) for model in self.old()]
+        singles += [_system("new", model, [model.job]) for model in new]
+        students = [_system("distillation", one.student, [one.job], str(one.teacher)) for one in lessons]
         dev = [self.predict("dev", singles)]
         dev += [self.candidates("candidates dev", model, [*self.lists(model.kind), *rates]) for model in new]
-        choosing = {**self.task_parameter, "preset": self.asked.preset}
+        choosing = {**self.task, "preset": self.asked.preset}
         choice = Job(self.named("choose dropout"), "pipeline/choose_dropout.ipynb", choosing, _names(dev))
         test = [self.predict("test", [*singles, *students, *self.ensembles()])]
         test += [self.candidates_on_test(model) for model in new]
         counted = (*_names(test), choice.name)
         compared = dict.fromkeys([*(str(parse_strategy(text)) for text in self.asked.sampling_grid), *rates])
-        others = [name for name in compared if name != TASKS[self.task].listed[swept]]
+        others = [name for name in compared if name != self.names.listed[swept]]
         test += [
             self.candidates("sweep test", model, others, old=replaced, dropout="others")
             for model in new
@@ -163,7 +163,7 @@ class _HalfPlan:
         ]
         work = [*training, *dev, choice, *test, *self.breakdowns(counted)]
         collecting = {
-            **self.task_parameter,
+            **self.task,
             "profile": _asked_for(self.asked),
             "fixed_seeds": {"students": STUDENT_SEED, "sampling": SAMPLING_SEED, "share of dev": PART_SEED},
         }
@@ -172,25 +172,10 @@ class _HalfPlan:
 
     # Who there is
 
-    @property
-    def is_trees(self) -> bool:
-        """Whether this is dependency parsing."""
-        return self.task == "dependency"
-
-    @property
-    def updates(self) -> list[Update]:
-        """Each once."""
-        return self.asked.parsed_updates()
-
-    @property
-    def new_kinds(self) -> list[str]:
-        """The kinds that replace another or themselves."""
-        return [kind for kind in TASKS[self.task].kinds if any(update.new == kind for update in self.updates)]
-
     def old(self, into: str | None = None) -> list[Model]:
         """The models that are replaced: by new ones of the kind `into`, or by any."""
         replaced = {update.old for update in self.updates if into in (None, update.new)}
-        kinds = [kind for kind in TASKS[self.task].kinds if kind in replaced]
+        kinds = [kind for kind in self.names.kinds if kind in replaced]
         return [Model(kind, seed) for kind in kinds for seed in self.asked.old_seeds]
 
     def new(self) -> list[Model]:
@@ -212,8 +197,6 @@ class _HalfPlan:
 
     def growing(self) -> list[Model]:
         """Members of the largest growing ensemble (Figure 3), of the last update."""
-        if self.is_trees:
-            return []
         most = max(self.asked.ensemble_sizes, default=0)
         return [Model(self.updates[-1].new, seed) for seed in self.asked.growing_seeds[:most]]
 
@@ -224,11 +207,10 @@ class _HalfPlan:
             for kind in self.new_kinds
             for number, group in enumerate(self.asked.ensembles, start=1)
         ]
-        sizes = [] if self.is_trees else sorted({*self.asked.ensemble_sizes})
-        groups += [("growing ensemble", size, self.growing()[:size]) for size in sizes]
+        groups += [("growing ensemble", size, self.growing()[:size]) for size in sorted({*self.asked.ensemble_sizes})]
         return [
-            {**_system(method, members), "seed": number, "members": [member.seed for member in members]}
-            for method, number, members in groups
+            _system(method, Model(of[0].kind, number), [one.job for one in of], members=[one.seed for one in of])
+            for method, number, of in groups
         ]
 
     def swept(self) -> tuple[str, list[Model]]:
@@ -240,28 +222,13 @@ class _HalfPlan:
 
     def lists(self, kind: str) -> list[str]:
         """The list of best structures, behind the 1-best where it need not begin with it."""
-        listed = TASKS[self.task].listed[kind]
+        listed = self.names.listed[kind]
         begins = network_of(kind) == "deepbiaf" or (
             kind == "stackptr" and parse_strategy(listed) == Beam(self.asked.model.beam_width)
         )
         return [listed] if begins else [ONE_BEST, listed]
 
     # What they do
-
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """What the notebooks that parse import by computed names."""
-        return (f"bcrlib.tasks.{self.task}", *parser_modules(TASKS[self.task].kinds))
-
-    @property
-    def task_parameter(self) -> dict[str, str]:
-        """Dependency parsing is what notebooks do unless told otherwise, as before there was another task."""
-        return {} if self.is_trees else {"task": self.task}
-
-    @property
-    def corpus(self) -> dict[str, Any]:
-        """Parameters of notebooks that read it."""
-        return {"corpus": self.asked.corpus, "ambiguity": self.asked.ambiguity}
 
     def named(self, stage: str) -> str:
         """A job's name, of frames with that noun after its first word: "candidates frames test"."""
@@ -282,12 +249,12 @@ class _HalfPlan:
         if not self.is_trees:
             is_whole = not is_part(model.kind)
             params |= {"part": 1.0 if is_whole else self.asked.part, "part_seed": 0 if is_whole else model.seed}
-        return Job(model.job, TRAINING[self.task], params, modules=parser_modules([model.kind]))
+        return Job(model.job, TRAINING[self.asked.task], params, modules=_modules(self.asked.task, [model.kind]))
 
     def distil(self, lesson: Lesson) -> Job:
         """Learns from what its teacher says of the training data."""
         like, teacher = self.train(lesson.student), lesson.teacher
-        modules = parser_modules([teacher.kind, lesson.student.kind])
+        modules = _modules(self.asked.task, [teacher.kind, lesson.student.kind])
         return Job(lesson.job, like.notebook, {**like.params, "teacher": teacher.job}, (teacher.job,), modules)
 
     def predict(self, split: str, systems: list[System]) -> Job:
@@ -330,20 +297,18 @@ class _HalfPlan:
         """
         lists = self.lists(model.kind)
         strategies = [*lists, *(AUTHORS_LISTS[name] for name in lists if name in AUTHORS_LISTS)]
-        peers, more = [], {}
-        if self.is_trees:
-            peers = [new for new in self.new() if new.kind == model.kind and new != model]
-        elif model.kind == self.updates[-1].new and self.asked.more_candidates:
-            more = {"more_candidates": self.asked.more_candidates}
+        peers = [new for new in self.new() if self.is_trees and new.kind == model.kind and new != model]
+        is_last, number = model.kind == self.updates[-1].new, self.asked.more_candidates
+        more = {"more_candidates": number} if is_last and number else {}
         return self.candidates("candidates test", model, strategies, peers=peers, dropout="chosen", **more)
 
     def parse(self, stage: str, who: str, notebook: str, params: Mapping[str, Any], needs: Iterable[str]) -> Job:
         """Reads a split, the last word of the stage; of dev the share for choices."""
         split = stage.split(" ")[-1]
         common = {"split": split, "share": self.asked.dev_share if split == "dev" else 1.0}
-        common |= {"precision": _decoding_precision(self.task, self.asked)}
-        params = {**self.task_parameter, **self.corpus, **common, **params}
-        return Job(self.named(stage) + who, notebook, params, tuple(needs), self.modules)
+        common |= {"precision": self.asked.decoding_precision}
+        params = {**self.task, **self.corpus, **common, **params}
+        return Job(self.named(stage) + who, notebook, params, tuple(needs), _modules(self.asked.task, self.names.kinds))
 
     def breakdowns(self, needs: tuple[str, ...]) -> list[Job]:
         """Needs the trees themselves; their counts alone go further. Of frames there are none."""
@@ -356,17 +321,26 @@ class _HalfPlan:
         measured = [*self.new(), *(self.old() if self.is_trees else [])]
         models = {model.kind: model.job for model in reversed(measured)}
         if self.is_trees:
-            models = {kind: models[kind] for kind in TASKS[self.task].kinds if kind in models}
-        params = {**self.task_parameter, **self.corpus, "precision": self.asked.precision, **json_values(grid)}
+            models = {kind: models[kind] for kind in self.names.kinds if kind in models}
+        params = {**self.task, **self.corpus, "precision": self.asked.precision, **json_values(grid)}
         needs = (*models.values(), self.named("collect"))
-        return Job(self.named("speed"), "pipeline/speed.ipynb", {**params, "models": models}, needs, self.modules)
+        params["models"] = models
+        return Job(
+            self.named("speed"), "pipeline/speed.ipynb", params, needs, _modules(self.asked.task, self.names.kinds)
+        )
 
 
-def _system(method: str, members: Sequence[Model], lesson: Lesson | None = None) -> System:
-    """Of one model, a student perhaps, or, before it has its number, of an ensemble."""
-    teacher, jobs = (None, [model.job for model in members]) if lesson is None else (str(lesson.teacher), [lesson.job])
-    fields = {"method": method, "model": members[0].kind, "seed": members[0].seed, "teacher": teacher, "members": []}
+def _system(
+    method: str, model: Model, jobs: list[str], teacher: str | None = None, members: Sequence[int] = ()
+) -> System:
+    fields = {"method": method, "model": model.kind, "seed": model.seed, "teacher": teacher, "members": [*members]}
     return {**fields, "jobs": jobs}
+
+
+def _modules(task: str, kinds: Iterable[str]) -> tuple[str, ...]:
+    """What is imported by computed names: the task, and its kinds of parsers."""
+    of_kinds = {KINDS[kind.split("-")[0]].split(":")[0] for kind in kinds}
+    return (f"bcrlib.tasks.{task}", *sorted(of_kinds))
 
 
 def _names(jobs: Iterable[Job]) -> tuple[str, ...]:
@@ -379,19 +353,15 @@ def _asked_for(half: HalfProfile) -> dict[str, Any]:
     return {name: value for name, value in json_values(half).items() if name not in left_out}
 
 
-def _decoding_precision(task: str, half: HalfProfile) -> str:
-    return "float32" if task == "dependency" else half.precision
-
-
-def _cells(task: str, half: Half) -> list[Job]:
+def _cells(half: Profile | SemanticProfile) -> list[Job]:
     """Every cell of a half that is an ablation, and the job that counts and publishes. O(cells)."""
-    (update,) = half.parsed_updates()
+    (update,), task = half.parsed_updates(), half.task
     common = {
         "task": task,
         "corpus": half.corpus,
         "ambiguity": half.ambiguity,
         "precision": half.precision,
-        "decoding_precision": _decoding_precision(task, half),
+        "decoding_precision": half.decoding_precision,
         "preset": half.preset,
         "train_share": half.ablation.train_share,
         "dev_share": half.dev_share,
@@ -404,7 +374,7 @@ def _cells(task: str, half: Half) -> list[Job]:
         "num_candidates": half.num_candidates,
         "sampling_seed": SAMPLING_SEED,
     }
-    jobs, modules = {}, (f"bcrlib.tasks.{task}", *parser_modules([update.new]))
+    jobs, modules = {}, _modules(task, [update.new])
     for name, values in half.ablation.cells().items():
         cell = with_values(half, values)
         parser = {"model": asdict(cell.network(update.new)), "training": asdict(cell.recipe(update.new))}

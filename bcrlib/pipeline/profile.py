@@ -80,6 +80,8 @@ class HalfProfile:
     """What is asked for of one task; `Profile` and `SemanticProfile` add the sizes and recipes of its parsers."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
+    task = ""
+    ensemble_sizes, further_seeds, more_candidates = (), (), 0  # of the semantic half alone
 
     name: str = ""
     corpus: str = "demo"
@@ -112,15 +114,22 @@ class HalfProfile:
         return [parse_update(text) for text in dict.fromkeys(self.updates)]
 
     @property
-    def member_seeds(self) -> tuple[int, ...]:
-        """Of new models and of all members of ensembles, each once."""
-        return tuple(dict.fromkeys([*self.new_seeds, *(seed for group in self.ensembles for seed in group)]))
+    def growing_seeds(self) -> tuple[int, ...]:
+        """Of all models that may join a growing ensemble, in this order: new ones, members, further ones."""
+        in_groups = (seed for group in self.ensembles for seed in group)
+        return tuple(dict.fromkeys([*self.new_seeds, *in_groups, *self.further_seeds]))
+
+    @property
+    def decoding_precision(self) -> str:
+        """Of decoding and scoring; trees are decoded exactly."""
+        return "float32" if self.task == "dependency" else self.precision
 
 
 @dataclass(frozen=True)
 class SemanticProfile(HalfProfile):
     """Updates of s2s parsers. The last one is that of Tables 5 and 6 and of Figures 2 and 3."""
 
+    task = "semantic"
     ensemble_sizes: tuple[int, ...] = ()
     """How many members the growing ensembles of Figure 3 have: the first ones of `growing_seeds`."""
     further_seeds: tuple[int, ...] = ()
@@ -149,11 +158,6 @@ class SemanticProfile(HalfProfile):
         """Of this kind, for each update; 0: as many as old models."""
         return self.students
 
-    @property
-    def growing_seeds(self) -> tuple[int, ...]:
-        """Of all models that may join a growing ensemble, in this order."""
-        return tuple(dict.fromkeys([*self.member_seeds, *self.further_seeds]))
-
 
 def is_part(kind: str) -> bool:
     """Whether parsers of this kind see a part of the training data only."""
@@ -164,6 +168,7 @@ def is_part(kind: str) -> bool:
 class Profile(HalfProfile):
     """All that a run of the pipeline is asked for: of dependency parsing, and in `semantic` of semantic parsing."""
 
+    task = "dependency"
     updates: tuple[str, ...] = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
     speed: SpeedGrid = field(default_factory=SpeedGrid)
     """Where speed is measured, of both halves."""
@@ -202,8 +207,7 @@ class Profile(HalfProfile):
 
     def halves(self) -> dict[str, "Profile | SemanticProfile"]:
         """By task, those with updates."""
-        every = {"dependency": self, "semantic": self.semantic}
-        return {task: half for task, half in every.items() if half.updates}
+        return {half.task: half for half in (self, self.semantic) if half.updates}
 
     @property
     def is_ablation(self) -> bool:
@@ -320,34 +324,33 @@ def _check(profile: Profile) -> None:
         raise ValueError("model.kind follows from `updates`, and model.preset from the profile's `preset`: set those")
     if {semantic.base.preset, semantic.large.preset} != {Seq2SeqConfig().preset}:
         raise ValueError("the preset of both sizes follows from the profile's `preset`: set that")
-    _check_half("dependency", profile, profile.member_seeds, "")
-    _check_half("semantic", semantic, semantic.growing_seeds, "semantic.")
+    for half, place in ((profile, ""), (semantic, "semantic.")):
+        _check_half(half, place)
+        if profile.is_ablation:
+            _check_ablation(half, place)
     kinds = {kind for update in profile.parsed_updates() for kind in (update.old, update.new)}
     same = profile.network(STATIC) == profile.network("deepbiaf") and profile.static_training == profile.training
     if STATIC in kinds and same:
         raise ValueError(f"{STATIC} is a deepbiaf in all but its name: set static_vectors, or static_training")
-    most = len(semantic.growing_seeds)
-    if any(not 1 <= size <= most for size in semantic.ensemble_sizes):
-        raise ValueError(
-            f"semantic.ensemble_sizes must be in 1..{most}: no more new, ensemble and further seeds are given"
-        )
-    if profile.is_ablation:
-        _check_ablation(profile, "")
-        _check_ablation(semantic, "semantic.")
 
 
-def _check_half(task: str, half: HalfProfile, new_seeds: Sequence[int], place: str) -> None:
+def _check_half(half: HalfProfile, place: str) -> None:
     for update in half.parsed_updates():
-        if update.task is not TASKS[task]:
-            raise ValueError(f"{place}updates names {update}; its kinds are {', '.join(TASKS[task].kinds)}")
+        if update.task is not TASKS[half.task]:
+            raise ValueError(f"{place}updates names {update}; its kinds are {', '.join(TASKS[half.task].kinds)}")
     for name in ("old_seeds", "new_seeds", "dropout_grid") if half.updates else ():
         if not getattr(half, name):
             raise ValueError(f"{place}{name} is empty, and {place}updates need it")
     for text in half.sampling_grid:
         if isinstance(parse_strategy(text), OneBest | KBest | Joined):
             raise ValueError(f"{place}sampling_grid compares further strategies, and {text} is none")
-    if both := sorted({*half.old_seeds} & {*new_seeds}):
+    if both := sorted({*half.old_seeds} & {*half.growing_seeds}):
         raise ValueError(f"{place}old_seeds, and new_seeds with ensembles, must be disjoint; both have {both}")
+    most = len(half.growing_seeds)
+    if any(not 1 <= size <= most for size in half.ensemble_sizes):
+        raise ValueError(
+            f"{place}ensemble_sizes must be in 1..{most}: no more new, ensemble and further seeds are given"
+        )
     shares = {"dev_share": half.dev_share, "part": getattr(half, "part", 1.0)}
     shares |= {f"ablation.{name}": getattr(half.ablation, name) for name in ("train_share", "test_share")}
     for name, share in shares.items():
