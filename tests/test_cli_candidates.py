@@ -38,7 +38,7 @@ def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):
     [
         (["--set", "training.num_epoch=3"], "did you mean training.num_epochs?"),
         (["--set", "training.num_epochs=0"], "training.num_epochs must be at least 1"),
-        (["--set", "model.hidden_size=many"], "model.hidden_size must be int"),
+        (["--set", "model.hidden_size=many"], "model.hidden_size: Input should be a valid integer"),
         (["--set", "old_seeds=[1"], "profile 'demo'"),
         (["--set", "corpus.name=x"], "no fields of its own"),
         (["--profile", "huge"], "unknown profile 'huge'; choose one of authors, causes, demo"),
