@@ -113,11 +113,11 @@ def strategy_rows(names: Iterable[str], chosen: str = "") -> dict[str, str]:
 
     A row is called as its strategy, the one `chosen` on dev with that remark.
     """
-    kinds = [OneBest, KBest, Beam, TopK, Nucleus, DropoutP]
+    sources = list(STRATEGIES)
 
     def place(strategy: Strategy) -> tuple[int, float, str]:
         numbers = [getattr(strategy, parameter, None) for parameter in ("width", "k", "p")]
-        return kinds.index(type(strategy)), next((n for n in numbers if n is not None), 0), str(strategy)
+        return sources.index(strategy.name), next((n for n in numbers if n is not None), 0), str(strategy)
 
     ordered = map(str, sorted(map(parse_strategy, names), key=place))
     return {f"{name}, chosen on dev" if name == chosen else name: name for name in ordered}
