@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
-from bcrlib.metrics.attachment import Units
+from bcrlib.metrics.flips import Units
+from bcrlib.metrics.uncertainty import PairCounts, micro_average
 
 NUM_SENTENCES, NUM_CANDIDATES = 5, 4
 PARTS, WHOLE = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]), np.arange(NUM_SENTENCES)
@@ -46,3 +47,18 @@ def random_store(
 def random_right(rng: np.random.Generator, units: dict[str, np.ndarray], *shape: int) -> dict[str, np.ndarray]:
     """Which units of each level are right: seven in ten."""
     return {level: rng.random((*shape, len(of_unit))) < 0.7 for level, of_unit in units.items()}
+
+
+def totals(pairs: PairCounts) -> tuple[int, int, int, int]:
+    """yy, yn, ny, nn over all pairs."""
+    flips = micro_average(pairs.counts)
+    return flips.yy, flips.yn, flips.ny, flips.nn
+
+
+def counted(pairs: Iterable[tuple[Iterable[bool], Iterable[bool]]]) -> tuple[int, ...]:
+    """The same over pairs of what an old and a new model get right, one unit at a time."""
+    total = [0, 0, 0, 0]
+    for old, new in pairs:
+        for o, n in zip(old, new, strict=True):
+            total[2 * (not o) + (not n)] += 1
+    return tuple(total)

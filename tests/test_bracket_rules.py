@@ -7,10 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bcrlib.samplers import bracket_rules
-from bcrlib.samplers.bracket_rules import BracketRules
-from bcrlib.samplers.search import best_actions
-from bcrlib.samplers.token_search import END, search
+from bcrlib.samplers import rules as bracket_rules
+from bcrlib.samplers.rules import END, BracketRules, TargetBuilder
+from bcrlib.samplers.search import best_actions, search
 
 Target = tuple[int, ...]
 
@@ -182,7 +181,7 @@ class Opening:
 @pytest.mark.parametrize(("max_steps", "depth"), [(100, 16), (13, 5)], ids=["depth", "time"])
 def test_a_frame_is_as_deep_as_it_may_and_no_deeper(max_steps, depth):
     """Until brackets are too deep, or there is no time to close another one."""
-    hyps = search(Opening(5), 1, best_actions(1), max_steps, rules_of(1, [[1, 1]], max_steps), "cpu")
+    hyps = search(TargetBuilder(Opening(5), 1, max_steps, rules_of(1, [[1, 1]], max_steps), "cpu"), best_actions(1))
     target = tuple(hyps.tokens[0, 0].tolist())
     assert is_frame(target, 1, [1, 1]) and deepest(target, 1) == depth
 
@@ -192,7 +191,7 @@ def test_a_beam_may_be_wider_than_there_are_frames(width):
     """What fills it up is no hypothesis, and disturbs no other."""
     words, frames = [[1], [2, 1]], [all_frames(1, parts, 8) for parts in ([1], [2, 1])]
     assert [len(own) for own in frames] == [3, 4]
-    hyps = search(Opening(6), 2, best_actions(width), 8, rules_of(1, words, 8), "cpu")
+    hyps = search(TargetBuilder(Opening(6), 2, 8, rules_of(1, words, 8), "cpu"), best_actions(width))
     for u, own in enumerate(frames):
         alive = hyps.score[u] > -torch.inf
         found = [tuple(target[: target.index(END) + 1]) for target in hyps.tokens[u, alive].tolist()]

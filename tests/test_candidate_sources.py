@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from jupyter_client.manager import run_kernel
-from random_stores import random_store
+from random_stores import UNITS, random_right, random_store
 
 from bcrlib.experiments import counting, diversity
 from bcrlib.experiments.counting import Update, parse_update
 from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.report import candidate_sources
 from bcrlib.report.candidate_sources import (
@@ -59,6 +59,9 @@ def values(offers, row, level="UAS"):
 
 
 def test_rows_are_in_order_and_the_chosen_one_is_named():
+    beams = ["beam(b=4)", "beam(b=10,ended)", "beam(b=10)", "beam(b=2,ended)"]
+    listed = list(candidate_sources.strategy_rows(beams))
+    assert listed == ["beam(b=2,ended)", "beam(b=4)", "beam(b=10)", "beam(b=10,ended)"]
     assert candidate_sources.strategy_rows(STRATEGIES, "dropout-p(p=0.05)") == {
         "beam(b=2)": "beam(b=2)",
         "beam(b=10)": "beam(b=10)",
@@ -68,11 +71,6 @@ def test_rows_are_in_order_and_the_chosen_one_is_named():
         "nucleus(p=0.99)": "nucleus(p=0.99)",
         "dropout-p(p=0.05), chosen on dev": "dropout-p(p=0.05)",
     }
-
-
-def test_what_a_beam_lists_decides_after_its_width():
-    rows = candidate_sources.strategy_rows(["beam(b=4)", "beam(b=10,ended)", "beam(b=10)", "beam(b=2,ended)"])
-    assert list(rows) == ["beam(b=2,ended)", "beam(b=4)", "beam(b=10)", "beam(b=10,ended)"]
 
 
 def test_one_strategy_a_source_is_shown_the_nearest_to_the_papers():
@@ -150,27 +148,16 @@ def test_cut_distributions_are_distributions():
 SAME, ACROSS = Update("deepbiaf", "deepbiaf"), Update("deepbiaf", "stackptr")
 POOLS = {"deepbiaf": ["k-best", "dropout-p(p=0.1)"], "stackptr": ["beam(b=10)"]}
 POOLS["stackptr"] += ["dropout-p(p=0.1)", "dropout-p(p=0.2)"]
-NUM_SENTENCES, NUM_CANDIDATES = 30, 4
 
 
 @pytest.fixture
-def one_word_store(tmp_path) -> CorrectnessStore:
-    """One old deepbiaf, a new model of each kind with its student and ensemble; every sentence is one word."""
-    rng, store = np.random.default_rng(5), CorrectnessStore(tmp_path)
-    store.save_units(Units({level: np.arange(NUM_SENTENCES) for level in LEVELS}, NUM_SENTENCES), "clean")
-
-    def right(*shape: int) -> dict[str, np.ndarray]:
-        return {level: rng.random((*shape, NUM_SENTENCES)) < 0.6 for level in LEVELS}
-
-    store.save_system(System("old", "deepbiaf", 11), right(), "clean")
+def run(tmp_path) -> CorrectnessStore:
+    """One old deepbiaf, a new model of each kind with its student and ensemble, and what was chosen on dev."""
+    rng = np.random.default_rng(5)
     for kind, strategies in POOLS.items():
-        store.save_system(System("new", kind, 1), right(), "clean")
-        store.save_system(System("distillation", kind, 1, teacher="deepbiaf/11"), right(), "clean")
-        store.save_system(System("ensemble", kind, 1, members=(1, 2)), right(), "clean")
-        for pool in (Pool(f"{kind}/1", strategy) for strategy in strategies):
-            store.save_pool(pool, right(NUM_CANDIDATES), "clean")
-            for scorer in (f"{kind}/1", "deepbiaf/11"):
-                store.save_scores(pool, scorer, rng.normal(size=(NUM_CANDIDATES, NUM_SENTENCES)).astype(np.float32))
+        store = random_store(tmp_path, rng, ["deepbiaf/11"], [f"{kind}/1"], strategies)
+        store.save_system(System("distillation", kind, 1, teacher="deepbiaf/11"), random_right(rng, UNITS), "clean")
+        store.save_system(System("ensemble", kind, 1, members=(1, 2)), random_right(rng, UNITS), "clean")
     chosen = {str(SAME): {"strategy": "dropout-p(p=0.1)"}, str(ACROSS): {"strategy": "dropout-p(p=0.2)"}}
     store.save_manifest({"dropout_choice": chosen})
     return store
@@ -185,8 +172,8 @@ def test_the_list_is_named_after_the_new_parser_s_search():
     ("update", "sampling", "listed"),
     [(SAME, "dropout-p(p=0.1)", "k-best"), (ACROSS, "dropout-p(p=0.2)", "beam(b=10)")],
 )
-def test_every_row_is_what_the_experiments_count(one_word_store, level, update, sampling, listed):
-    where = (one_word_store, "clean", level, update)
+def test_every_row_is_what_the_experiments_count(run, level, update, sampling, listed):
+    where = (run, "clean", level, update)
     expected = {
         "Untreated": counting.untreated(*where),
         "Distillation": counting.distillation(*where),
@@ -194,30 +181,28 @@ def test_every_row_is_what_the_experiments_count(one_word_store, level, update, 
         SAMPLED: counting.bcr(*where, sampling),
         listed_row(update): counting.bcr(*where, listed),
     }
-    counted = count(one_word_store, "clean", update, methods(one_word_store, update))
+    counted = count(run, "clean", update, methods(run, update))
     assert list(counted) == list(LEVELS) and list(counted[level]) == list(expected)
     for row, pairs in expected.items():
         np.testing.assert_array_equal(counted[level][row].counts, pairs.counts)
 
 
-def test_pickers_choose_from_the_sampled_pool(one_word_store):
-    counted = count(one_word_store, "clean", ACROSS, pickers(one_word_store, ACROSS), ["UAS"])["UAS"]
+def test_pickers_choose_from_the_sampled_pool(run):
+    counted = count(run, "clean", ACROSS, pickers(run, ACROSS), ["UAS"])["UAS"]
     sampling = "dropout-p(p=0.2)"
     assert list(counted) == ["Untreated", "own choice", SAMPLED, "oracle NFR", "oracle ACC"]
-    where = (one_word_store, "clean", "UAS", ACROSS)
-    expected = [counting.own_choice(*where, sampling), rerankers(one_word_store, ACROSS)[SAMPLED](*where)]
+    where = (run, "clean", "UAS", ACROSS)
+    expected = [counting.own_choice(*where, sampling), rerankers(run, ACROSS)[SAMPLED](*where)]
     expected += [counting.oracle(*where, sampling, by) for by in ("NFR", "ACC")]
     for pairs, wanted in zip([*counted.values()][1:], expected):
         np.testing.assert_array_equal(pairs.counts, wanted.counts)
 
 
-def test_every_source_is_re_ranked_by_its_own_strategy(one_word_store):
-    counted = count(one_word_store, "clean", ACROSS, sources(one_word_store, ACROSS), ["LAS"])["LAS"]
+def test_every_source_is_re_ranked_by_its_own_strategy(run):
+    counted = count(run, "clean", ACROSS, sources(run, ACROSS), ["LAS"])["LAS"]
     assert list(counted) == ["beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2), chosen on dev"]
     for pairs, strategy in zip(counted.values(), ("beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2)")):
-        np.testing.assert_array_equal(
-            pairs.counts, counting.bcr(one_word_store, "clean", "LAS", ACROSS, strategy).counts
-        )
+        np.testing.assert_array_equal(pairs.counts, counting.bcr(run, "clean", "LAS", ACROSS, strategy).counts)
 
 
 @pytest.mark.parametrize(("row", "percent"), [(SAMPLED, 1.11), ("oracle NFR", 0.65), ("oracle ACC", 0.76)])
@@ -260,10 +245,6 @@ def test_a_person_is_where_input_may_be_asked_for(front_end):
         hook = {"output_hook": lambda message: told.append(message["content"].get("text", ""))}
         client.execute_interactive(question, allow_stdin=front_end, timeout=60, **hook)
     assert "".join(told).strip() == str(front_end)
-
-
-def test_outside_a_notebook_nobody_is_there():
-    assert not candidate_sources.a_person_is_here()
 
 
 def test_without_a_person_there_is_one_look_and_no_widget(capsys):

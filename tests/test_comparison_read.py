@@ -199,33 +199,14 @@ GOLD_ROWS, OLD_ROWS, NEW_ROWS = map(frame_rows, (GOLD_FRAMES, OLD_FRAMES, NEW_FR
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        (
-            "new",
-            NEW_ROWS.replace("where is it\t", "where was it\t"),
-            "new:2: word 2 of the utterance: 'was'.*'is'",
-        ),
-        (
-            "new",
-            NEW_ROWS.replace("stop\t", "stop it\t"),
-            "new:3: the utterance has 2 words, in the gold file 1",
-        ),
+        ("new", NEW_ROWS.replace("is it\t", "was it\t"), "new:2: word 2 of the utterance: 'was'.*'is'"),
+        ("new", NEW_ROWS.replace("stop\t", "stop it\t"), "new:3: the utterance has 2 words, in the gold file 1"),
         ("old", frame_rows(OLD_FRAMES[:2]), "old:2: the file has 2 rows, the gold file 3"),
         ("old", OLD_ROWS + "go\t[IN:GO go ]\n", "old:4: the file has 4 rows, the gold file 3"),
         ("old", OLD_ROWS.replace("\n", "\r\n"), "old:1: carriage return"),
-        ("old", "\ufeff" + OLD_ROWS, "old:1: byte order mark"),
-        ("old", "", "old:1: the file is empty"),
-        ("old", OLD_ROWS + "\n", "old:4: empty row"),
         ("old", OLD_ROWS + "only words\n", "old:4: 1 tab-separated columns, expected 2 or 3"),
         ("gold", frame_rows([GOLD_FRAMES[0], *OLD_FRAMES[1:]]), r"gold:2: \[IN:WHERE is never closed"),
-        ("gold", frame_rows([GOLD_FRAMES[0], "", GOLD_FRAMES[2]]), "gold:2: empty parse column"),
-        (
-            "gold",
-            GOLD_ROWS.replace("[IN:STOP stop", "[IN:STOP go"),
-            "gold:3: word 1 of the parse is 'go'",
-        ),
         ("gold", GOLD_ROWS.replace("\n", "\r\n"), "gold:1: carriage return"),
-        ("gold", "\ufeff" + GOLD_ROWS, "gold:1: byte order mark"),
-        ("gold", "\n" + GOLD_ROWS, "gold:1: empty row"),
     ],
 )
 def test_malformed_frames_are_refused_by_file_line_and_fault(tmp_path, name, content, message):

@@ -2,17 +2,17 @@
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from comparison_files import frame_update, random_items, tree_update, write_items
+from html_page import Page
 
 from bcrlib.comparison.page import nfr_chart, to_html
 from bcrlib.comparison.read import read_items, read_update
-from bcrlib.comparison.reports import code, code_block, failure_text, to_json, to_junit, to_markdown, to_text
+from bcrlib.comparison.reports import failure_text, to_json, to_junit, to_markdown, to_text
 from bcrlib.comparison.tables import clip_id, headline
 from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, Verdict, judge
 from bcrlib.data.presets import PRESETS
@@ -42,34 +42,6 @@ VERDICTS = {"trees": tree_verdict, "frames": frame_verdict, "items": item_verdic
 @pytest.fixture(params=VERDICTS)
 def verdict(request, tmp_path) -> Verdict:
     return VERDICTS[request.param](tmp_path)
-
-
-class Page(HTMLParser):
-    """The tags and attributes of a page, and its text."""
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text = ""
-        self.open: list[str] = []
-        self.feed(content)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes += attrs
-        if tag not in ("meta", "br"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.tags.add(tag)
-        self.attributes += attrs
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -145,10 +117,11 @@ def test_html_is_one_file_without_scripts(verdict):
     content = to_html(verdict)
     page = Page(content)
     assert not page.open and page.tags.isdisjoint({"script", "link", "img", "iframe", "object", "base", "form"})
-    addresses = [value for name, value in page.attributes if name in ("src", "href", "xlink:href", "action", "data")]
-    assert not addresses and not [name for name, _ in page.attributes if name.startswith("on")]
+    assert not page.values("src", "href", "xlink:href", "action", "data") and not [
+        name for name, _ in page.attributes if name.startswith("on")
+    ]
     assert "url(" not in content and "@import" not in content
-    assert {value for name, value in page.attributes if name == "xmlns"} == {"http://www.w3.org/2000/svg"}
+    assert {*page.values("xmlns")} == {"http://www.w3.org/2000/svg"}
     assert "prefers-color-scheme: dark" in content and 'name="viewport"' in content
     for svg in re.findall(r"<svg.*?</svg>", content, re.DOTALL):
         ElementTree.fromstring(svg)
@@ -229,11 +202,6 @@ def test_hostile_words_and_labels_stay_words(tmp_path, kind):
 def test_tables_in_markdown_keep_their_columns(evil):
     for block in re.findall(r"(?:^\|.*\n)+", to_markdown(evil), re.MULTILINE):
         assert len({row.count("|") for row in block.splitlines()}) == 1
-
-
-def test_code_in_markdown():
-    assert code("a_b|`<") == "<code>a&#95;b&#124;&#96;&#60;</code>" and code("") == ""
-    assert code_block(["a", "````"]).splitlines() == ["`````text", "a", "````", "`````"]
 
 
 def test_what_is_long_is_cut(tmp_path):

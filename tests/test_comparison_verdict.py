@@ -61,11 +61,6 @@ def test_an_update_that_is_one_more_seed_is_not_above_the_floor_and_a_bad_one_is
     assert verdict(0.8).is_exceeded
 
 
-def test_without_seeds_there_is_no_floor(tmp_path):
-    update = read_update(*tree_update(tmp_path, num_models=2), [], CLEAN)
-    assert all(level.noise is None for level in judge(update, Gate()).levels.values())
-
-
 def test_rates_have_their_intervals_and_p_values(trees):
     for name, level in judge(trees, Gate()).levels.items():
         units = trees.levels[name]

@@ -15,8 +15,8 @@ from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.stackptr import StackPtrParser
 from bcrlib.samplers.brute_force import all_trees
+from bcrlib.samplers.rules import start
 from bcrlib.samplers.strategies import Beam, KBest, Nucleus, OneBest, TopK
-from bcrlib.samplers.transitions import start
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
 

@@ -79,11 +79,6 @@ def test_a_cut_keeps_what_is_over_its_words_and_nests_it_anew():
             assert bracket.height == max((b.height + 1 for b in part if b.above == i), default=0)
 
 
-def test_where_a_bracket_goes_on_its_name_has_dots():
-    begin, middle, end = (cut(brackets(GOLD), first, first + 1)[0].name for first in (0, 2, 3))
-    assert (begin, middle, end) == ("FIND …", "… FIND …", "… FIND")
-
-
 def test_neither_words_nor_nodes_nor_the_stems_between_them_touch():
     """Two frames over one line of words: all pairs of a frame's nodes, every stem against all nodes of its frame."""
     for words, frame, other in random_frames(100, seed=1):

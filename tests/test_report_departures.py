@@ -1,29 +1,23 @@
 """What differs by design, and the command of each row: derived from profiles, not written down."""
 
-import json
 from dataclasses import asdict
 
 import pytest
 
 from bcrlib.data.presets import PRESETS
 from bcrlib.pipeline.plan import plan
-from bcrlib.pipeline.profile import Profile, load_profile
-from bcrlib.report.departures import COUNTING, departures, differences, differing_switches
+from bcrlib.pipeline.profile import load_profile
+from bcrlib.report.departures import COUNTING, departures, differing_switches
 from bcrlib.report.paper import PLACES, RETRAINED, PaperRow, paper_rows
-from bcrlib.report.reproducibility import row_command, row_overrides, row_seconds
+from bcrlib.report.reproducibility import asked_of, row_command, row_overrides, row_seconds
 
 ROWS = [row for table in PLACES for row in paper_rows(table)]
 SMALL = load_profile("small")
 DD, DS = "deepbiaf=>deepbiaf", "deepbiaf=>stackptr"
 
 
-def asked(profile: Profile, task: str) -> dict:
-    fields = asdict(profile) if task == "dependency" else {"preset": profile.preset, **asdict(profile.semantic)}
-    return json.loads(json.dumps(fields))
-
-
 def texts(name: str, task: str, precisions: tuple = ()) -> dict[str, str]:
-    return {one.what: one.text for one in departures(task, asked(load_profile(name), task), precisions)}
+    return {one.what: one.text for one in departures(task, asked_of(load_profile(name), task), precisions)}
 
 
 @pytest.mark.parametrize("task", ["dependency", "semantic"])
@@ -45,13 +39,9 @@ def test_precision_and_seeds():
     assert texts("small", "dependency", ("bfloat16", "float32"))["Precision"].endswith("in bfloat16 (float32)")
     num = len(SMALL.old_seeds)
     assert texts("small", "dependency")["Seeds"].startswith(f"{num} old and {len(SMALL.new_seeds)} new models")
-    old_manifest = asked(SMALL, "dependency") | {"ensembles": ["(1, 2, 3)"]}  # a group was text there
+    old_manifest = asked_of(SMALL, "dependency") | {"ensembles": ["(1, 2, 3)"]}  # a group was text there
     (ensembles,) = [one.text for one in departures("dependency", old_manifest) if one.what == "Ensembles"]
     assert ensembles.startswith("1 of 3 (5 of 5)")
-
-
-def test_differences_name_what_both_have():
-    assert differences({"a": 1, "b": 2.0, "c": 3}, {"a": 2, "b": 2.0, "d": 4}, ["a", "b", "c", "d"]) == "`a` 1 (2)"
 
 
 def test_every_switch_belongs_to_one_task():
@@ -63,7 +53,7 @@ def test_every_switch_belongs_to_one_task():
 
 
 def test_a_departure_concerns_its_own_rows():
-    found = {one.what: one for one in departures("dependency", asked(SMALL, "dependency"))}
+    found = {one.what: one for one in departures("dependency", asked_of(SMALL, "dependency"))}
     names = {
         what: {row.name for row in ROWS if one.concerns(row, "clean") and not row.is_single}
         for what, one in found.items()
@@ -73,7 +63,7 @@ def test_a_departure_concerns_its_own_rows():
     assert names["Network"] >= {"Old", "Untreated", "Ensemble"}
     counting, (row, *_) = found["Switches of counting"], paper_rows("Table 3")
     assert counting.concerns(row, "clean") and not counting.concerns(row, "official")
-    assert not any(one.concerns(row, "clean") for one in departures("semantic", asked(SMALL, "semantic")))
+    assert not any(one.concerns(row, "clean") for one in departures("semantic", asked_of(SMALL, "semantic")))
 
 
 @pytest.mark.parametrize("name", ["demo", "small", "paper"])

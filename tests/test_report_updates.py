@@ -8,13 +8,13 @@ import pytest
 from random_stores import FRAME_UNITS, random_store
 
 from bcrlib.experiments import counting, rounds
-from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, micro_average, rate_intervals
+from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, micro_average
 from bcrlib.report import candidate_sources
 from bcrlib.report.candidate_sources import JOINED, SAMPLED
 from bcrlib.report.readme import headline_table
-from bcrlib.report.regression import BOOTSTRAP_SEED, update_rows
+from bcrlib.report.regression import BOOTSTRAP_SEED
 from bcrlib.report.style import METHOD_COLOURS
-from bcrlib.report.tables import Record, beside_paper, plain_rows, tidy
+from bcrlib.report.tables import Record, plain_rows, tidy
 from bcrlib.report.updates import (
     CHANGE,
     CUT,
@@ -205,14 +205,6 @@ def test_the_readme_s_table_shows_the_paper_first_and_ours_with_its_interval():
     ]
 
 
-def test_tables_have_the_row_beside_the_paper(run):
-    _, counts = run
-    update = "s2s-base=>s2s-large"
-    table = beside_paper(update_rows(counts, 50), "Table 4", candidate_sources.IN_PAPER)
-    rows = table[table["group"] == update].groupby("row")["paper"].count()
-    assert rows[JOINED] == 0 < rows[SAMPLED]
-
-
 UPDATE, STRATEGY = counting.parse_update("stackptr=>stackptr"), "beam(b=4)"
 
 
@@ -254,22 +246,7 @@ def test_every_round_has_the_rates_of_its_counts(round_counts):
             assert start.value == micro_average(of_against["first"][2].counts).acc_old
     assert len(frame) == 2 * 3 * (1 + 3 * 5)
     assert len(tidy(frame, extra=("round",))) == len(frame)  # nothing given twice
-
-
-def test_intervals_are_those_of_the_bootstrap(round_counts):
-    frame = round_rows(round_counts, num_resamples=60)
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    expected = rate_intervals(round_counts["UAS"]["BCR (all)"]["any"][1], 60, rng)["nfr"]
-    found = cell(frame, level="UAS", row="BCR (all)", metric="NFR to any", round=2)
-    assert (found.low, found.high) == (expected.low, expected.high)
-
-
-def test_the_last_round_is_the_last(round_counts):
-    frame = round_rows(round_counts, num_resamples=20)
-    last = last_round(frame)
-    assert "round" not in last and len(last) == 2 * 3 * 5
-    third = cell(frame, level="UCM", row="Untreated", metric="NFR to first", round=3)
-    assert cell(last, level="UCM", row="Untreated", metric="NFR to first").value == third.value
+    assert len(last_round(frame)) == 2 * 3 * 5 and "round" not in last_round(frame)
 
 
 def test_differences_are_paired_and_of_the_last_round(round_counts):

@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from random_stores import NUM_CANDIDATES, UNITS, random_store
+from random_stores import NUM_CANDIDATES, UNITS, random_store, totals
 
 from bcrlib.experiments import counting, rounds
 from bcrlib.experiments.counting import parse_update
 from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.attachment import LEVELS
-from bcrlib.metrics.uncertainty import micro_average, rate_intervals
+from bcrlib.metrics.uncertainty import rate_intervals
 
 OLD = ["stackptr/11", "stackptr/12"]
 NEW = ["stackptr/1", "stackptr/2", "stackptr/3"]
@@ -66,13 +66,8 @@ def counted(history, against, number) -> list[int]:
     return total
 
 
-def totals(pairs) -> list[int]:
-    flips = micro_average(pairs.counts)
-    return [flips.yy, flips.yn, flips.ny, flips.nn]
-
-
-def expected(histories, against, number) -> list[int]:
-    return np.sum([counted(history, against, number) for history in histories], axis=0).tolist()
+def expected(histories, against, number) -> tuple[int, ...]:
+    return tuple(np.sum([counted(history, against, number) for history in histories], axis=0).tolist())
 
 
 ALL_CHAINS = [(old, *order) for old in OLD for order in itertools.permutations(NEW)]
@@ -96,31 +91,12 @@ def test_untreated_deploys_every_model_as_it_is(store, level):
         assert totals(result[against][number - 1]) == expected(histories, against, number)
 
 
-def test_memory_and_decay_make_a_difference_from_the_second_round_on(store):
-    chain = ALL_CHAINS[0]
-    by_memory = {m: rounds.deployed(store, "clean", "UAS", chain, STRATEGY, m) for m in (1, 2, 3, None)}
-    assert (by_memory[1][:2] == by_memory[2][:2]).all() and (by_memory[2][:3] == by_memory[None][:3]).all()
-    assert (by_memory[3] == by_memory[None]).all()
-    assert (by_memory[1] != by_memory[None]).any()
-    forgetting = rounds.deployed(store, "clean", "UAS", chain, STRATEGY, None, 0.0)
-    assert (forgetting == by_memory[1]).all()
-
-
 def test_the_first_round_is_the_single_update_of_the_other_tables(store):
     first = rounds.bcr(store, "clean", "LAS", UPDATE, STRATEGY, 1)
-    single = micro_average(counting.bcr(store, "clean", "LAS", UPDATE, STRATEGY).counts)
+    single = counting.bcr(store, "clean", "LAS", UPDATE, STRATEGY)
     # Each new model comes first in two of the six orders.
     for against in rounds.AGAINST:
-        assert totals(first[against][0]) == [2 * n for n in (single.yy, single.yn, single.ny, single.nn)]
-
-
-def test_what_worked_once_is_at_least_what_worked_the_round_before_or_first(store):
-    result = rounds.bcr(store, "clean", "UAS", UPDATE, STRATEGY, 1)
-    for before, first, any_ in zip(*(result[against] for against in rounds.AGAINST)):
-        lost = [pairs.counts[..., 1] for pairs in (before, first, any_)]
-        assert (lost[2] >= np.maximum(lost[0], lost[1])).all()
-        accuracy = {micro_average(pairs.counts).acc_new for pairs in (before, first, any_)}
-        assert len(accuracy) == 1
+        assert totals(first[against][0]) == tuple(2 * n for n in totals(single))
 
 
 def test_what_comes_back_is_not_lost_to_the_first_users():
@@ -159,12 +135,6 @@ def test_five_new_models_make_more_chains_than_are_walked(tmp_path, rng):
     assert all(sorted(chain[1:]) == news for chain in walked)
     first = [sum(chain[1] == new for chain in walked) for new in news]
     assert max(first) - min(first) <= 1
-
-
-def test_one_new_model_makes_one_round(tmp_path, rng):
-    store = random_store(tmp_path, rng, OLD, NEW[:1], [STRATEGY])
-    assert rounds.chains(store, UPDATE) == [(old, NEW[0]) for old in OLD]
-    assert len(rounds.bcr(store, "clean", "UAS", UPDATE, STRATEGY)["any"]) == 1
 
 
 def test_missing_scores_of_a_peer_are_named(tmp_path, rng):

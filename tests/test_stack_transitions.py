@@ -9,13 +9,14 @@ import torch
 from plain_stackptr import any_order, inside_out
 
 from bcrlib.samplers.brute_force import all_trees, is_tree
-from bcrlib.samplers.transitions import Hypotheses, Rules, allowed, extend, start, with_relations
+from bcrlib.samplers.rules import PartialTrees, Rules, allowed, extend, start
+from bcrlib.samplers.search import at
 
 RULES = [Rules(any_order=order, single_root=root) for order, root in product([False, True], repeat=2)]
 EACH_RULE = pytest.mark.parametrize("rules", RULES, ids=str)
 
 
-def all_derivations(length: int, rules: Rules) -> tuple[torch.Tensor, Hypotheses]:
+def all_derivations(length: int, rules: Rules) -> tuple[torch.Tensor, PartialTrees]:
     """The steps [derivation, step] of every sequence of allowed actions, and where they end."""
     hyps, words = start(torch.tensor([length + 1])), torch.zeros(1, 0, dtype=torch.int64)
     for _ in range(2 * length + 1):
@@ -65,7 +66,7 @@ def test_random_walks_through_long_sentences_end_in_trees(rules):
     for step in range(2 * 14 - 1):
         alive = int((2 * lengths - 1 > step).sum())
         ended += [(row, hyps.heads[row]) for row in range(alive, len(hyps.top))]
-        hyps = hyps.of(alive)
+        hyps = at(hyps, slice(alive))
         may = allowed(hyps, rules)
         behind = torch.arange(14) >= lengths[:alive, None, None]
         assert not (may & behind).any() and may.any(dim=2).all()
@@ -92,10 +93,8 @@ def test_each_hypothesis_knows_its_sibling_and_grandparent():
 
 
 def test_children_keep_what_their_parents_had():
-    hyps = extend(
-        start(torch.tensor([4])), torch.tensor([[0, 0]]), torch.tensor([[1, 2]]), torch.tensor([[-1.0, -2.0]])
-    )
-    hyps = with_relations(hyps, torch.tensor([[1, 2]]), torch.tensor([[7, 8]]))
+    parent, word = torch.tensor([[0, 0]]), torch.tensor([[1, 2]])
+    hyps = extend(start(torch.tensor([4])), parent, word, torch.tensor([[-1.0, -2.0]]), torch.tensor([[7, 8]]))
     hyps = extend(hyps, torch.tensor([[1, 0, 1]]), torch.tensor([[1, 3, 2]]), torch.tensor([[-3.0, -4.0, -5.0]]))
     np.testing.assert_array_equal(hyps.relations[0], [[0, 0, 8, 0], [0, 7, 0, 0], [0, 0, 8, 0]])
     np.testing.assert_array_equal(hyps.heads[0], [[0, 2, 0, -1], [0, 0, -1, 1], [0, -1, 0, -1]])

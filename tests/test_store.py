@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bcrlib.experiments.store import SCORE_STEP, CorrectnessStore, Pool, System, consolidate, read_rows
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
+from bcrlib.metrics.flips import Units
 from bcrlib.parsers.configuration import KINDS
 
 UNITS = Units({level: np.arange(7) // (2 if level in ("UAS", "LAS") else 1) for level in LEVELS}, 8)

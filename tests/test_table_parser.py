@@ -17,9 +17,9 @@ from bcrlib.samplers.brute_force import (
     step_log_probs,
 )
 from bcrlib.samplers.derivations import derivations
+from bcrlib.samplers.rules import Rules
 from bcrlib.samplers.search import best_actions, sampled_actions
 from bcrlib.samplers.strategies import Nucleus, TopK
-from bcrlib.samplers.transitions import Rules
 
 INSIDE_OUT = Rules(any_order=False, single_root=True)
 EVERYTHING = 10_000

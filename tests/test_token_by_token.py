@@ -20,8 +20,8 @@ from bcrlib.parsers.token_by_token import (
     redefined,
     step_rows,
 )
+from bcrlib.samplers.rules import END
 from bcrlib.samplers.strategies import Beam, OneBest
-from bcrlib.samplers.token_search import END
 
 BANKS = demo_frames(sizes={"train": 120, "dev": 12})
 WORDS = BANKS["dev"].utterances[0]
@@ -62,7 +62,7 @@ def test_every_action_has_a_name_and_a_probability(parser):
 
 def test_greedy_is_the_parser_s_own_greedy(parser):
     bank = BANKS["dev"]
-    pool, pieces = parser.candidates(bank, OneBest()), parser.pieces(bank)
+    pool, pieces = parser.candidates(bank, OneBest()), parser.read(bank)
     for row in range(len(bank)):
         actions = greedy_actions(parser, bank.utterances[row])
         sequence = sequences_of_targets(np.array([actions]), np.array([row]), pieces, len(parser.labels))[0]

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from bcrlib.data.randomness import key
 from bcrlib.samplers.dropout_p import uniform
-from bcrlib.samplers.search import Choose, best_actions, sampled_actions
-from bcrlib.samplers.strategies import Nucleus, TopK
-from bcrlib.samplers.token_search import END, Hypotheses, first_ended, search
+from bcrlib.samplers.rules import END, FirstEnded, PartialTargets, TargetBuilder
+from bcrlib.samplers.search import Choose, best_actions, sampled_actions, search
+from bcrlib.samplers.strategies import Drawn, Nucleus, TopK
 
 NUM_ACTIONS, LONGEST = 3, 5
 FULL = 70
@@ -57,8 +57,16 @@ class Table:
         self.sizes.append(len(rows))
 
 
-def searched(utterances: list[int], choose: Choose, max_steps: int = LONGEST) -> Hypotheses:
-    return search(Table(utterances), len(utterances), choose, max_steps, None, "cpu")
+def run(scorer, num_utterances: int, choose: Choose, max_steps: int) -> PartialTargets:
+    return search(TargetBuilder(scorer, num_utterances, max_steps, None, "cpu"), choose)
+
+
+def run_listing(scorer, num_utterances: int, width: int, max_steps: int) -> PartialTargets:
+    return search(FirstEnded(width, scorer, num_utterances, max_steps, None, "cpu"), best_actions(2 * width))
+
+
+def searched(utterances: list[int], choose: Choose, max_steps: int = LONGEST) -> PartialTargets:
+    return run(Table(utterances), len(utterances), choose, max_steps)
 
 
 def until_end(tokens: list[int]) -> Target:
@@ -68,7 +76,7 @@ def until_end(tokens: list[int]) -> Target:
     return tuple(tokens[:end])
 
 
-def found(hyps: Hypotheses, u: int) -> dict[Target, float]:
+def found(hyps: PartialTargets, u: int) -> dict[Target, float]:
     """All targets of an utterance with their scores."""
     rows = zip(hyps.tokens[u].tolist(), hyps.score[u].tolist())
     kept = [(until_end(tokens), score) for tokens, score in rows if score > -math.inf]
@@ -123,7 +131,7 @@ def plain_first_ended(u: int, width: int, longest: int) -> dict[Target, float]:
 def test_the_first_that_end_are_those_of_a_plain_loop(width, longest):
     utterances = [4, 0, 5, 2, 1, 3, 6, 9]
     scorer = Table(utterances)
-    hyps = first_ended(scorer, len(utterances), width, longest, None, "cpu")
+    hyps = run_listing(scorer, len(utterances), width, longest)
     for place, u in enumerate(utterances):
         expected = plain_first_ended(u, width, longest)
         assert_equal_scores(found(hyps, place), expected)
@@ -140,16 +148,16 @@ def test_the_first_that_end_are_others_than_the_best():
     """
     first, ended_next, long = [0.3, 0.6, 0.1], [0.9, 0.1, 1e-9], [0.1, 0.9, 1e-9]
     table = torch.tensor([first, ended_next, long]).log()
-    listed = {tuple(t): s for t, s in zip(*_targets(first_ended(Chain(table), 1, 2, 3, None, "cpu")))}
+    listed = {tuple(t): s for t, s in zip(*_targets(run_listing(Chain(table), 1, 2, 3)))}
     assert listed == pytest.approx({(0,): math.log(0.3), (1, 0): math.log(0.54)})
     table[1] = torch.tensor([0.45, 0.55, 1e-9]).log()  # now it is .27, then .33 * .45
-    listed = {tuple(t): s for t, s in zip(*_targets(first_ended(Chain(table), 1, 2, 3, None, "cpu")))}
+    listed = {tuple(t): s for t, s in zip(*_targets(run_listing(Chain(table), 1, 2, 3)))}
     assert listed == pytest.approx({(0,): math.log(0.3), (1, 0): math.log(0.27)})
-    best = {tuple(t): s for t, s in zip(*_targets(search(Chain(table), 1, best_actions(2), 3, None, "cpu")))}
+    best = {tuple(t): s for t, s in zip(*_targets(run(Chain(table), 1, best_actions(2), 3)))}
     assert best.keys() == {(0,), (1, 1, 1)}, "which has not ended, and drove (1, 0) out"
 
 
-def _targets(hyps: Hypotheses) -> tuple[list[Target], list[float]]:
+def _targets(hyps: PartialTargets) -> tuple[list[Target], list[float]]:
     return [until_end(tokens) for tokens in hyps.tokens[0].tolist()], hyps.score[0].tolist()
 
 
@@ -158,7 +166,7 @@ def test_a_full_list_ends_the_search():
     rounds = []
     for width in (1, 2, 7):
         scorer = Counting([0])
-        first_ended(scorer, 1, width, 30, None, "cpu")
+        run_listing(scorer, 1, width, 30)
         rounds.append(scorer.rounds)
     assert rounds == sorted(rounds) and rounds[0] < rounds[-1] < 30
 
@@ -215,7 +223,7 @@ def test_what_has_ended_stays_as_it_is():
 
 
 def test_a_target_that_does_not_end_in_time_has_no_end():
-    endless = search(Endless(), 2, best_actions(1), 7, None, "cpu")
+    endless = run(Endless(), 2, best_actions(1), 7)
     assert endless.tokens.shape == (2, 1, 7) and (endless.tokens == 1).all()
     assert not endless.ended.any() and torch.allclose(endless.score, torch.tensor(7 * math.log(0.9)))
     assert (searched([5], best_actions(1), 2).tokens != END).all()
@@ -231,15 +239,14 @@ class Endless:
         raise AssertionError("nobody leaves")
 
 
-def keyed(strategy: TopK | Nucleus, keys: Tensor, scorer: "Table | Chain") -> Choose:
+def keyed(strategy: Drawn, keys: Tensor) -> Choose:
     """As parsers do: numbers from the keys [utterance, sample] of those that are still there."""
-    places = {u: place for place, u in enumerate(scorer.utterances)}
-    return sampled_actions(strategy, lambda step, _: uniform(keys[[places[u] for u in scorer.utterances]], step))
+    return sampled_actions(strategy, lambda step, rows: uniform(keys[rows], step))
 
 
-def sampled(utterances: list[int], strategy: TopK | Nucleus, keys: Tensor) -> tuple[Hypotheses, Table]:
+def sampled(utterances: list[int], strategy: Drawn, keys: Tensor) -> tuple[PartialTargets, Table]:
     scorer = Table(utterances)
-    return search(scorer, len(utterances), keyed(strategy, keys, scorer), 12, None, "cpu"), scorer
+    return run(scorer, len(utterances), keyed(strategy, keys), 12), scorer
 
 
 def sample_keys(num_utterances: int, num_samples: int) -> Tensor:
@@ -252,7 +259,7 @@ def test_those_who_leave_change_nothing_for_the_others(strategy):
     utterances, keys = [4, 0, 5, 2, 1, 3], sample_keys(6, 4)
     if strategy is None:
         scorer = Table(utterances)
-        together = search(scorer, 6, best_actions(2), 12, None, "cpu")
+        together = run(scorer, 6, best_actions(2), 12)
     else:
         together, scorer = sampled(utterances, strategy, keys)
     assert len(scorer.sizes) > 2 and all(later <= 0.8 * former for former, later in pairwise(scorer.sizes))
@@ -270,7 +277,7 @@ def test_those_who_leave_change_nothing_for_the_others(strategy):
 def test_few_who_leave_may_stay():
     """One of six is not worth the gathering: it goes on with ends, for nothing."""
     scorer = Table([0, 5, 5, 5, 5, 5])
-    hyps = search(scorer, 6, best_actions(1), 3, None, "cpu")
+    hyps = run(scorer, 6, best_actions(1), 3)
     assert scorer.sizes == [6]
     assert until_end(hyps.tokens[0, 0].tolist()) == (END,) and hyps.score[0, 0] == log_probs_of(0, ())[END]
 
@@ -314,9 +321,8 @@ def test_targets_come_as_often_as_their_probabilities(strategy):
     targets = bodies + list(product(range(1, 4), repeat=3))
     expected = {t: math.prod(kept[before][token] for before, token in pairwise((END, *t))) for t in targets}
     assert sum(expected.values()) == pytest.approx(1)
-    scorer = Chain(table)
-    choose = keyed(strategy, torch.arange(20_000)[None] * 7919, scorer)
-    hyps = search(scorer, 1, choose, 3, None, "cpu")
+    choose = keyed(strategy, torch.arange(20_000)[None] * 7919)
+    hyps = run(Chain(table), 1, choose, 3)
     drawn = [until_end(tokens) for tokens in hyps.tokens[0].tolist()]
     possible, count_of = [target for target, p in expected.items() if p > 0], Counter(drawn)
     assert set(count_of) <= set(possible) and len(possible) > 4

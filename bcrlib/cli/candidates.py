@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from bcrlib.cli.options import (
@@ -244,7 +243,7 @@ def rerank(
     chosen = pool.single(choice)
     task.write(words, chosen, output)
     failures = task.failures(words, chosen)
-    num_changed = int((pool.first_equal()[choice, np.arange(len(choice))] != 0).sum())
+    num_changed = int((pool.first_equal()[choice, range(len(choice))] != 0).sum())
     if as_json:
         print_json({"output": str(output), f"num_{pool.ITEM}s": len(choice), "num_changed": num_changed} | failures)
     else:
@@ -257,6 +256,8 @@ def _check_log_probs(pools: Mapping[str, "Pool"]) -> None:
 
     Such files are not one model's.
     """
+    import numpy as np  # only here: `bcr --help` is there at once
+
     from bcrlib.data.candidate_files import fault_in
     from bcrlib.data.candidates import together
 

@@ -336,8 +336,7 @@ def parse_predicted_top(content: bytes, name: str) -> tuple[tuple[tuple[str, ...
 def write_top(utterances: Sequence[Sequence[str]], parses: Sequence[str], path: FilePath) -> None:
     """Write a two-column file at once or not at all; a parse may be empty, for a prediction that is no frame.
 
-    Raises ValueError for unequal numbers or a row that would break the format, OSError where the folder cannot be
-    written.  O(bytes).
+    ValueError for unequal numbers or a row that would break the format, OSError.  O(bytes).
     """
     if len(utterances) != len(parses):
         raise ValueError(f"{len(parses)} parses for {len(utterances)} utterances")

@@ -6,13 +6,13 @@ twin, line by line, says what is wrong with one refused.
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int32, Int64, UInt8
+from jaxtyping import Int32, Int64, UInt8
 
 from bcrlib.data.files import FileError, FilePath, can_stand, decoded_rows, write_whole
 from bcrlib.data.randomness import rows_of_part
@@ -20,10 +20,9 @@ from bcrlib.data.randomness import rows_of_part
 
 @dataclass(frozen=True, eq=False)
 class SourceLines:
-    """The lines a treebank was read from, without line ends: what a writer needs to give the file back.
+    """The lines a treebank was read from, without line ends and blank lines: what a writer needs to give the file back.
 
-    They hold all that no parser looks at (comments, lemmas, XPOS, features, ranges, empty nodes); the blank
-    line that closes each sentence is left out.
+    They hold all that no parser looks at: comments, lemmas, XPOS, features, ranges, empty nodes.
     """
 
     lines: list[str]  # [line]
@@ -52,7 +51,6 @@ class Treebank:
 
     @property
     def num_sentences(self) -> int:
-        """Number of sentences, too."""
         return len(self)
 
     @property
@@ -76,21 +74,23 @@ class Treebank:
         return np.repeat(np.arange(self.num_sentences, dtype=np.int64), self.lengths)
 
     def select(self, sentences: Int64[np.ndarray, "chosen"]) -> "Treebank":
-        """The treebank of these sentences, in this order; repeats are allowed.
-
-        Raises IndexError for a number outside 0..num_sentences-1.  O(tokens chosen).
-        """
+        """The treebank of these sentences, in this order; repeats are allowed.  IndexError.  O(tokens chosen)."""
         sentences = np.asarray(sentences, dtype=np.int64)
         if sentences.size and not 0 <= sentences.min() <= sentences.max() < self.num_sentences:
             raise IndexError(f"sentence numbers must lie in 0..{self.num_sentences - 1}")
         tokens, offsets = _members(self.offsets, sentences)
+        if source := self.source:
+            lines, line_offsets = _members(source.line_offsets, sentences)
+            shift = np.repeat(line_offsets[:-1] - source.line_offsets[:-1][sentences], np.diff(offsets))
+            line_of_token = source.line_of_token[tokens] + shift
+            source = SourceLines([source.lines[i] for i in lines], line_offsets, line_of_token)
         return Treebank(
             forms=[self.forms[i] for i in tokens],
             upos=[self.upos[i] for i in tokens],
             heads=self.heads[tokens],
             relations=[self.relations[i] for i in tokens],
             offsets=offsets,
-            source=self.source and _select_lines(self.source, sentences, tokens, offsets),
+            source=source,
         )
 
     def part(self, share: float, seed: int) -> "Treebank":
@@ -98,10 +98,7 @@ class Treebank:
         return self.select(rows_of_part(len(self), share, seed))
 
     def with_trees(self, heads: Int32[np.ndarray, "token"], relations: list[str]) -> "Treebank":
-        """The same words under other trees, for example a parser's; every other column survives.
-
-        Raises ValueError when there is not exactly one head and one relation a token.  O(tokens).
-        """
+        """The same words under other trees, one head and one relation a token (else ValueError).  O(tokens)."""
         if len(heads) != self.num_tokens or len(relations) != self.num_tokens:
             raise ValueError(f"{len(heads)} heads and {len(relations)} relations for {self.num_tokens} tokens")
         return replace(self, heads=np.asarray(heads, dtype=np.int32), relations=list(relations))
@@ -117,18 +114,8 @@ def _members(
     return np.arange(new_offsets[-1], dtype=np.int64) + shift, new_offsets
 
 
-def _select_lines(
-    source: SourceLines,
-    sentences: Int64[np.ndarray, "chosen"],
-    tokens: Int64[np.ndarray, "token"],
-    offsets: Int64[np.ndarray, "chosen_plus_one"],
-) -> SourceLines:
-    lines, line_offsets = _members(source.line_offsets, sentences)
-    shift = np.repeat(line_offsets[:-1] - source.line_offsets[:-1][sentences], np.diff(offsets))
-    return SourceLines([source.lines[i] for i in lines], line_offsets, source.line_of_token[tokens] + shift)
-
-
 NUM_COLUMNS = 10
+FORM, UPOS, HEAD, DEPREL = 1, 3, 6, 7  # columns
 COLUMN_NAMES = ("ID", "FORM", "LEMMA", "UPOS", "XPOS", "FEATS", "HEAD", "DEPREL", "DEPS", "MISC")
 PLAIN_NUMBER = re.compile(r"0|[1-9][0-9]*")
 RANGE_ID = re.compile(r"([1-9][0-9]*)-([1-9][0-9]*)")
@@ -147,35 +134,26 @@ def find_fault(lines: Sequence[str], trees: bool = True) -> Fault | None:
     if not lines:
         return 1, "the file is empty; it must hold at least one sentence"
     first = 1
-    for sentence in split_sentences(lines):
-        if fault := sentence_fault(sentence, first, trees):
-            return fault
-        first += len(sentence) + 1
-    if lines[-1]:
-        return len(lines), "the file ends without the blank line that closes a sentence"
-    return None
-
-
-def split_sentences(lines: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Runs of lines between blank lines, the blank lines left out.  O(lines)."""
-    start = 0
-    for i, line in enumerate(lines):
+    for number, line in enumerate(lines, 1):
         if not line:
-            yield lines[start:i]
-            start = i + 1
-    if start < len(lines):
-        yield lines[start:]
+            if fault := sentence_fault(lines[first - 1 : number - 1], first, trees):
+                return fault
+            first = number + 1
+    if first <= len(lines):
+        unclosed = len(lines), "the file ends without the blank line that closes a sentence"
+        return sentence_fault(lines[first - 1 :], first, trees) or unclosed
+    return None
 
 
 def sentence_fault(lines: Sequence[str], first: int, trees: bool = True) -> Fault | None:
     """First fault of one sentence, whose lines are numbered from `first`; or None.  O(characters)."""
     if not lines:
         return first, "blank line where a sentence should begin"
-    rows = [(first + i, line) for i, line in enumerate(lines) if not line.startswith("#")]
-    if comment := _misplaced_comment(lines, first, rows):
-        return comment
-    words = []
-    expected = ExpectedIds()
+    rows = [(number, line) for number, line in enumerate(lines, first) if not line.startswith("#")]
+    for number, line in enumerate(lines, first):
+        if rows and number > rows[0][0] and line.startswith("#"):
+            return number, "comment inside a sentence; comments stand before its first word"
+    numbers, heads, expected = [], [], ExpectedIds()
     for number, line in rows:
         cells = line.split("\t")
         if fault := _columns_fault(cells) or expected.fault(cells[0]):
@@ -183,20 +161,17 @@ def sentence_fault(lines: Sequence[str], first: int, trees: bool = True) -> Faul
         if PLAIN_NUMBER.fullmatch(cells[0]):
             if trees and (fault := _word_fault(cells)):
                 return number, fault
-            words.append((number, int(cells[6]) if trees else 0))
-    if not words:
+            numbers.append(number)
+            heads.append(int(cells[HEAD]) if trees else 0)
+    if not numbers:
         return first, "a sentence without words"
-    if expected.range_end > len(words):
-        return rows[-1][0], f"a range ends at {expected.range_end}, the sentence at word {len(words)}"
-    return _tree_fault([number for number, _ in words], [head for _, head in words])
-
-
-def _misplaced_comment(lines: Sequence[str], first: int, rows: list[tuple[int, str]]) -> Fault | None:
-    if not rows:
-        return None
-    for i in range(rows[0][0] - first, len(lines)):
-        if lines[i].startswith("#"):
-            return first + i, "comment inside a sentence; comments stand before its first word"
+    if expected.range_end > len(numbers):
+        return rows[-1][0], f"a range ends at {expected.range_end}, the sentence at word {len(numbers)}"
+    for number, head in zip(numbers, heads):
+        if head > len(heads):
+            return number, f"HEAD {head} is out of range 0..{len(heads)}"
+    if cycle := find_cycle(heads):
+        return numbers[cycle[0] - 1], f"cycle of heads: {' -> '.join(map(str, [*cycle, cycle[0]]))}"
     return None
 
 
@@ -209,71 +184,52 @@ def _columns_fault(cells: list[str]) -> str | None:
 
 
 def _word_fault(cells: list[str]) -> str | None:
-    if cells[7] == "_":
+    head = cells[HEAD]
+    if cells[DEPREL] == "_":
         return "no DEPREL ('_')"
-    if cells[6].startswith("-") and PLAIN_NUMBER.fullmatch(cells[6][1:]):
-        return f"HEAD {cells[6]} is out of range"
-    if not PLAIN_NUMBER.fullmatch(cells[6]):
-        return f"HEAD {cells[6]!r} is not an integer"
-    return HUGE if HUGE_NUMBER.match(cells[6]) else None
+    if head.startswith("-") and PLAIN_NUMBER.fullmatch(head[1:]):
+        return f"HEAD {head} is out of range"
+    if not PLAIN_NUMBER.fullmatch(head):
+        return f"HEAD {head!r} is not an integer"
+    return HUGE if HUGE_NUMBER.match(head) else None
 
 
+@dataclass
 class ExpectedIds:
     """What the ID column may hold next within one sentence."""
 
-    def __init__(self) -> None:
-        """Before the first line of a sentence."""
-        self.word = 0  # number of the last word
-        self.empty_node = 0  # number of the last empty node behind that word
-        self.range_start = 0  # first and last word of the last range
-        self.range_end = 0
+    word: int = 0  # number of the last word
+    empty_node: int = 0  # number of the last empty node behind that word
+    range_start: int = 0  # first and last word of the last range
+    range_end: int = 0
 
     def fault(self, identifier: str) -> str | None:
         """The fault of the next ID, None after moving on past a right one.  O(1)."""
         if PLAIN_NUMBER.fullmatch(identifier):
-            return self._word_fault(identifier)
-        if HUGE_NUMBER.search(identifier):
+            if identifier != str(self.word + 1):
+                return f"word number {identifier}, expected {self.word + 1}"
+            self.word, self.empty_node = self.word + 1, 0
+        elif HUGE_NUMBER.search(identifier):
             return HUGE
-        if bounds := RANGE_ID.fullmatch(identifier):
-            return self._range_fault(identifier, int(bounds[1]), int(bounds[2]))
-        if parts := EMPTY_NODE_ID.fullmatch(identifier):
-            return self._empty_node_fault(identifier, int(parts[1]), int(parts[2]))
-        return f"ID {identifier!r} is neither a word number nor a range nor an empty node"
-
-    def _word_fault(self, identifier: str) -> str | None:
-        if identifier != str(self.word + 1):
-            return f"word number {identifier}, expected {self.word + 1}"
-        self.word += 1
-        self.empty_node = 0
+        elif bounds := RANGE_ID.fullmatch(identifier):
+            start, end = map(int, bounds.groups())
+            if end <= start:
+                return f"range {identifier} does not ascend"
+            if start != self.word + 1:
+                return f"range {identifier} must stand directly before word {start}"
+            if start <= self.range_end or start == self.range_start:
+                return f"range {identifier} overlaps the range before it"
+            self.range_start, self.range_end = start, end
+        elif parts := EMPTY_NODE_ID.fullmatch(identifier):
+            word, node = map(int, parts.groups())
+            if word != self.word or node != self.empty_node + 1:
+                return f"empty node {identifier}, expected {self.word}.{self.empty_node + 1}"
+            if self.range_start > self.word:
+                return f"empty node {identifier} stands between a range and its first word"
+            self.empty_node = node
+        else:
+            return f"ID {identifier!r} is neither a word number nor a range nor an empty node"
         return None
-
-    def _range_fault(self, identifier: str, start: int, end: int) -> str | None:
-        if end <= start:
-            return f"range {identifier} does not ascend"
-        if start != self.word + 1:
-            return f"range {identifier} must stand directly before word {start}"
-        if start <= self.range_end or start == self.range_start:
-            return f"range {identifier} overlaps the range before it"
-        self.range_start, self.range_end = start, end
-        return None
-
-    def _empty_node_fault(self, identifier: str, word: int, node: int) -> str | None:
-        if word != self.word or node != self.empty_node + 1:
-            return f"empty node {identifier}, expected {self.word}.{self.empty_node + 1}"
-        if self.range_start > self.word:
-            return f"empty node {identifier} stands between a range and its first word"
-        self.empty_node = node
-        return None
-
-
-def _tree_fault(numbers: list[int], heads: list[int]) -> Fault | None:
-    """Head out of range, or the first cycle; numbers are those of the words' lines."""
-    for number, head in zip(numbers, heads):
-        if head > len(heads):
-            return number, f"HEAD {head} is out of range 0..{len(heads)}"
-    if cycle := find_cycle(heads):
-        return numbers[cycle[0] - 1], f"cycle of heads: {' -> '.join(map(str, [*cycle, cycle[0]]))}"
-    return None
 
 
 def find_cycle(heads: Sequence[int]) -> list[int] | None:
@@ -297,7 +253,6 @@ def find_cycle(heads: Sequence[int]) -> list[int] | None:
 
 
 NEWLINE, HASH, TAB = 10, 35, 9  # bytes
-FORM, UPOS, HEAD, DEPREL = 1, 3, 6, 7  # columns
 
 
 class ConlluError(FileError):
@@ -305,10 +260,7 @@ class ConlluError(FileError):
 
 
 def read_conllu(path: FilePath, trees: bool = True) -> Treebank:
-    """Read one CoNLL-U file; without `trees` its HEAD and DEPREL are not looked at (see parse_conllu).
-
-    Raises ConlluError for a malformed file, OSError for one that cannot be read.  O(bytes), 30 MB a second.
-    """
+    """Read one CoNLL-U file, see parse_conllu.  ConlluError, OSError.  O(bytes), 30 MB a second."""
     return parse_conllu(Path(path).read_bytes(), str(path), trees)
 
 
@@ -318,10 +270,8 @@ def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
     Several roots in a sentence are accepted, since parsers without the single-root constraint write them, and
     an unspecified UPOS ("_") too.  Raises ConlluError naming the first faulty line otherwise: bad UTF-8,
     CRLF, no sentence, a missing blank line, column or value, wrong numbering, a head out of range, a cycle.
-
     Without `trees` the file is text to be parsed: HEAD and DEPREL may hold anything, "_" for example, and the
-    treebank's heads are 0 and its relations "_" until `with_trees` gives it some.
-    O(bytes).
+    treebank's heads are 0 and its relations "_" until `with_trees` gives it some.  O(bytes).
     """
     text = decoded_rows(content, name, ConlluError, "line")
     lines = text.split("\n")
@@ -333,52 +283,53 @@ def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
     raise ConlluError(name, *fault)
 
 
-@dataclass(frozen=True, eq=False)
-class _Layout:
-    """Which line is what."""
-
-    rows: Int64[np.ndarray, "row"]  # lines with columns: words, ranges, empty nodes
-    sentence_of_row: Int64[np.ndarray, "row"]
-    line_offsets: Int64[np.ndarray, "sentence_plus_one"]  # in the lines without the blank ones
-
-
 def _parse_lines(buffer: UInt8[np.ndarray, "byte"], lines: list[str], trees: bool) -> Treebank | None:
     """The treebank, or None where anything is wrong."""
     layout = _find_layout(buffer)
     if layout is None:
         return None
-    cells = "\t".join([lines[i] for i in layout.rows]).split("\t")
+    rows, sentence_of_row, line_offsets = layout
+    cells = "\t".join([lines[i] for i in rows]).split("\t")
     if "" in cells:
         return None
-    longest = int(np.bincount(layout.sentence_of_row).max())
-    number_of = {str(i): i for i in range(longest + 1)}
-    words = _find_words(_to_numbers(cells[::NUM_COLUMNS], number_of), layout, lines, trees)
-    if words is None:
+    number_of = {str(i): i for i in range(int(np.bincount(sentence_of_row).max()) + 1)}
+    numbers = _to_numbers(cells[::NUM_COLUMNS], number_of)
+    words = numbers > 0
+    for sentence in np.unique(sentence_of_row[~words]):  # those with ranges or empty nodes: few
+        start, end = line_offsets[sentence : sentence + 2] + sentence
+        if sentence_fault(lines[start:end], 1, trees):
+            return None
+    sentence_of_token = sentence_of_row[words]
+    offsets = _offsets(sentence_of_token, len(line_offsets) - 1)
+    if not np.array_equal(numbers[words], _numbers_in_sentence(offsets)):
         return None
     columns = [cells[i::NUM_COLUMNS] for i in (FORM, UPOS, HEAD, DEPREL)]
     if not words.all():
         columns = [[cell for cell, is_word in zip(column, words) if is_word] for column in columns]
     forms, upos, heads, relations = columns
-    sentence_of_token = layout.sentence_of_row[words]
-    offsets = _offsets(sentence_of_token, len(layout.line_offsets) - 1)
     if not trees:
         heads, relations = ["0"] * len(forms), ["_"] * len(forms)
     new_heads = _to_numbers(heads, number_of)
     if trees and ("_" in relations or not _are_trees(new_heads, offsets)):
         return None
-    line_of_token = layout.rows[words] - sentence_of_token  # one blank line fewer a sentence passed
+    line_of_token = rows[words] - sentence_of_token  # one blank line fewer a sentence passed
     return Treebank(
         forms=list(map(sys.intern, forms)),
         upos=list(map(sys.intern, upos)),
         heads=new_heads,
         relations=list(map(sys.intern, relations)),
         offsets=offsets,
-        source=SourceLines([line for line in lines if line], layout.line_offsets, line_of_token),
+        source=SourceLines([line for line in lines if line], line_offsets, line_of_token),
     )
 
 
-def _find_layout(buffer: UInt8[np.ndarray, "byte"]) -> _Layout | None:
-    """Kinds of lines by their first byte; None for a row without 10 columns, or a line out of place."""
+def _find_layout(
+    buffer: UInt8[np.ndarray, "byte"],
+) -> tuple[Int64[np.ndarray, "row"], Int64[np.ndarray, "row"], Int64[np.ndarray, "sentence_plus_one"]] | None:
+    """Which lines are rows (words, ranges, empty nodes), their sentences, and the offsets of these without blank lines.
+
+    By the lines' first bytes; None for a row without 10 columns, or a line out of place.
+    """
     ends = np.flatnonzero(buffer == NEWLINE)
     starts = np.concatenate([[0], ends[:-1] + 1])
     first = buffer[starts]
@@ -392,7 +343,7 @@ def _find_layout(buffer: UInt8[np.ndarray, "byte"]) -> _Layout | None:
         return None
     sentence = np.cumsum(blank)
     rows = np.flatnonzero(row)
-    return _Layout(rows, sentence[rows], _offsets(sentence[~blank], int(sentence[-1])))
+    return rows, sentence[rows], _offsets(sentence[~blank], int(sentence[-1]))
 
 
 def _offsets(sentence_of_item: Int64[np.ndarray, "item"], num_sentences: int) -> Int64[np.ndarray, "sentence_plus_one"]:
@@ -404,18 +355,8 @@ def _to_numbers(cells: list[str], number_of: dict[str, int]) -> Int32[np.ndarray
     return np.fromiter((number_of.get(cell, -1) for cell in cells), np.int32, len(cells))
 
 
-def _find_words(
-    numbers: Int32[np.ndarray, "row"], layout: _Layout, lines: list[str], trees: bool
-) -> Bool[np.ndarray, "row"] | None:
-    """Which rows are words; None where the numbering is wrong."""
-    words = numbers > 0
-    for sentence in np.unique(layout.sentence_of_row[~words]):  # those with ranges or empty nodes: few
-        start, end = layout.line_offsets[sentence : sentence + 2] + sentence
-        if sentence_fault(lines[start:end], 1, trees):
-            return None
-    offsets = _offsets(layout.sentence_of_row[words], len(layout.line_offsets) - 1)
-    expected = np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
-    return words if np.array_equal(numbers[words], expected) else None
+def _numbers_in_sentence(offsets: Int64[np.ndarray, "sentence_plus_one"]) -> Int64[np.ndarray, "token"]:
+    return np.arange(offsets[-1]) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
 
 
 def _are_trees(heads: Int32[np.ndarray, "token"], offsets: Int64[np.ndarray, "sentence_plus_one"]) -> bool:
@@ -431,10 +372,7 @@ def _are_trees(heads: Int32[np.ndarray, "token"], offsets: Int64[np.ndarray, "se
 
 
 def write_conllu(treebank: Treebank, path: FilePath) -> None:
-    """Write a CoNLL-U file at once or not at all: a killed run leaves no half file under this name.
-
-    Raises ValueError as format_conllu does, OSError where the folder cannot be written.  O(bytes).
-    """
+    """Write a CoNLL-U file at once or not at all.  ValueError as format_conllu, OSError.  O(bytes)."""
     write_whole(path, format_conllu(treebank))
 
 
@@ -448,28 +386,14 @@ def format_conllu(treebank: Treebank) -> str:
         for cell in set(column):
             if not can_stand(cell):
                 raise ValueError(f"{cell!r} cannot stand in a column of CoNLL-U")
-    if treebank.source is None:
-        return _format_bare(treebank)
-    lines = list(treebank.source.lines)
-    for token, line in enumerate(treebank.source.line_of_token):
-        lines[line] = "\t".join(_with_columns(lines[line].split("\t"), treebank, token))
-    return _join_sentences(lines, treebank.source.line_offsets)
-
-
-def _with_columns(cells: list[str], treebank: Treebank, token: int) -> list[str]:
-    cells[FORM], cells[UPOS] = treebank.forms[token], treebank.upos[token]
-    cells[HEAD], cells[DEPREL] = str(treebank.heads[token]), treebank.relations[token]
-    return cells
-
-
-def _format_bare(treebank: Treebank) -> str:
-    numbers = np.arange(treebank.num_tokens) - np.repeat(treebank.offsets[:-1], treebank.lengths) + 1
-    lines = [
-        "\t".join(_with_columns([str(number), *"_________"], treebank, token)) for token, number in enumerate(numbers)
-    ]
-    return _join_sentences(lines, treebank.offsets)
-
-
-def _join_sentences(lines: list[str], line_offsets: Int64[np.ndarray, "sentence_plus_one"]) -> str:
-    bounds = line_offsets.tolist()
-    return "".join("\n".join(lines[start:end]) + "\n\n" for start, end in pairwise(bounds))
+    source = treebank.source
+    if source is None:
+        bare = ["\t".join([str(number), *"_________"]) for number in _numbers_in_sentence(treebank.offsets)]
+        source = SourceLines(bare, treebank.offsets, np.arange(treebank.num_tokens))
+    lines = list(source.lines)
+    for token, line in enumerate(source.line_of_token):
+        cells = lines[line].split("\t")
+        cells[FORM], cells[UPOS] = treebank.forms[token], treebank.upos[token]
+        cells[HEAD], cells[DEPREL] = str(treebank.heads[token]), treebank.relations[token]
+        lines[line] = "\t".join(cells)
+    return "".join("\n".join(lines[start:end]) + "\n\n" for start, end in pairwise(source.line_offsets.tolist()))

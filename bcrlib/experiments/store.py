@@ -19,7 +19,7 @@ trees, and of frames made before there were any, have no lengths.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +29,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Float32, Int16, Int64, Shaped
 
-from bcrlib.metrics.attachment import Units
+from bcrlib.data.files import whole, write_whole
+from bcrlib.metrics.flips import Units
 
 MANIFEST = "manifest.json"
 SCORE_STEP = 1 / 512  # nats
@@ -144,8 +145,9 @@ class CorrectnessStore:
 
     def save_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace the manifest: how the runs were made, any JSON object."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        write_whole(self.folder / MANIFEST, lambda file: file.write_text(text, encoding="utf-8"))
+        write_whole(self.folder / MANIFEST, text)
 
     def load_manifest(self) -> dict[str, Any]:
         """The manifest; empty if none was saved."""
@@ -334,19 +336,10 @@ def _write_rows(file: Path, table: str, rows: Rows, *, dense: bool = False) -> N
         "use_dictionary": not is_split,
         "column_encoding": {f"{array_field.name}.list.element": "BYTE_STREAM_SPLIT"} if is_split else None,
     }
-    write_whole(file, lambda unfinished: pq.write_table(content, unfinished, **options))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole(file) as unfinished:
+        pq.write_table(content, unfinished, **options)
 
 
 def _sortable(key: tuple) -> list:
     return ["" if part is None else part for part in key]  # only the name of a teacher may be missing
-
-
-def write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary neighbour, then rename it: a killed run leaves no half file there."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.unfinished")
-    try:
-        write(unfinished)
-        os.replace(unfinished, file)
-    finally:
-        unfinished.unlink(missing_ok=True)

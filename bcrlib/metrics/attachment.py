@@ -4,22 +4,13 @@ A *unit* is what a level counts: a word (UAS, LAS) or a whole tree (UCM, LCM); o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Int64, Integer
 
 from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """Which sentence (utterance) each unit of each level belongs to; units are in the order of the corpus."""
-
-    sentence_of_unit: dict[str, Int64[np.ndarray, "unit"]]
-    num_sentences: int
-
+from bcrlib.metrics.flips import Units
 
 LEVELS = ("UAS", "UCM", "LAS", "LCM")
 

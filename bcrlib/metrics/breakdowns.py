@@ -19,6 +19,7 @@ from bcrlib.data.frames import CLOSE, OPEN, FrameBank, Node, frame_tokens
 from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import scored_units, scored_words
+from bcrlib.metrics.uncertainty import COVERAGE
 
 ALL = "all"
 """The breakdown, and its only slice, that holds every unit."""
@@ -286,7 +287,7 @@ def rates_of_slices(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def slice_interval(rate: Rates, error: Rates, num_units: Numbers, coverage: float = 0.95) -> tuple[Rates, Rates]:
+def slice_interval(rate: Rates, error: Rates, num_units: Numbers) -> tuple[Rates, Rates]:
     """Wilson's interval for the rate of each slice, with the sample size that its standard error speaks of.
 
     `error` is over sentences (`flips_by_slice`).  Units of a sentence that flip together are worth less than
@@ -297,7 +298,7 @@ def slice_interval(rate: Rates, error: Rates, num_units: Numbers, coverage: floa
     with np.errstate(divide="ignore", invalid="ignore"):
         worth = rate * (1 - rate) / np.square(error)
     size = np.where((worth > 0) & (worth < num_units), worth, num_units)
-    z = ndtri((1 + coverage) / 2)
+    z = ndtri((1 + COVERAGE) / 2)
     centre = (rate + z**2 / (2 * size)) / (1 + z**2 / size)
     reach = z * np.sqrt(rate * (1 - rate) / size + (z / (2 * size)) ** 2) / (1 + z**2 / size)
     return np.maximum(centre - reach, 0), np.minimum(centre + reach, 1)

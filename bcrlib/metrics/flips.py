@@ -1,4 +1,4 @@
-"""The 2x2 count of an update, old right/wrong against new right/wrong, and the paper's rates of it."""
+"""What every metric is made of: units, the 2x2 count of an update over them, and the paper's rates of it."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,14 @@ RATES = ("acc_old", "acc_new", "nfr", "pfr", "nfi")
 
 Count = int | np.integer | Num[np.ndarray, "..."]
 Rate = float | Num[np.ndarray, "..."]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Which sentence (utterance) each unit of each level belongs to; units are in the order of the corpus."""
+
+    sentence_of_unit: dict[str, Int64[np.ndarray, "unit"]]
+    num_sentences: int
 
 
 @dataclass(frozen=True)

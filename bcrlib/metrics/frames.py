@@ -16,7 +16,7 @@ from jaxtyping import Bool
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import BROKEN, CLOSE, END, OPEN, FrameBank, Node, frame_tokens, recoded, word_code
 from bcrlib.data.presets import Preset
-from bcrlib.metrics.attachment import Units
+from bcrlib.metrics.flips import Units
 
 LEVELS = ("spanEM", "EM")
 _BROKEN = chr(BROKEN % 2**16)

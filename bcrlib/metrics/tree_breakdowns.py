@@ -33,9 +33,9 @@ import pyarrow.parquet as pq
 from jaxtyping import Bool, Int64
 from scipy.sparse import csr_array, triu
 
+from bcrlib.data.files import whole
 from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank
-from bcrlib.experiments.store import write_whole
 from bcrlib.metrics.attachment import compared_words, scored_units, scored_words, treebank_correctness
 from bcrlib.metrics.breakdowns import (
     ALL,
@@ -176,7 +176,9 @@ def update_breakdowns(
 def write_breakdowns(rows: pd.DataFrame, file: Path) -> None:
     """Write a table, at once or not at all; equal tables give equal bytes.  O(rows)."""
     table = pa.Table.from_pandas(_typed(rows), SCHEMA, preserve_index=False).replace_schema_metadata(None)
-    write_whole(file, lambda unfinished: pq.write_table(table, unfinished, compression="zstd"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with whole(file) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")
 
 
 def read_breakdowns(file: Path) -> pd.DataFrame:

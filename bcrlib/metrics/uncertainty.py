@@ -16,6 +16,8 @@ from scipy.special import bdtr
 from bcrlib.metrics.flips import RATES, Flips, as_flips
 
 Name = TypeVar("Name", bound=Hashable)
+COVERAGE = 0.95
+"""Of all intervals."""
 CELLS_AT_ONCE = 2**22  # of the table [resample, item]: 32 MB
 
 
@@ -57,7 +59,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A rate, or a difference of rates, with its confidence interval."""
+    """A rate, or a difference of rates, with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -99,21 +101,19 @@ def resample(methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.ran
     return {name: _resampled(method, sentences, pairs[name]) for name, method in methods.items()}
 
 
-def rate_intervals(
-    method: PairCounts, num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
-) -> dict[str, Estimate]:
+def rate_intervals(method: PairCounts, num_resamples: int, rng: np.random.Generator) -> dict[str, Estimate]:
     """Every rate of a method, micro-averaged, with its percentile bootstrap interval.  Cost as `resample`."""
-    return all_rate_intervals({"method": method}, num_resamples, rng, coverage)["method"]
+    return all_rate_intervals({"method": method}, num_resamples, rng)["method"]
 
 
 def all_rate_intervals(
-    methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
+    methods: Mapping[Name, PairCounts], num_resamples: int, rng: np.random.Generator
 ) -> dict[Name, dict[str, Estimate]]:
     """`rate_intervals` of several methods by the same resamples; drawing these once saves most of the cost."""
     draws = resample(methods, num_resamples, rng)
     values = {name: micro_average(method.counts) for name, method in methods.items()}
     return {
-        name: {rate: estimate(getattr(values[name], rate), getattr(draws[name], rate), coverage) for rate in RATES}
+        name: {rate: estimate(getattr(values[name], rate), getattr(draws[name], rate)) for rate in RATES}
         for name in methods
     }
 
@@ -123,7 +123,6 @@ def difference_intervals(
     baseline: PairCounts,
     num_resamples: int,
     rng: np.random.Generator,
-    coverage: float = 0.95,
 ) -> dict[str, Estimate]:
     """Every rate of a method minus that of a baseline, paired as `resample` says; below 0 is a cut."""
     draws = resample({"method": method, "baseline": baseline}, num_resamples, rng)
@@ -132,15 +131,12 @@ def difference_intervals(
         rate: estimate(
             getattr(value, rate) - getattr(base_value, rate),
             getattr(draws["method"], rate) - getattr(draws["baseline"], rate),
-            coverage,
         )
         for rate in RATES
     }
 
 
-def share_intervals(
-    shares: Mapping[Name, Share], num_resamples: int, rng: np.random.Generator, coverage: float = 0.95
-) -> dict[Name, Estimate]:
+def share_intervals(shares: Mapping[Name, Share], num_resamples: int, rng: np.random.Generator) -> dict[Name, Estimate]:
     """Each mean with its percentile bootstrap interval: sentences and new models are drawn anew, once for all shares.
 
     ValueError for shares of different models or sentences.  O(shares resamples models sentences).
@@ -152,7 +148,7 @@ def share_intervals(
         return np.einsum("rm,rm->r", models, sentences @ part.T)
 
     return {
-        name: estimate(share.amount.sum() / share.out_of.sum(), drawn(share.amount) / drawn(share.out_of), coverage)
+        name: estimate(share.amount.sum() / share.out_of.sum(), drawn(share.amount) / drawn(share.out_of))
         for name, share in shares.items()
     }
 
@@ -176,12 +172,12 @@ def resampled_sums(
     return np.concatenate(sums)
 
 
-def estimate(value: float, draws: Float64[np.ndarray, "resample"], coverage: float = 0.95) -> Estimate:
+def estimate(value: float, draws: Float64[np.ndarray, "resample"]) -> Estimate:
     """A rate with the percentile interval of its resamples; those in which it has no unit (nan) are left out.
 
     O(resamples log resamples).
     """
-    low, high = np.nanquantile(draws, [(1 - coverage) / 2, (1 + coverage) / 2])
+    low, high = np.nanquantile(draws, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return Estimate(float(value), float(low), float(high))
 
 

@@ -17,7 +17,7 @@ from bcrlib.data.candidates import distinct_first
 from bcrlib.data.randomness import key
 from bcrlib.samplers.dropout_p import thinned_calls, uniform
 from bcrlib.samplers.search import draw, kept_probs
-from bcrlib.samplers.strategies import Beam, DropoutP, Joined, KBest, Nucleus, OneBest, Strategy, TopK
+from bcrlib.samplers.strategies import Beam, Drawn, DropoutP, Joined, KBest, OneBest, Strategy
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +121,7 @@ class Generator:
         if beam:
             beams = {"num_beams": strategy.width, "num_return_sequences": min(strategy.width, number)}
             beams["length_penalty"] = 0.0  # they rank by sums
-        chooser = [Chooser(strategy, keys)] if isinstance(strategy, TopK | Nucleus) else []
+        chooser = [Chooser(strategy, keys)] if isinstance(strategy, Drawn) else []
         ids, mask = self._read(rows)
         with thinned_calls(self.model, keys, strategy.p if isinstance(strategy, DropoutP) else None):
             written = self.model.generate(
@@ -198,7 +198,7 @@ class Generator:
 class Chooser(LogitsProcessor):
     """Samples by our own rules inside `generate`: the token that is drawn is the only one left to choose."""
 
-    def __init__(self, strategy: TopK | Nucleus, keys: Tensor) -> None:
+    def __init__(self, strategy: Drawn, keys: Tensor) -> None:
         self.strategy, self.keys, self.step = strategy, keys, 0
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from bcrlib.bench.grid import SpeedGrid
 from bcrlib.data.randomness import PART_SEED
 from bcrlib.experiments.counting import ONE_BEST, Update
+from bcrlib.parsers.configuration import KINDS
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profile import HalfProfile, Profile, SemanticProfile, is_part, json_values, with_values
 from bcrlib.samplers.strategies import Beam, DropoutP, parse_strategy
@@ -57,10 +58,6 @@ PUBLISHING = (*(notebook.removesuffix(".ipynb") for notebook in STORY), *CAUSES.
 """The jobs that make tables and figures."""
 TRAINING = {"dependency": "pipeline/train.ipynb", "semantic": "pipeline/train_frames.ipynb"}
 """The notebook that trains a model, or a student."""
-_TRAINERS = {  # modules whose names the notebook of a cell computes
-    "dependency": ("bcrlib.parsers.checkpoint", "bcrlib.parsers.training"),
-    "semantic": ("bcrlib.parsers.s2s_checkpoint", "bcrlib.parsers.s2s_training"),
-}
 # Not among the parameters of a deepbiaf's training: changing them must not train it anew.
 _ONLY_STACKPTR = ("decoder_input_size", "decoder_size", "beam_width")
 
@@ -252,12 +249,13 @@ class _HalfPlan:
         if not self.is_trees:
             is_whole = not is_part(model.kind)
             params |= {"part": 1.0 if is_whole else self.asked.part, "part_seed": 0 if is_whole else model.seed}
-        return Job(model.job, TRAINING[self.asked.task], params)
+        return Job(model.job, TRAINING[self.asked.task], params, modules=_modules(self.asked.task, [model.kind]))
 
     def distil(self, lesson: Lesson) -> Job:
         """Learns from what its teacher says of the training data."""
-        like, teacher = self.train(lesson.student), lesson.teacher.job
-        return Job(lesson.job, like.notebook, {**like.params, "teacher": teacher}, (teacher,))
+        like, teacher = self.train(lesson.student), lesson.teacher
+        modules = _modules(self.asked.task, [teacher.kind, lesson.student.kind])
+        return Job(lesson.job, like.notebook, {**like.params, "teacher": teacher.job}, (teacher.job,), modules)
 
     def predict(self, split: str, systems: list[System]) -> Job:
         """The 1-best of every system."""
@@ -310,7 +308,7 @@ class _HalfPlan:
         common = {"split": split, "share": self.asked.dev_share if split == "dev" else 1.0}
         common |= {"precision": self.asked.decoding_precision}
         params = {**self.task, **self.corpus, **common, **params}
-        return Job(self.named(stage) + who, notebook, params, tuple(needs), (_module(self.asked.task),))
+        return Job(self.named(stage) + who, notebook, params, tuple(needs), _modules(self.asked.task, self.names.kinds))
 
     def breakdowns(self, needs: tuple[str, ...]) -> list[Job]:
         """Needs the trees themselves; their counts alone go further. Of frames there are none."""
@@ -327,7 +325,9 @@ class _HalfPlan:
         params = {**self.task, **self.corpus, "precision": self.asked.precision, **json_values(grid)}
         needs = (*models.values(), self.named("collect"))
         params["models"] = models
-        return Job(self.named("speed"), "pipeline/speed.ipynb", params, needs, (_module(self.asked.task),))
+        return Job(
+            self.named("speed"), "pipeline/speed.ipynb", params, needs, _modules(self.asked.task, self.names.kinds)
+        )
 
 
 def _system(
@@ -337,9 +337,10 @@ def _system(
     return {**fields, "jobs": jobs}
 
 
-def _module(task: str) -> str:
-    """What notebooks of both tasks import by a computed name."""
-    return f"bcrlib.tasks.{task}"
+def _modules(task: str, kinds: Iterable[str]) -> tuple[str, ...]:
+    """What is imported by computed names: the task, and its kinds of parsers."""
+    of_kinds = {KINDS[kind.split("-")[0]].split(":")[0] for kind in kinds}
+    return (f"bcrlib.tasks.{task}", *sorted(of_kinds))
 
 
 def _names(jobs: Iterable[Job]) -> tuple[str, ...]:
@@ -373,7 +374,7 @@ def _cells(half: Profile | SemanticProfile) -> list[Job]:
         "num_candidates": half.num_candidates,
         "sampling_seed": SAMPLING_SEED,
     }
-    jobs, modules = {}, (_module(task), *_TRAINERS[task])
+    jobs, modules = {}, _modules(task, [update.new])
     for name, values in half.ablation.cells().items():
         cell = with_values(half, values)
         parser = {"model": asdict(cell.network(update.new)), "training": asdict(cell.recipe(update.new))}

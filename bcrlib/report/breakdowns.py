@@ -1,8 +1,8 @@
 """Where updates break: NFR slice by slice, slices sorted by harm, common flips and chance; rows and figures.
 
-Everything is computed from the counts that a run commits (`breakdown_tables`), without corpus or predictions.  The
-authors' breakdowns, stored in their notebook, stand beside them: data/authors_breakdowns.csv is the only place where
-they live.
+Everything is computed from the counts that a run commits (`metrics.tree_breakdowns`), without corpus or predictions.
+The authors' breakdowns, stored in their notebook, stand beside them: data/authors_breakdowns.csv is the only place
+where they live.
 """
 
 from collections.abc import Mapping, Sequence

@@ -30,7 +30,7 @@ from bcrlib.report.style import (
     panels,
 )
 from bcrlib.report.tables import arrow, tidy
-from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, Strategy, TopK, parse_strategy
+from bcrlib.samplers.strategies import Nucleus, Strategy, TopK, parse_strategy
 
 SAMPLED = "BCR (dropout-p)"
 JOINED = "BCR (joined)"

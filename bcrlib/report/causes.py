@@ -1,4 +1,4 @@
-"""What the cells of an ablation tell of causes: counted, kept small, as tables, in words, as a figure.
+"""What the cells of an ablation tell of causes: counted, kept small, as tables, as a figure.
 
 Three questions, each a number a cell (rates of the level by which the task chooses: labelled words, spans of frames):
 
@@ -25,10 +25,10 @@ from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from scipy.stats import rankdata
 
+from bcrlib.data.files import whole
 from bcrlib.experiments import counting
-from bcrlib.experiments.store import CorrectnessStore, write_whole
+from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
 from bcrlib.pipeline.profile import cell_name
@@ -158,7 +158,9 @@ def save_flips(folder: Path, counts: Mapping[str, Counts]) -> None:
         for row, pairs in of_row.items()
     ]
     content = pa.table([pa.array(column, field.type) for column, field in zip(zip(*rows), _SCHEMA)], _SCHEMA)
-    write_whole(folder / FLIPS_FILE, lambda file: pq.write_table(content, file, compression="brotli"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole(folder / FLIPS_FILE) as unfinished:
+        pq.write_table(content, unfinished, compression="brotli")
 
 
 def load(folder: Path) -> Found:
@@ -270,94 +272,6 @@ def claim(found: Found) -> str:
         f"Dropout-p beats the list in {beats.count(-1)} of {num_cells} cells and loses in {beats.count(1)};"
         f" distillation harms in {len(harmed(found))}; NFR goes with the error rate to the power {power:.2f}"
     )
-
-
-def why_ours_differs(found: Mapping[str, Found]) -> str:
-    """The three questions answered task by task, as Markdown: a pure function of what the cells found."""
-    parts = []
-    for task, of_task in found.items():
-        profile = of_task.manifest["profile"]
-        share = f"{profile['ablation']['train_share']:g} of its training data"
-        about = f"{len(of_task.settings)} cells, {of_task.level}, {profile['corpus']}, {share}"
-        title = f"### {TASKS[task].in_paper.replace('-', ' ').capitalize()} ({about})"
-        parts += [title, _beats(of_task), _harmless(of_task), _drives(of_task), effect_text(of_task)]
-    return "\n\n".join(parts)
-
-
-def _beats(found: Found) -> str:
-    differences = found.numbers[BEATS]
-    sign = signs(differences)
-    num_lower, num_open, num_higher = ([*sign.values()].count(which) for which in (-1, 0, 1))
-    lower = [f"{cell} {_printed(100 * differences[cell], '+.2f')}" for cell in sign if sign[cell] < 0]
-    where = f"Lower, in percentage points: {'; '.join(lower)}. " if lower else ""
-    oracle = {row: np.mean([found.flips[cell, found.level][row].nfi for cell in sign], axis=0) for row in ORACLES}
-    left = " and ".join(f"{_printed(100 * oracle[row])} % in {called}" for row, called in ORACLES.items())
-    return (
-        "**When does dropout-p beat a list?** Re-ranking its samples leaves a lower NFI than re-ranking the list in"
-        f" {num_lower} of {len(sign)} cells and a higher one in {num_higher}; in {num_open} the interval of the"
-        f" difference holds 0. {where}{_moves(found, differences)} The choices with the fewest"
-        f" flips would leave an NFI of {left} (means over cells); the rest is the judge's."
-    )
-
-
-def _harmless(found: Found) -> str:
-    harm, known = harmed(found), {cell: found.teacher(cell, found.level) for cell in found.settings}
-    knowing = ""
-    for where, is_harmed in {"Where it harms": True, "Where it does not": False}.items():
-        if of := [100 * known[cell] for cell in known if (cell in harm) == is_harmed]:
-            knowing += f"{where}, teachers get {min(of):.1f} to {max(of):.1f} % of their training data right. "
-    # Spearman's correlation over cells; NaN where all are alike.
-    x, y = rankdata([*known.values()]), rankdata([found.numbers[HARM][cell] for cell in known], axis=0)
-    x, y = x - x.mean(), y - y.mean(axis=0)
-    with np.errstate(invalid="ignore"):
-        correlation = x @ y / np.sqrt((x**2).sum() * (y**2).sum(axis=0))
-    return (
-        "**What makes distillation harmless?** A student has a higher NFI than the new model, which learnt from gold,"
-        f" or a lower accuracy, in {len(harm)} of {len(known)} cells. {knowing}Rank correlation over cells"
-        f" between what teachers know and how much more NFI their students have:"
-        f" {_printed(correlation)}. {_moves(found, found.numbers[HARM])}"
-    )
-
-
-def _drives(found: Found) -> str:
-    reach = {name: [100 * drawn[0] for drawn in found.numbers[name].values()] for name in ("NFI", "NFR", "error rate")}
-    reaches = ", ".join(f"{name} {min(values):.1f} to {max(values):.1f} %" for name, values in reach.items())
-    power = power_of_errors(found)
-    meaning = "whether it falls more slowly than errors do cannot be told"
-    if estimate(power)["high"] < 1:
-        meaning = "it falls more slowly than errors do, if at all, and better models have the higher NFI"
-    elif estimate(power)["low"] > 1:
-        meaning = "it falls faster than errors do, and better models have the lower NFI"
-    factors = []
-    for factor, values in found.factors.items():
-        times = []
-        for name in ("NFR", "error rate", "NFI"):  # by what the factor multiplies it, from its first value to its last
-            with np.errstate(divide="ignore", invalid="ignore"):  # where a resample has no flip
-                logs = {cell: np.log(drawn) for cell, drawn in found.numbers[name].items()}
-                times.append(f"{name} × {_printed(np.exp(found.moved(logs)[factor]))}")
-        factors.append(f"{factor} from {values[0]} to {values[-1]}: {', '.join(times)}")
-    return (
-        "**What drives NFI at a given NFR?** The error rate, for NFI is NFR divided by it: at the same NFR, whatever"
-        f" makes the new model better makes NFI higher. Over the cells: {reaches}. NFR follows the error rate to"
-        f" the power {_printed(power)}: {meaning}. Factor by factor: {'; '.join(factors)}."
-    )
-
-
-def _moves(found: Found, of_cell: Mapping[str, Drawn]) -> str:
-    """Which factors move a difference of rates beyond the interval, in percentage points, the strongest first."""
-    moved = found.moved(of_cell)
-    told = sorted((one for one, sign in signs(moved).items() if sign), key=lambda one: -abs(moved[one][0]))
-    if not told:
-        return "Nothing that varies moves this difference beyond its interval."
-    ends = {one: f"{one} from {found.factors[one][0]} to {found.factors[one][-1]}" for one in told}
-    moves = [f"{called} by {_printed(100 * moved[one], '+.2f')}" for one, called in ends.items()]
-    return f"What moves this difference: {'; '.join(moves)}."
-
-
-def _printed(drawn: Drawn, form: str = ".2f") -> str:
-    """ "−1.20 [−2.00, −0.40]" """
-    value, low, high = (format(number, form) for number in estimate(drawn).values())
-    return f"{value} [{low}, {high}]".replace("-", "−")
 
 
 def question_panels(found: Found) -> Figure:

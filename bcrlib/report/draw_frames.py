@@ -108,17 +108,12 @@ def brackets(frame: Node) -> list[Bracket]:
 
 def _nested(found: Sequence[Bracket]) -> list[Bracket]:
     """The same brackets, any of a frame's left out, with the heights and parents that they have among themselves."""
-    above: list[int] = []
-    for i, bracket in enumerate(found):
-        around = i - 1
-        while around >= 0 and found[around].stop < bracket.stop:
-            around = above[around]
-        above.append(around)
+    above = [next((j for j in reversed(range(i)) if found[j].stop >= b.stop), -1) for i, b in enumerate(found)]
     heights = [0] * len(found)
     for i in reversed(range(len(found))):
         if above[i] >= 0:
             heights[above[i]] = max(heights[above[i]], heights[i] + 1)
-    return [replace(bracket, height=h, above=a) for bracket, h, a in zip(found, heights, above)]
+    return [replace(b, height=height, above=around) for b, height, around in zip(found, heights, above)]
 
 
 def chains(found: Sequence[Bracket]) -> dict[Span, tuple[str, ...]]:

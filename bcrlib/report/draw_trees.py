@@ -250,7 +250,7 @@ def _draw(
     heading: str,
 ) -> str:
     """The trees of one or two sides (name, arcs, which are right), the second one mirrored below the words."""
-    names = [name for name, _, _ in sides if name]
+    names = [name for name, _, _ in sides] if len(sides) == 2 else []
     margin = LEFT + max(text_width(name, 13) for name in names) + 24 if names else LEFT
     centres = place_words(forms, upos, [arc for _, arcs, _ in sides for arc in arcs], margin)
     depths = [_BASE_HEIGHT + _LEVEL_HEIGHT * max(arc.level for arc in arcs) + 14 for _, arcs, _ in sides]
@@ -290,9 +290,9 @@ def _draw_arcs(
             bend = f"V{y - sign * _CORNER:.1f}Q{start:.1f} {y:.1f} {start + turn:.1f} {y:.1f}"
             back = f"H{x - turn:.1f}Q{x:.1f} {y:.1f} {x:.1f} {y - sign * _CORNER:.1f}V{base:.1f}"
             path = f"M{start:.1f} {base:.1f}{bend}{back}"
-        width, colour, weight = (
-            (2, change.colour, ' font-weight="bold"') if change is not SAME else (1.2, "#6B7280", "")
-        )
+        width, colour, weight = 2, change.colour, ' font-weight="bold"'
+        if change is SAME:
+            width, colour, weight = 1.2, "#6B7280", ""
         dash = "" if right[arc.dependent - 1] else DASH
         lines.append(
             f'<path d="{path}" fill="none" stroke="{change.colour}" stroke-width="{width}"{dash}/>'

@@ -18,8 +18,8 @@ from bcrlib.experiments.paper_numbers import paper_numbers
 from bcrlib.pipeline.manifest import wall_time
 from bcrlib.pipeline.plan import COLLECTED, STORY, plan
 from bcrlib.pipeline.profile import Profile, load_profile
-from bcrlib.report import causes
-from bcrlib.report.departures import COUNTING, Asked, Departure, departures, differing_switches, shown
+from bcrlib.report.causes import kept
+from bcrlib.report.departures import COUNTING, Asked, Departure, departures, differing_switches, shown, why_ours_differs
 from bcrlib.report.paper import (
     BOTH,
     DEFINITIONS,
@@ -85,7 +85,7 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
     differing = [
         one for task, half in halves.items() for one in departures(task, half.asked, half.of_trainings("precision"))
     ]
-    found = causes.kept(root)
+    found = kept(root)
     numbers = [number for table, place in PLACES.items() for number in _numbers(table, halves[place.task].run)]
     rows = [row for table in PLACES for row in paper_rows(table)]
     values = {
@@ -93,7 +93,7 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         "num_resamples": NUM_RESAMPLES,
         "seed": BOOTSTRAP_SEED,
         "rule": inspect.getdoc(verdict).split("\n\n")[0],
-        "why": causes.why_ours_differs(found) if found else "",
+        "why": why_ours_differs(found) if found else "",
         "facts": _facts(halves.values()),
         "num_numbers": len(numbers),
         "num_deviations": sum(one.spread is not None for row in rows for one in row.numbers.values()),

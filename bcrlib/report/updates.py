@@ -105,7 +105,7 @@ def frontier_rows(
             update = counting.parse_update(name)
             pool = counting.joined_strategy(store, update, counting.dropout_strategy(store, update))
             joined = counting.bcr(store, preset, level, update, pool, new_weight=weight)
-            flips[JOINED, weight].append(_flips({**of_row, JOINED: joined}, JOINED))
+            flips[JOINED, weight].append(_flips({UNTREATED: of_row[UNTREATED], JOINED: joined}, JOINED))
     return pd.DataFrame(
         {"row": row, "level": STRUCTURES[task], "metric": metric, "value": float(value), "new_weight": weight}
         | {"paper": paper_headline(task, row)[metric]}
@@ -130,8 +130,8 @@ def paper_headline(task: str, method: str) -> dict[str, float]:
 
 def paper_cells(task: str) -> list[Cell]:
     """The updates and levels of the paper's table of a task, in its order."""
-    wanted = {"table": _TABLES[task], "source": "paper", "method": UNTREATED}
-    untreated = paper_numbers().query(" and ".join(f"{column} == {value!r}" for column, value in wanted.items()))
+    rows = paper_numbers()
+    untreated = rows[rows["table"].eq(_TABLES[task]) & rows["source"].eq("paper") & rows["method"].eq(UNTREATED)]
     return list(dict.fromkeys(zip(untreated["update"], untreated["level"])))
 
 

@@ -1,10 +1,8 @@
-"""What the fast tree searches are tried on: every tree of a short sentence, one by one, with which they must agree.
+"""What the fast searches are tried on: every tree of a short sentence, one by one, with which they must agree.
 
-And score tables like a trained parser's, for sentences of any length.
-
-A sequential parser whose numbers stand in a table: to watch decoding, and to test it, without a network.
-
-The weight of a step depends on the top of the stack, its last child and its head, which is what the decoder of the
+Beside it two stand-ins for parsers. Score tables like a trained graph-based parser's, for sentences of any length. And
+a sequential parser whose numbers stand in a table, to watch decoding, and to test it, without a network: the weight of
+a step depends on the top of the stack, its last child and its head, which is what the decoder of the
 stack-pointer parser reads at a step (paper, section 6.1); the network also remembers the steps before. As a trained
 network would, it points to words not yet attached, or to the top itself to finish it.
 """
@@ -18,9 +16,9 @@ from jaxtyping import Bool, Float, Float32, Int64, Integer
 from torch import Tensor
 
 from bcrlib.samplers.derivations import Derivations
-from bcrlib.samplers.search import Choose, StepScorer, kept_probs, search
-from bcrlib.samplers.strategies import Nucleus, TopK
-from bcrlib.samplers.transitions import Hypotheses, Rules, allowed, extend, start
+from bcrlib.samplers.rules import PartialTrees, Rules, StepScorer, TreeBuilder, allowed, extend, start
+from bcrlib.samplers.search import Choose, kept_probs, search
+from bcrlib.samplers.strategies import Drawn
 
 
 def is_tree(heads: tuple[int, ...], single_root: bool = True) -> bool:
@@ -30,15 +28,10 @@ def is_tree(heads: tuple[int, ...], single_root: bool = True) -> bool:
     """
     if single_root and heads.count(0) != 1:
         return False
-    return all(_reaches_root(word, heads) for word in range(1, len(heads) + 1))
-
-
-def _reaches_root(word: int, heads: tuple[int, ...]) -> bool:
+    above = set(range(1, len(heads) + 1))
     for _ in heads:
-        word = heads[word - 1]
-        if word == 0:
-            return True
-    return False
+        above = {heads[word - 1] for word in above if word > 0}
+    return above <= {0}
 
 
 def all_trees(length: int, single_root: bool = True) -> Iterator[tuple[int, ...]]:
@@ -123,7 +116,7 @@ def _random_heads(length: int, rng: np.random.Generator) -> np.ndarray:
 
 
 class TableScorer:
-    """Positive weights, shared among the words not yet attached and the top (`bcrlib.samplers.search.StepScorer`).
+    """Positive weights, shared among the words not yet attached and the top (`bcrlib.samplers.rules.StepScorer`).
 
     There are no relations: their log-probability is 0. O(hypotheses * length) a step.
     """
@@ -131,7 +124,7 @@ class TableScorer:
     def __init__(self, weights: Float[np.ndarray, "sentence grandparent top sibling position"]) -> None:
         self.weights = torch.from_numpy(np.asarray(weights, dtype=np.float64))
 
-    def advance(self, hyps: Hypotheses, parent: Int64[Tensor, "s h"]) -> Float[Tensor, "s h position"]:
+    def advance(self, hyps: PartialTrees, parent: Int64[Tensor, "s h"]) -> Float[Tensor, "s h position"]:
         sentence = torch.arange(len(hyps.top))[:, None]
         weights = self.weights[sentence, hyps.grandparent, hyps.top, hyps.sibling]
         position = torch.arange(weights.shape[2])
@@ -150,10 +143,10 @@ class SampledScorer:
     So its log-probability of a tree is the exact one of drawing it, for trees with one derivation.
     """
 
-    def __init__(self, scorer: StepScorer, strategy: TopK | Nucleus, rules: Rules) -> None:
+    def __init__(self, scorer: StepScorer, strategy: Drawn, rules: Rules) -> None:
         self.scorer, self.strategy, self.rules = scorer, strategy, rules
 
-    def advance(self, hyps: Hypotheses, parent: Int64[Tensor, "s h"]) -> Float[Tensor, "s h position"]:
+    def advance(self, hyps: PartialTrees, parent: Int64[Tensor, "s h"]) -> Float[Tensor, "s h position"]:
         log_probs = self.scorer.advance(hyps, parent).masked_fill(~allowed(hyps, self.rules), float("-inf"))
         return kept_probs(log_probs, self.strategy).log()
 
@@ -171,7 +164,7 @@ def decode(
     `lengths` count the root and decrease. Nothing is left out: several derivations of a tree are listed each. O(steps)
     rounds of tensor operations.
     """
-    hyps = search(scorer, torch.from_numpy(lengths), choose, rules)
+    hyps = search(TreeBuilder(scorer, torch.from_numpy(lengths), rules), choose)
     return hyps.heads.numpy(), hyps.score.numpy()
 
 
@@ -186,11 +179,11 @@ def next_steps(words: Sequence[int], length: int, rules: Rules) -> list[int]:
     return allowed(hyps, rules)[0, 0].nonzero()[:, 0].tolist()
 
 
-def seeded_uniform(seed: int, num_samples: int) -> Callable[[int, int], Float[Tensor, "sentence sample"]]:
+def seeded_uniform(seed: int, num_samples: int) -> Callable[[int, Tensor], Float[Tensor, "sentence sample"]]:
     """The random numbers that `sampled_actions` asks for: of a step, for the first sentences."""
 
-    def uniform(step: int, count: int) -> Float[Tensor, "sentence sample"]:
-        return torch.from_numpy(np.random.default_rng([seed, step]).random((count, num_samples)))
+    def uniform(step: int, rows: Tensor) -> Float[Tensor, "sentence sample"]:
+        return torch.from_numpy(np.random.default_rng([seed, step]).random((len(rows), num_samples)))
 
     return uniform
 

@@ -1,9 +1,18 @@
-"""Dropout-p: masks that depend on a seed and on names, never on the batch, in any network."""
+"""Dropout-p: masks that depend on keys and on names, never on the batch, in any network.
+
+Dropout stays on while a parser decodes, and what it drops is a function: of the *key* of a sentence and sample, and of
+the *site*, the name of the place in the network. So a sample is the same sub-network whatever else is in the batch, in
+whatever order, and for as many steps as it takes. One hash makes all masks (`masks`); three places read them:
+
+* `Noise`: the packed rows of an LSTM parser, one mask a sentence or one number a token;
+* `Thinning`: a transformer of our own, whose dropouts have names (`SiteDropout`) and look at one `Switch`;
+* `thinned_calls`: anybody's network, whose calls of `torch.nn.functional.dropout` are counted.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -11,39 +20,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from bcrlib.data.randomness import key
-from bcrlib.parsers.batches import Packing
 
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64
 _MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
 _MIX_2 = 0x94D049BB133111EB - 2**64
 
 
-@dataclass(frozen=True, eq=False)
-class Noise:
-    """Dropout with rate `p` for the sentences of one batch."""
-
-    keys: Int64[Tensor, "sentence"]
-    packing: Packing
-    p: float
-
-    def per_sentence(self, site: str, width: int) -> Float[Tensor, "sentence width"]:
-        """One mask a sentence, for all its tokens, scaled by 1 / (1 - p)."""
-        keep = random_uint16(_mix(self.keys + key(site)), width) >= round(self.p * 65536)
-        return keep.float().div_(1 - self.p)
-
-    def per_token(self, site: str) -> Float[Tensor, "row 1"]:
-        """One number a token: whether the whole vector of the token is kept, scaled by 1 / (1 - p)."""
-        return (~self.tokens_hit(site, self.p)).float().div_(1 - self.p)[:, None]
-
-    def tokens_hit(self, site: str, rate: float) -> Bool[Tensor, "row"]:
-        """Whether something of this rate happens to each token."""
-        keys = _mix(self.keys + key(site))[self.packing.sentence] + self.packing.step
-        return random_uint16(keys, 1)[:, 0] < round(rate * 65536)
-
-
-def uniform(keys: Int64[Tensor, "*row"], number: int) -> Float[Tensor, "*row"]:
-    """One float64 uniform on [0, 1) a key, the `number`-th of its kind."""
-    return _shifted(_mix(_mix(keys) + number), 11).double() * 2.0**-53
+def masks(keys: Int64[Tensor, "*row"], width: int, p: float) -> Float[Tensor, "*row width"]:
+    """0 with probability p, else 1 / (1 - p): one row of numbers a key. O(row * width)."""
+    keep = random_uint16(keys.flatten(), width) >= round(p * 65536)
+    return keep.float().div_(1 - p).view(*keys.shape, width)
 
 
 def random_uint16(keys: Int64[Tensor, "row"], width: int) -> Tensor:
@@ -51,6 +37,11 @@ def random_uint16(keys: Int64[Tensor, "row"], width: int) -> Tensor:
     columns = torch.arange(1, (width + 3) // 4 + 1, device=keys.device) * _GOLDEN
     bits = _mix(keys[:, None] + columns)
     return (bits.view(torch.int16)[:, :width].to(torch.int32)) & 0xFFFF
+
+
+def uniform(keys: Int64[Tensor, "*row"], number: int) -> Float[Tensor, "*row"]:
+    """One float64 uniform on [0, 1) a key, the `number`-th of its kind."""
+    return _shifted(_mix(_mix(keys) + number), 11).double() * 2.0**-53
 
 
 def _mix(z: Tensor) -> Tensor:
@@ -62,6 +53,37 @@ def _mix(z: Tensor) -> Tensor:
 def _shifted(z: Tensor, bits: int) -> Tensor:
     """Logical shift to the right: the arithmetic one, without the copies of the sign."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+class PackedRows(Protocol):
+    """Which sentence of a batch each row is of, and which of its tokens: int64 [row]."""
+
+    sentence: Tensor
+    step: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """Dropout with rate `p` for the packed sentences of one batch."""
+
+    keys: Int64[Tensor, "sentence"]
+    packing: PackedRows
+    p: float
+
+    def per_sentence(self, site: str, width: int) -> Float[Tensor, "sentence width"]:
+        """One mask a sentence, for all its tokens."""
+        return masks(_mix(self.keys + key(site)), width, self.p)
+
+    def per_token(self, site: str) -> Float[Tensor, "row 1"]:
+        """One number a token: whether its whole vector is kept."""
+        return masks(self._of_tokens(site), 1, self.p)
+
+    def tokens_hit(self, site: str, rate: float) -> Bool[Tensor, "row"]:
+        """Whether something of this rate happens to each token."""
+        return random_uint16(self._of_tokens(site), 1)[:, 0] < round(rate * 65536)
+
+    def _of_tokens(self, site: str) -> Int64[Tensor, "row"]:
+        return _mix(self.keys + key(site))[self.packing.sentence] + self.packing.step
 
 
 @dataclass(frozen=True)
@@ -87,34 +109,24 @@ class Thinning:
     def features(
         self, site: str, x: Float[Tensor, "row position feature"], first: int
     ) -> Float[Tensor, "row *_ feature"]:
-        """Masks of a layer's output whose first position is `first`, scaled by 1 / (1 - p)."""
-        if not self.per_step:
-            return self._mask(self.keys ^ key(site), x.shape[-1], self.p)[:, None]
-        keys = self._at_positions(site, first, x.shape[1])
-        return self._mask(keys.flatten(), x.shape[-1], self.p).view(*keys.shape, -1)
+        """Masks of a layer's output whose first position is `first`."""
+        names = [key(site, first + i) for i in range(x.shape[1])] if self.per_step else [key(site)]
+        return masks(self.keys[:, None] ^ self._tensor(names), x.shape[2], self.p)
 
     def attention(self, site: str, weights: Float[Tensor, "row head query key"], first: int) -> Tensor:
         """Masks of attention weights: whether a head may look at a position, for all queries or for each by itself."""
         _, num_heads, num_queries, num_keys = weights.shape
-        names = [key(site, head) for head in range(num_heads)]
-        of_head = self.keys[:, None] ^ torch.tensor(names, device=self.keys.device)
+        keys = (self.keys[:, None] ^ self._tensor([key(site, head) for head in range(num_heads)]))[:, :, None]
         if self.per_step:
-            places = torch.tensor([key(first + query) for query in range(num_queries)], device=self.keys.device)
-            of_head = of_head[:, :, None] ^ places
-        else:
-            of_head = of_head[:, :, None]
-        return self._mask(of_head.flatten(), num_keys, self.attention_p).view(*of_head.shape, num_keys)
+            keys = keys ^ self._tensor([key(first + query) for query in range(num_queries)])
+        return masks(keys, num_keys, self.attention_p)
 
     def rows(self, index: Int64[Tensor, "kept"]) -> "Thinning":
         """The same for some rows."""
         return Thinning(self.keys[index], self.p, self.attention_p, self.per_step)
 
-    def _at_positions(self, site: str, first: int, count: int) -> Int64[Tensor, "row position"]:
-        names = [key(site, first + position) for position in range(count)]
-        return self.keys[:, None] ^ torch.tensor(names, device=self.keys.device)
-
-    def _mask(self, keys: Int64[Tensor, "n"], width: int, p: float) -> Float[Tensor, "n width"]:
-        return (random_uint16(keys, width) >= round(p * 65536)).float().div_(1 - p)
+    def _tensor(self, names: list[int]) -> Int64[Tensor, "name"]:
+        return torch.tensor(names, device=self.keys.device)
 
 
 @dataclass(eq=False)
@@ -122,7 +134,7 @@ class Switch:
     """What all dropouts of one network look at: the thinning in force, if any, and the first position of the input."""
 
     thinning: Thinning | None = None
-    position: int = field(default=0)
+    position: int = 0
 
 
 class SiteDropout(nn.Module):
@@ -137,17 +149,7 @@ class SiteDropout(nn.Module):
         thinning, first = self.switch.thinning, self.switch.position
         if thinning is None:
             return dropout(x, self.p) if self.training and self.p else x
-        masks = thinning.attention if self.attention else thinning.features
-        return x * masks(self.site, x, first)
-
-
-def dropout(x: Float[Tensor, "*shape"], p: float) -> Float[Tensor, "*shape"]:
-    """The library's dropout; on a CPU four units share a random number, which takes most of its time."""
-    if x.is_cuda:
-        return nn.functional.dropout(x, p)
-    random = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-    keep = random[: x.numel()] >= round(p * 65536) - 32768
-    return x * keep.view(x.shape).to(x.dtype).mul_(1 / (1 - p))
+        return x * (thinning.attention if self.attention else thinning.features)(self.site, x, first)
 
 
 def set_rates(network: nn.Module, rates: Rates) -> None:
@@ -155,6 +157,15 @@ def set_rates(network: nn.Module, rates: Rates) -> None:
     for module in network.modules():
         if isinstance(module, SiteDropout):
             module.p = rates.attention_dropout if module.attention else rates.dropout
+
+
+def dropout(x: Float[Tensor, "*shape"], p: float) -> Float[Tensor, "*shape"]:
+    """The library's dropout, for training; on a CPU four units share a random number, which takes most of its time."""
+    if x.is_cuda:
+        return nn.functional.dropout(x, p)
+    random = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
+    keep = random[: x.numel()] >= round(p * 65536) - 32768
+    return x * keep.view(x.shape).to(x.dtype).mul_(1 / (1 - p))
 
 
 class DropoutCalls(TorchFunctionMode):
@@ -175,18 +186,10 @@ class DropoutCalls(TorchFunctionMode):
         part, number = self.place
         self.place, self.num_calls = (part, number + 1), self.num_calls + 1
         with torch._C.DisableTorchFunction():
-            return x * self._masks(x, key(part, number))
-
-    def _masks(self, x: Tensor, site: int) -> Tensor:
-        """Of features [row, position, feature], or of attention weights [row, head, query, key]."""
-        if x.dim() == 4:
-            heads = torch.tensor([key(head) for head in range(x.shape[1])], device=x.device)
-            keys = (self.keys[:, None] ^ site ^ heads).flatten()
-            return self._kept(keys, x.shape[3], x.dtype).view(len(x), x.shape[1], 1, -1)
-        return self._kept(self.keys ^ site, x.shape[-1], x.dtype).view(len(x), *[1] * (x.dim() - 2), -1)
-
-    def _kept(self, keys: Tensor, width: int, dtype: torch.dtype) -> Tensor:
-        return (random_uint16(keys, width) >= round(self.p * 65536)).to(dtype).div_(1 - self.p)
+            keys = (self.keys ^ key(part, number)).view(-1, *[1] * (x.dim() - 2))
+            if x.dim() == 4:  # attention weights [row, head, query, key]; else features [row, position, feature]
+                keys = keys ^ torch.tensor([[key(head)] for head in range(x.shape[1])], device=x.device)
+            return x * masks(keys, x.shape[-1], self.p).to(x.dtype)
 
 
 @contextmanager

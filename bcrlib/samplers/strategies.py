@@ -1,38 +1,79 @@
-"""How candidates come about: one small object a strategy, and its name in tables and on the command line."""
+"""How candidates come about: one small object a strategy, and its name in tables and on the command line.
+
+Whoever adds one derives it from `Single`, or from `Drawn`, in a module of its own that bcrlib/samplers/__init__.py
+imports: that registers it, and names are written and read as for those below.
+"""
 
 import re
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, ClassVar, get_type_hints
+
+if TYPE_CHECKING:  # to count what was sampled needs no torch
+    from torch import Tensor
+
+JOINT = "+"
+"""Between the parts of a joined strategy's name."""
 
 
-@dataclass(frozen=True)
-class OneBest:
-    """The parser's best structure: the maximum spanning tree, or the first of a beam of the parser's own width."""
+class Strategy:
+    """What a parser can be asked for; it prints as its name."""
 
-    num_candidates: int = 1
+    num_candidates: int
+
+
+class Single(Strategy):
+    """A strategy that is no joined one: a frozen dataclass, with a name of its own and what the name says of it."""
+
+    name: ClassVar[str]
+    said: ClassVar[dict[str, str]] = {}
+    """How parentheses behind the name say fields, e.g. {"b": "width"}: "beam(b=10)". A flag is said or not."""
+    kinds: ClassVar[tuple[str, ...]] = ("deepbiaf", "stackptr", "s2s")
+    """The kinds of parsers that have it."""
+
+    def __init_subclass__(cls) -> None:
+        if "name" in vars(cls):
+            STRATEGIES[cls.name] = cls
 
     def __str__(self) -> str:
-        return "1-best"
+        default, words = {field.name: field.default for field in fields(self)}, []
+        for word, field in self.said.items():
+            value = getattr(self, field)
+            if value != default[field]:
+                number = f"{value:g}" if isinstance(value, float) else value
+                words.append(word if value is True else f"{word}={number}")
+        return f"{self.name}({','.join(words)})" if words else self.name
+
+
+STRATEGIES: dict[str, type[Single]] = {}
+"""All that there are, by their names without parentheses."""
 
 
 @dataclass(frozen=True)
-class KBest:
+class OneBest(Single):
+    """The parser's best structure: the maximum spanning tree, or the first of a beam of the parser's own width."""
+
+    name = "1-best"
+    num_candidates: int = 1
+
+
+@dataclass(frozen=True)
+class KBest(Single):
     """The exact k best structures; of a graph-based parser only."""
 
+    name, said, kinds = "k-best", {"labelled": "labelled"}, ("deepbiaf",)
     num_candidates: int = 10
     labelled: bool = False
     """Whether heads and relations vary together; by default heads alone, each tree with its best relations (paper)."""
 
-    def __str__(self) -> str:
-        return "k-best(labelled)" if self.labelled else "k-best"
-
 
 @dataclass(frozen=True)
-class Beam:
+class Beam(Single):
     """The best structures that a beam of `width` hypotheses ends with; of a sequential parser only.
 
     Fewer than `num_candidates` of them: the best one fills the places, as with k-best.
     """
 
+    name, said, kinds = "beam", {"b": "width", "ended": "ended"}, ("stackptr", "s2s")
     width: int
     num_candidates: int = 10
     keep_duplicates: bool = False
@@ -45,51 +86,75 @@ class Beam:
         if self.width < 1:
             raise ValueError(f"a beam has at least one hypothesis, not {self.width}")
 
-    def __str__(self) -> str:
-        return f"beam(b={self.width}{',ended' if self.ended else ''})"
+
+class Drawn(Single):
+    """Samples, action by action, each drawn from what is kept of the model's distribution; of a sequential parser only.
+
+    By default the most probable actions are kept first. The cut looks at probabilities after the temperature.
+    """
+
+    kinds = ("stackptr", "s2s")
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"a temperature is positive, not {self.temperature}")
+
+    def order(self, probs: "Tensor") -> "Tensor":
+        """The actions [..., rank] in the order in which they are kept, given their probabilities [..., action]."""
+        return probs.argsort(dim=-1, descending=True, stable=True)
+
+    def keeps(self, ordered: "Tensor") -> "Tensor":
+        """Which to keep, given probabilities in that order [..., rank]."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class TopK:
-    """Samples, action by action, each among the k most probable ones; of a sequential parser only."""
+class TopK(Drawn):
+    """Samples among the k most probable actions."""
 
+    name, said = "top-k", {"k": "k", "t": "temperature"}
     k: int
     num_candidates: int = 10
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_temperature(self.temperature)
+        super().__post_init__()
         if self.k < 1:
             raise ValueError(f"top-k chooses among at least one action, not {self.k}")
 
-    def __str__(self) -> str:
-        return f"top-k(k={self.k}{_temperature(self.temperature)})"
+    def keeps(self, ordered: "Tensor") -> "Tensor":
+        """The first k."""
+        return ordered.new_ones(ordered.shape[-1]).cumsum(dim=-1) <= self.k
 
 
 @dataclass(frozen=True)
-class Nucleus:
-    """Samples, action by action, each among the fewest actions that have probability p together (top-p).
+class Nucleus(Drawn):
+    """Samples among the fewest actions that have probability p together (top-p, Holtzman et al. 2020).
 
-    p = 1 samples from the model's own distribution. Of a sequential parser only.
+    p = 1 samples from the model's own distribution.
     """
 
+    name, said = "nucleus", {"p": "p", "t": "temperature"}
     p: float
     num_candidates: int = 10
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_temperature(self.temperature)
+        super().__post_init__()
         if not 0 < self.p <= 1:
             raise ValueError(f"a nucleus has a probability in (0, 1], not {self.p}")
 
-    def __str__(self) -> str:
-        return f"nucleus(p={self.p:g}{_temperature(self.temperature)})"
+    def keeps(self, ordered: "Tensor") -> "Tensor":
+        """Those before which the mass does not suffice yet."""
+        return ordered.cumsum(dim=-1) - ordered < self.p
 
 
 @dataclass(frozen=True)
-class DropoutP:
+class DropoutP(Single):
     """The best structure of `num_candidates` sub-networks: dropout stays on with rate `p` (paper, section 4.2)."""
 
+    name, said = "dropout-p", {"p": "p"}
     p: float
     num_candidates: int = 10
 
@@ -97,16 +162,9 @@ class DropoutP:
         if not 0 <= self.p < 1:
             raise ValueError(f"a dropout rate is in [0, 1), not {self.p}")
 
-    def __str__(self) -> str:
-        return f"dropout-p(p={self.p:g})"
-
-
-Single = OneBest | KBest | Beam | TopK | Nucleus | DropoutP
-SAMPLING = (TopK, Nucleus, DropoutP)
-
 
 @dataclass(frozen=True)
-class Joined:
+class Joined(Strategy):
     """The candidates of several strategies as one pool, equal structures once; the parts say all that is in it.
 
     Where a list does not begin with the parser's best structure (a beam of an s2s, whose 1-best is greedy), a part
@@ -128,14 +186,6 @@ class Joined:
         return JOINT.join(map(str, self.parts))
 
 
-Strategy = Single | Joined
-JOINT = "+"
-"""Between the parts of a joined strategy's name."""
-
-_NUMBER = r"([0-9.]+)"
-_TEMPERATURE = rf"(?:,t={_NUMBER})?"
-
-
 def parse_strategy(text: str, num_candidates: int = 10) -> Strategy:
     """The strategy that prints as `text`, e.g. "k-best", "beam(b=10)", "top-k(k=5)", "nucleus(p=0.9,t=0.7)".
 
@@ -148,29 +198,27 @@ def parse_strategy(text: str, num_candidates: int = 10) -> Strategy:
 
 
 def _parse_single(text: str, num_candidates: int) -> Single:
-    if text == "1-best":
-        return OneBest()
-    if text in ("k-best", "k-best(labelled)"):
-        return KBest(num_candidates, labelled=text != "k-best")
-    if match := re.fullmatch(r"beam\(b=([0-9]+)(,ended)?\)", text):
-        return Beam(int(match[1]), num_candidates, ended=bool(match[2]))
-    if match := re.fullmatch(rf"top-k\(k=([0-9]+){_TEMPERATURE}\)", text):
-        return TopK(int(match[1]), num_candidates, float(match[2] or 1))
-    if match := re.fullmatch(rf"nucleus\(p={_NUMBER}{_TEMPERATURE}\)", text):
-        return Nucleus(float(match[1]), num_candidates, float(match[2] or 1))
-    if match := re.fullmatch(rf"dropout-p\(p={_NUMBER}\)", text):
-        return DropoutP(float(match[1]), num_candidates)
-    raise ValueError(
-        f"unknown strategy {text!r}; choose 1-best, k-best, k-best(labelled), beam(b=WIDTH), top-k(k=K),"
-        " nucleus(p=P) or dropout-p(p=RATE), or join some, k-best+dropout-p(p=0.1); top-k and nucleus also with a"
-        " temperature, top-k(k=5,t=0.7); of an s2s also beam(b=WIDTH,ended), the first that end"
-    )
+    match = re.fullmatch(r"([^()]+)(?:\(([^()]+)\))?", text)
+    kind = STRATEGIES.get(match[1]) if match else None
+    values = _values(kind, match[2].split(",") if match[2] else []) if kind else None
+    if values is None:
+        names = ", ".join(f"{name}({','.join(kind.said)})" if kind.said else name for name, kind in STRATEGIES.items())
+        raise ValueError(
+            f"unknown strategy {text!r}; choose among {names}, with numbers where a name has some, e.g. beam(b=10) or"
+            " top-k(k=5,t=0.7), or join some, k-best+dropout-p(p=0.1)"
+        )
+    return kind(**values) if kind is OneBest else kind(num_candidates=num_candidates, **values)
 
 
-def _temperature(value: float) -> str:
-    return "" if value == 1 else f",t={value:g}"
-
-
-def _check_temperature(value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"a temperature is positive, not {value}")
+def _values(kind: type[Single], words: list[str]) -> dict[str, bool | int | float] | None:
+    """The fields that the words behind a name say; None where they are no such words, or one is missing."""
+    types, values = get_type_hints(kind), {}
+    for text in words:
+        word, equals, number = text.partition("=")
+        field = kind.said.get(word)
+        if field is None or field in values or (types[field] is bool) == bool(equals):
+            return None
+        if equals and not re.fullmatch(r"[0-9]+" if types[field] is int else r"[0-9]+\.?[0-9]*|\.[0-9]+", number):
+            return None
+        values[field] = types[field](number) if equals else True
+    return values if {field.name for field in fields(kind) if field.default is MISSING} <= values.keys() else None

@@ -4,12 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from random_stores import random_store
+from random_stores import counted, random_store, totals
 
 from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update, parse_update
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
-from bcrlib.metrics.attachment import LEVELS, Units
+from bcrlib.metrics.attachment import LEVELS
+from bcrlib.metrics.flips import Units
 from bcrlib.metrics.uncertainty import micro_average
 
 WORDS = {"UAS": 12, "LAS": 12, "UCM": 5, "LCM": 5}
@@ -59,25 +60,6 @@ def right_of(store, level, method, kind, seed, teacher=None, members=()):
     return store.load_system(System(method, kind, seed, teacher, members), "clean", level)
 
 
-def counted(pairs) -> tuple[int, int, int, int]:
-    """yy, yn, ny, nn over pairs of boolean arrays, one unit at a time."""
-    total = [0, 0, 0, 0]
-    for old, new in pairs:
-        for o, n in zip(old, new, strict=True):
-            total[2 * (not o) + (not n)] += 1
-    return tuple(total)
-
-
-def totals(pairs) -> tuple[int, int, int, int]:
-    flips = micro_average(pairs.counts)
-    return flips.yy, flips.yn, flips.ny, flips.nn
-
-
-def test_updates_are_written_with_an_arrow():
-    assert [str(update) for update in UPDATES] == ["deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr"]
-    assert all(parse_update(str(update)) == update for update in UPDATES)
-
-
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -89,14 +71,6 @@ def test_updates_are_written_with_an_arrow():
 def test_malformed_updates_are_refused(text, words):
     with pytest.raises(ValueError, match=words):
         parse_update(text)
-
-
-def test_a_store_tells_its_updates_models_and_strategies(store):
-    assert counting.updates(store) == list(UPDATES)
-    assert counting.old_models(store, "deepbiaf") == ["deepbiaf/11", "deepbiaf/12"]
-    assert counting.new_models(store, "stackptr") == ["stackptr/1", "stackptr/2"]
-    assert counting.strategies(store, "stackptr") == [STRATEGY]
-    assert counting.dropout_strategy(store, CROSS) == STRATEGY
 
 
 @pytest.mark.parametrize(
@@ -140,21 +114,22 @@ def test_scores_of_peers_alone_make_no_update(tmp_path, units):
 
 
 @every_level
-def test_retrained_takes_ordered_pairs_of_old_models(store, level):
-    right = {seed: right_of(store, level, "old", "deepbiaf", seed) for seed in OLD}
-    pairs = [(right[a], right[b]) for a, b in itertools.permutations(OLD, 2)]
+def test_retrained_takes_ordered_pairs_of_old_models_and_across_kinds_equal_seeds_too(store, level):
+    deepbiaf, stackptr = (
+        {seed: right_of(store, level, "old", kind, seed) for seed in OLD} for kind in ("deepbiaf", "stackptr")
+    )
+    pairs = [(deepbiaf[a], deepbiaf[b]) for a, b in itertools.permutations(OLD, 2)]
     assert totals(counting.retrained(store, "clean", level, HOMOGENEOUS)) == counted(pairs)
+    pairs = [(deepbiaf[a], stackptr[b]) for a, b in itertools.product(OLD, OLD)]
+    assert totals(counting.retrained(store, "clean", level, CROSS)) == counted(pairs)
 
 
-@every_level
-def test_retrained_across_kinds_takes_equal_seeds_too(store, level):
-    pairs = [
-        (right_of(store, level, "old", "deepbiaf", a), right_of(store, level, "old", "stackptr", b))
-        for a, b in itertools.product(OLD, OLD)
-    ]
-    result = counting.retrained(store, "clean", level, CROSS)
-    assert totals(result) == counted(pairs)
-    assert len(result.old_of_pair) == 4
+def test_a_store_tells_its_updates_models_and_strategies(store):
+    assert counting.updates(store) == [parse_update(str(update)) for update in UPDATES] == list(UPDATES)
+    assert counting.old_models(store, "deepbiaf") == ["deepbiaf/11", "deepbiaf/12"]
+    assert counting.new_models(store, "stackptr") == ["stackptr/1", "stackptr/2"]
+    assert counting.strategies(store, "stackptr") == [STRATEGY]
+    assert counting.dropout_strategy(store, CROSS) == STRATEGY
 
 
 @every_update

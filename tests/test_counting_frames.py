@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from random_stores import FRAME_UNITS, NUM_SENTENCES, PARTS, random_right, random_store
+from random_stores import FRAME_UNITS, NUM_SENTENCES, PARTS, counted, random_right, random_store, totals
 
 from bcrlib.experiments import counting, diversity, rounds
+from bcrlib.experiments.choices import choose_on_dev
 from bcrlib.experiments.counting import Update
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
-from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.report.candidate_sources import by_score, count, listed_row, methods
 
 STRATEGY = "dropout-p(p=0.3)"
@@ -33,19 +33,6 @@ def store(tmp_path_factory) -> CorrectnessStore:
 def right_of(store: CorrectnessStore, level: str, name: str) -> np.ndarray:
     (system,) = [system for system in store.systems() if system.name == name]
     return store.load_system(system, "clean", level)
-
-
-def totals(pairs) -> tuple[int, int, int, int]:
-    flips = micro_average(pairs.counts)
-    return flips.yy, flips.yn, flips.ny, flips.nn
-
-
-def counted(pairs) -> tuple[int, int, int, int]:
-    total = [0, 0, 0, 0]
-    for old, new in pairs:
-        for o, n in zip(old, new, strict=True):
-            total[2 * (not o) + (not n)] += 1
-    return tuple(total)
 
 
 def test_part_models_are_replaced_first_then_the_smaller_by_the_larger(tmp_path):
@@ -115,6 +102,16 @@ def test_the_score_is_the_sum_until_one_was_chosen(with_lengths):
         assert totals(counting.bcr(with_lengths, "clean", "EM", PART, STRATEGY)) == expected
         explicit = counting.bcr(with_lengths, "clean", "EM", PART, STRATEGY, score="sum")
         assert totals(explicit) == sums
+
+
+def test_the_score_with_fewer_flips_at_both_levels_is_chosen_on_dev(with_lengths, store):
+    expected = {
+        score: sum(plainly_reranked(with_lengths, level, score)[1] for level in FRAME_UNITS)
+        for score in ("sum", "mean")
+    }
+    choice = choose_on_dev(with_lengths, "clean", PART, (0.0,))
+    assert choice["flips_by_score"] == expected and choice["score"] == min(expected, key=expected.get)
+    assert list(choose_on_dev(store, "clean", PART, (0.0,))["flips_by_score"]) == ["sum"]
 
 
 def test_both_scores_have_rows_where_there_are_lengths(with_lengths, store):
