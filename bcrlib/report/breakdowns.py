@@ -110,15 +110,13 @@ def nfr_rows(
     """
     rows = []
     for method, rates in rates_of_method.items():
+        theirs = authors_nfr() if authors and method == "Untreated" else {}
         for breakdown in breakdowns:
             for cell in rates[rates["breakdown"].isin([breakdown, "all"])].itertuples():
                 names = {"group": group, "row": method, "level": breakdown, "metric": "NFR", "slice": cell.key}
-                rows.append(names | {"value": cell.nfr, "low": cell.low, "high": cell.high})
-    frame = pd.DataFrame(rows)
-    theirs = authors_nfr() if authors else {}
-    beside = zip(frame["row"], frame["level"], frame["slice"])
-    frame["paper"] = [theirs.get((of, key), np.nan) if row == "Untreated" else np.nan for row, of, key in beside]
-    return frame
+                numbers = {"value": cell.nfr, "low": cell.low, "high": cell.high}
+                rows.append(names | numbers | {"paper": theirs.get((breakdown, cell.key), np.nan)})
+    return pd.DataFrame(rows)
 
 
 def authors_nfr() -> dict[tuple[str, str], float]:

@@ -35,6 +35,8 @@ _LATER = {job for jobs in COLLECTED.values() for job in jobs} | {name.removesuff
 
 Jobs = Mapping[str, Mapping[str, Any]]
 """Name of a job -> what a manifest tells of it."""
+Judged = tuple[str, str, Mapping[str, str]]
+"""A table, a metric, and the verdicts about a number by definition, or precision; none where we have no number."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,13 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         for one in paper.departures(task, half.asked, half.of_trainings("precision"))
     ]
     found = kept(root)
-    numbers = [number for table, place in PLACES.items() for number in _numbers(table, halves[place.task].run)]
     rows = [row for table in PLACES for row in paper_rows(table)]
+    numbers: list[Judged] = []
+    for row in rows:
+        run = halves[PLACES[row.table].task].run
+        for metric, printed in row.numbers.items():
+            verdicts = {name: paper.verdict(printed, run.cell(row, metric, name)) for name in run.counted(row)}
+            numbers.append((row.table, metric, verdicts))
     values = {
         "name": name,
         "num_resamples": NUM_RESAMPLES,
@@ -139,30 +146,15 @@ def _seeds(value: object) -> str:
     return " ".join(f"({shown(group)})" if isinstance(group, list) else str(group) for group in groups)
 
 
-@dataclass(frozen=True)
-class _Number:
-    table: str
-    metric: str
-    verdicts: Mapping[str, str]
-    """By definition, or precision; empty where we have none."""
-
-
-def _numbers(table: str, run: Run) -> Iterator[_Number]:
-    for row in paper_rows(table):
-        found = run.counted(row)
-        for metric, printed in row.numbers.items():
-            yield _Number(table, metric, {name: paper.verdict(printed, run.cell(row, metric, name)) for name in found})
-
-
-def _summary(numbers: Sequence[_Number]) -> str:
+def _summary(numbers: Sequence[Judged]) -> str:
     """How many numbers of each table there are, and how many of ours are inside."""
-    groups = {table: [one for one in numbers if one.table == table] for table in PLACES}
-    groups |= {f"all {metric}": [one for one in numbers if one.metric == metric] for metric in ("ACC", "NFR", "NFI")}
+    groups = {table: [one for one in numbers if one[0] == table] for table in PLACES}
+    groups |= {f"all {metric}": [one for one in numbers if one[1] == metric] for metric in ("ACC", "NFR", "NFI")}
     rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in paper.DEFINITIONS)]]
     for called, group in (groups | {"all": numbers}).items():
-        row = [called, str(len(group)), str(sum(bool(number.verdicts) for number in group))]
+        row = [called, str(len(group)), str(sum(bool(verdicts) for *_, verdicts in group))]
         for name in paper.DEFINITIONS:
-            judged = [one.verdicts[name] for one in group if one.verdicts.get(name, paper.NOT_RUN) != paper.NOT_RUN]
+            judged = [of[name] for *_, of in group if of.get(name, paper.NOT_RUN) != paper.NOT_RUN]
             row.append(f"{judged.count(paper.INSIDE)} of {len(judged)}" if judged else "–")
         rows.append(row)
     return markdown_table(rows, "lrrrr")
