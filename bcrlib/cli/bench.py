@@ -11,7 +11,7 @@ from bcrlib.cli.options import Json, kind_of, load_model, print_json, progress, 
 from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.bench.bars import Bar
+    from bcrlib.bench.timing import Bar
     from bcrlib.parsers.deepbiaf import DeepBiafParser
 
 BATCH_SIZES = {"cpu": (8, 32), "cuda": (32, 128, 512)}
