@@ -5,10 +5,8 @@ import json
 import pytest
 from comparison_files import random_items, write_items
 
-from bcrlib.comparison.json_items import is_same
-from bcrlib.comparison.read import read_items
-from bcrlib.comparison.update import ItemsError
-from bcrlib.comparison.verdict import Gate, judge
+from bcrlib.comparison.read import is_same, read_items
+from bcrlib.comparison.verdict import Gate, ItemsError, judge
 from bcrlib.data.presets import PRESETS
 
 CLEAN = PRESETS["clean"]

@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from bcrlib.comparison.tables import (
     LONGEST_TEXT,
-    SIDES,
     SLICE_NOTE,
     accuracy_table,
     clip,
@@ -26,8 +25,7 @@ from bcrlib.comparison.tables import (
     tree_changes,
     what_broke,
 )
-from bcrlib.comparison.update import TextView, Tree, TreeView
-from bcrlib.comparison.verdict import LevelVerdict, Update, Verdict, WorstItem
+from bcrlib.comparison.verdict import SIDES, LevelVerdict, TextView, Tree, TreeView, Update, Verdict, WorstItem
 from bcrlib.data.files import CONLLU, TOP
 from bcrlib.data.frames import OPEN, Node, frame_tokens, frame_words
 from bcrlib.report.draw_frames import draw_frame, draw_frame_update

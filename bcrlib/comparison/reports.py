@@ -24,8 +24,7 @@ from bcrlib.comparison.tables import (
     tables,
     what_broke,
 )
-from bcrlib.comparison.update import rates_of
-from bcrlib.comparison.verdict import CHANGE, Check, LevelVerdict, Verdict
+from bcrlib.comparison.verdict import CHANGE, Check, LevelVerdict, Verdict, rates_of
 from bcrlib.metrics.uncertainty import Estimate
 from bcrlib.report.draw_trees import printable
 from bcrlib.report.tables import markdown_table
