@@ -163,10 +163,8 @@ def test_a_list_of_ids(tmp_path):
     path, content = tmp_path / "l", b"# demos\na\n\n  b c \r\n"
     path.write_bytes(content)
     assert read_must_not_break(path) == {"a": f"{path}:2", "b c": f"{path}:4"}
-    for bad, fault in (
-        (content + b"a", f"l:5: the id 'a' a second time; the first is {path}:2"),
-        (b"\xff", "l:1: not UTF-8: byte 0xff"),
-    ):
+    twice = f"l:5: the id 'a' a second time; the first is {path}:2"
+    for bad, fault in ((content + b"a", twice), (b"\xff", "l:1: not UTF-8: byte 0xff")):
         path.write_bytes(bad)
         with pytest.raises(ItemsError, match=fault):
             read_must_not_break(path)
