@@ -91,7 +91,7 @@ def setting(verdict: Verdict) -> list[str]:
     return [*lines, update.definitions]
 
 
-def tables(verdict: Verdict) -> list[Table]:
+def level_tables(verdict: Verdict) -> list[Table]:
     """The tables of all levels, regressions first: what broke, what was gained, what retraining alone flips."""
     found = [flip_table(verdict), accuracy_table(verdict), noise_table(verdict)]
     return [table for table in found if table is not None]
