@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from bcrlib.cli.course import students_copy, write_course
+from bcrlib.cli.reproduce import students_copy, write_course
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SOLVED = """def nfr(old, new):

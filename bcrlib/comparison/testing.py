@@ -10,10 +10,9 @@ It needs no model, and imports neither torch nor pytest.
 import os
 from collections.abc import Iterable, Mapping
 
-from bcrlib.comparison.read import Path, read_items, read_update
+from bcrlib.comparison.read import Path, read_items, read_must_not_break, read_update
 from bcrlib.comparison.reports import failure_text
-from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, judge, read_must_not_break
-from bcrlib.data.files import read_input
+from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, judge
 from bcrlib.data.presets import preset as preset_named
 
 Limit = float | Mapping[str, float] | None
@@ -63,5 +62,5 @@ def _listed(must_not_break: Iterable[str] | os.PathLike[str]) -> dict[str, str]:
     if isinstance(must_not_break, str):
         raise ValueError(f"must_not_break={must_not_break!r}: give a list of ids, or a pathlib.Path")
     if isinstance(must_not_break, os.PathLike):
-        return read_must_not_break(read_input(must_not_break))
+        return read_must_not_break(must_not_break)
     return {name: f"must_not_break[{place}]" for place, name in enumerate(must_not_break)}
