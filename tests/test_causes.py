@@ -17,6 +17,7 @@ from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.flips import flips
 from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.parsers.batches import best_runtime
+from bcrlib.parsers.checkpoint import load_parser
 from bcrlib.pipeline.plan import CAUSES, kept_jobs, plan
 from bcrlib.pipeline.profile import Ablation, cell_name, load_profile, with_values
 from bcrlib.pipeline.reproduce import reproduce
@@ -185,7 +186,7 @@ def test_what_is_recorded_is_what_the_metrics_give_for_the_same_predictions(run,
     for cell, of_level in found.counts.items():
         place = folder_of(run, cell)
         names = {"old": f"{kind}-1", "new": f"{kind}-2", "student": f"{kind}-distillation({kind}-1)-2"}
-        parsers = {who: parsing.load_parsers([place / name], best_runtime()) for who, name in names.items()}
+        parsers = {who: load_parser(place / name, best_runtime()) for who, name in names.items()}
         right = {
             who: parsing.correctness(test, parser.candidates(test, OneBest()), PRESETS["clean"])
             for who, parser in parsers.items()

@@ -16,8 +16,8 @@ from bcrlib.data.candidate_files import read_candidates, write_candidates
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank, frame_text, frame_words, read_predicted_top, read_top
 from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import load_parser
 from bcrlib.parsers.s2s import Seq2SeqParser
-from bcrlib.parsers.s2s_checkpoint import load_parser
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 SIZES = ("encoder=tiny", "encoder_layers=1", "tiny_size=16", "decoder_layers=1", "decoder_size=16", "max_steps=40")
@@ -273,7 +273,7 @@ def log_probs(work: Path, model: Path, mean: bool = False) -> np.ndarray:
     parser = parser_in(model)
     scores = parser.log_probs(bank, pool)
     if mean:
-        sizes = parser.pieces(bank).lengths + 1
+        sizes = parser.read(bank).lengths + 1
         brackets = ((pool.sequences > 0) & (pool.sequences <= 2 * len(pool.labels))).sum(axis=2)
         scores = scores / (sizes + brackets)
     return scores

@@ -8,9 +8,9 @@ from tiny_encoders import real_minilm
 from transformers import AutoModel
 
 from bcrlib.data.vectors import CONTEXTUAL, Contextual
-from bcrlib.parsers import contextual
-from bcrlib.parsers.contextual import ContextualVectors, forget
+from bcrlib.parsers import pieces
 from bcrlib.parsers.encoding import build_vocabulary, encode, make_batch
+from bcrlib.parsers.pieces import ContextualVectors, forget
 from bcrlib.parsers.pretrained import MINILM
 
 SENTENCES = [("The", "unparseable", "cat", "sleeps"), ("A",), ("Don't", "zzxqj", "!", "\x07", "Dr.-Ing.")]
@@ -20,8 +20,8 @@ FORMS, OFFSETS = [word for words in SENTENCES for word in words], np.array([0, 4
 @pytest.fixture
 def minilm(tmp_path, monkeypatch) -> ContextualVectors:
     real_minilm()
-    monkeypatch.setattr(contextual, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(contextual, "_LAST", {})
+    monkeypatch.setattr(pieces, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(pieces, "_LAST", {})
     return ContextualVectors("minilm-context")
 
 
@@ -57,7 +57,7 @@ def test_a_sentence_has_the_same_vectors_alone_and_among_others(minilm):
 
 
 def test_long_sentences_are_read_in_windows_between_words(minilm, monkeypatch):
-    monkeypatch.setattr(contextual, "WINDOW", 4)
+    monkeypatch.setattr(pieces, "WINDOW", 4)
     words = ("The", "cat", "sleeps", "on", "the", "mat", "antidisestablishmentarianism")
     found = minilm.of_tokens(words, np.array([0, 7]))
     first, second = minilm.of_tokens(words[:4], np.array([0, 4])), minilm.of_tokens(words[4:6], np.array([0, 2]))
@@ -67,7 +67,7 @@ def test_long_sentences_are_read_in_windows_between_words(minilm, monkeypatch):
 
 
 def test_the_vectors_of_a_corpus_are_kept(minilm, tmp_path, monkeypatch):
-    monkeypatch.setattr(contextual, "KEPT_FROM", 2)
+    monkeypatch.setattr(pieces, "KEPT_FROM", 2)
     computed = np.array(minilm.of_tokens(FORMS, OFFSETS))
     (kept,) = (tmp_path / "contextual").glob("*.npy")
     monkeypatch.setattr(ContextualVectors, "_computed", None)

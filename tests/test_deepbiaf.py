@@ -9,9 +9,9 @@ from random_trees import random_treebank
 from tiny_parsers import noise_of, strewn, tiny_parser, whole_batch
 
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.biaffine import ArcBiaffine, LabelBiaffine
 from bcrlib.parsers.configuration import NetworkConfig
 from bcrlib.parsers.deepbiaf import score_trees
+from bcrlib.parsers.encoder import ArcBiaffine, LabelBiaffine
 from bcrlib.parsers.encoding import encode, make_batch
 from bcrlib.samplers.dropout_p import Noise
 

@@ -16,19 +16,15 @@ from random_trees import random_treebank
 from tiny_frames import TINY_SEQ2SEQ, frame_bank
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
-from bcrlib.parsers import s2s_training, training
 from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import Seq2SeqTraining, TrainingConfig
-from bcrlib.parsers.deepbiaf import GraphEnsemble
-from bcrlib.parsers.encoding import encode
-from bcrlib.parsers.s2s import ensemble
-from bcrlib.parsers.s2s_checkpoint import new_parser
-from bcrlib.parsers.stackptr import PointerEnsemble
+from bcrlib.parsers.parser import ensemble
+from bcrlib.parsers.training import train
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 LISTS = {"deepbiaf": [KBest(3), KBest(3, labelled=True)], "stackptr": [Beam(3, 3), TopK(3, 2), Nucleus(0.9, 2)]}
 MAKE = {"deepbiaf": tiny_parser, "stackptr": tiny_pointer_parser}
-ENSEMBLES = {"deepbiaf": GraphEnsemble, "stackptr": PointerEnsemble}
 
 
 @pytest.fixture
@@ -75,7 +71,7 @@ def test_trees_are_the_same_as_on_the_cpu(kind, treebank, device):
 @pytest.mark.parametrize("kind", MAKE)
 def test_ensembles_parse_there(kind, treebank, device):
     def whole(runtime):
-        return ENSEMBLES[kind]([MAKE[kind](treebank, seed, runtime=runtime) for seed in (0, 1)])
+        return ensemble([MAKE[kind](treebank, seed, runtime=runtime) for seed in (0, 1)])
 
     pool = whole(Runtime(device)).candidates(treebank, OneBest())
     np.testing.assert_allclose(pool.log_probs, whole(Runtime()).candidates(treebank, OneBest()).log_probs, atol=1e-4)
@@ -86,8 +82,7 @@ def test_ensembles_parse_there(kind, treebank, device):
 def test_a_dependency_parser_trains_there(kind, preset, treebank, device):
     def history(runtime):
         parser = MAKE[kind](treebank, preset=preset, runtime=runtime)
-        encoded, recipe = encode(treebank, parser.vocabulary, parser.vectors), TrainingConfig(num_epochs=2)
-        return [epoch.loss for epoch in training.train(parser, encoded, treebank, recipe, seed=0)]
+        return [epoch.loss for epoch in train(parser, treebank, treebank, TrainingConfig(num_epochs=2), seed=0)]
 
     np.testing.assert_allclose(history(Runtime(device)), history(Runtime()), rtol=1e-4)
 
@@ -112,6 +107,6 @@ def test_frames_are_the_same_as_on_the_cpu(preset, constrained, device):
 def test_a_parser_of_frames_trains_there(device):
     def history(runtime):
         bank, recipe = frame_bank(), Seq2SeqTraining(num_epochs=2, batch_tokens=40, dropout=0.0, attention_dropout=0.0)
-        return [epoch.loss for epoch in s2s_training.train(fresh(bank, runtime), bank, bank, recipe, seed=0)]
+        return [epoch.loss for epoch in train(fresh(bank, runtime), bank, bank, recipe, seed=0)]
 
     np.testing.assert_allclose(history(Runtime(device)), history(Runtime()), rtol=1e-4)

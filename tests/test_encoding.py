@@ -1,7 +1,6 @@
 """Alphabets, a treebank in numbers, and batches of it."""
 
 import json
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -9,20 +8,17 @@ import pytest
 from bcrlib.data.treebank import Treebank, read_conllu
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.encoding import (
-    BUCKET_LIMITS,
     MAX_CHARS,
     NUM_SPECIAL,
     ROOT,
     UNKNOWN,
     EncodedTreebank,
     Vocabulary,
-    bucket_batches,
     build_vocabulary,
     decoding_batches,
     encode,
     make_batch,
     normalise,
-    training_batches,
 )
 
 TRAIN = [
@@ -186,7 +182,8 @@ def test_decoding_batches_keep_their_budgets(max_tokens, copies, max_arcs):
     encoded = encoded_lengths(lengths)
     batches = list(decoding_batches(encoded, Runtime(max_tokens=max_tokens, max_arcs=max_arcs), copies))
     assert sorted(np.concatenate(batches)) == list(range(200))
-    by_length = lengths[np.concatenate(batches)]
+    assert all((np.diff(lengths[batch]) <= 0).all() for batch in batches), "the longest first"
+    by_length = lengths[np.concatenate([batch[::-1] for batch in batches])]
     assert (np.diff(by_length) >= 0).all(), "alike lengths together"
     num_alone = 0
     for batch, after in zip(batches, [*batches[1:], None]):
@@ -198,69 +195,6 @@ def test_decoding_batches_keep_their_budgets(max_tokens, copies, max_arcs):
             longest, count = lengths[after].min(), (len(batch) + 1) * copies
             assert longest * count > max_tokens or longest**2 * count > max_arcs
     assert (num_alone > 0) == (copies == 3 or max_arcs == 900), "the case of a sentence over the budget is tested"
-
-
-def test_training_batches_cover_an_epoch():
-    lengths = np.random.default_rng(0).integers(2, 60, 1000)
-    batches = training_batches(lengths, 500, np.random.default_rng(1))
-    assert sorted(np.concatenate(batches)) == list(range(1000))
-    sums = np.array([lengths[batch].sum() for batch in batches])
-    assert (sums <= 500 + 60).all(), "a batch may be over by the sentence that fills it"
-    assert abs(sums.mean() - 500) < 25
-    spread = [np.ptp(lengths[batch]) for batch in batches]
-    assert np.median(spread) <= 4, "similar lengths together"
-    longest_first = [lengths[batch].max() for batch in batches]
-    assert abs(np.corrcoef(np.arange(len(batches)), longest_first)[0, 1]) < 0.5, "in random order"
-
-
-@pytest.mark.parametrize(
-    "epoch", [lambda lengths, rng: training_batches(lengths, 300, rng), bucket_batches], ids=["tokens", "buckets"]
-)
-def test_epochs_follow_from_the_generator(epoch):
-    lengths = np.random.default_rng(0).integers(2, 60, 3000)
-    first, same, other = (epoch(lengths, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert [b.tolist() for b in first] == [b.tolist() for b in same]
-    assert [b.tolist() for b in first] != [b.tolist() for b in other]
-    together = {frozenset(b.tolist()) for b in first} & {frozenset(b.tolist()) for b in other}
-    assert len(together) < len(first) / 2, "not only the order of the batches changes"
-
-
-def test_a_bucket_ends_below_its_limit():
-    lengths = np.array([9, 10, 14, 15, 69, 70, 139, 140, 200])
-    batches = bucket_batches(lengths, np.random.default_rng(0))
-    assert {frozenset(b.tolist()) for b in batches} == {frozenset(b) for b in ([0], [1, 2], [3], [4], [5, 6])}, (
-        "sentences of 140 and more are left out"
-    )
-
-
-def bucket_of(length: int) -> int:
-    return next(i for i, limit in enumerate(BUCKET_LIMITS) if length < limit)
-
-
-def test_buckets_do_not_mix():
-    lengths = np.random.default_rng(0).integers(2, 139, 2000)
-    batches = bucket_batches(lengths, np.random.default_rng(1))
-    assert sorted(np.concatenate(batches)) == list(range(2000))
-    assert max(map(len, batches)) == 32
-    buckets = []
-    for batch in batches:
-        (bucket,) = {bucket_of(length) for length in lengths[batch]}
-        buckets.append(bucket)
-    changes = 1 + np.count_nonzero(np.diff(buckets))
-    assert changes == 11, "one bucket after another"
-    assert sorted(dict.fromkeys(buckets)) != list(dict.fromkeys(buckets)), "in random order"
-
-
-@pytest.mark.corpus
-def test_ewt_in_the_authors_buckets(ewt):
-    lengths = read_conllu(ewt("train")).lengths + 1
-    batches = bucket_batches(lengths, np.random.default_rng(0))
-    sizes = Counter()
-    for batch in batches:
-        sizes[bucket_of(lengths[batch[0]])] += len(batch)
-    assert [sizes[i] for i in range(11)] == [3734, 2309, 2042, 1635, 1042, 682, 412, 426, 148, 66, 46]
-    assert len(lengths) - sum(sizes.values()) == 1
-    assert len(batches) == 398
 
 
 @pytest.mark.corpus

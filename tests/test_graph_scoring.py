@@ -11,8 +11,9 @@ from tiny_parsers import assert_same_trees, tiny_parser, whole_batch
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import TextVectors
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.deepbiaf import DeepBiafParser, GraphEnsemble
+from bcrlib.parsers.deepbiaf import DeepBiafParser
 from bcrlib.parsers.encoding import build_vocabulary
+from bcrlib.parsers.parser import ensemble
 from bcrlib.samplers.brute_force import all_scored_trees
 from bcrlib.samplers.strategies import DropoutP, KBest, OneBest
 
@@ -43,15 +44,15 @@ def members(long_treebank) -> list[DeepBiafParser]:
 
 
 def test_ensemble_scores_by_the_mean_of_log_probabilities(long_treebank, members):
-    ensemble = GraphEnsemble(members)
+    together = ensemble(members)
     pool = members[0].candidates(long_treebank, KBest(3))
     expected = np.mean([member.log_probs(long_treebank, pool) for member in members], axis=0)
-    np.testing.assert_allclose(ensemble.log_probs(long_treebank, pool), expected, atol=1e-4)
+    np.testing.assert_allclose(together.log_probs(long_treebank, pool), expected, atol=1e-4)
 
 
 def test_ensemble_finds_the_best_tree_of_the_mean(treebank):
     members = [tiny_parser(treebank, seed) for seed in range(3)]
-    pool = GraphEnsemble(members).candidates(treebank, OneBest())
+    pool = ensemble(members).candidates(treebank, OneBest())
     for s in range(treebank.num_sentences):
         batch = whole_batch(members[0], treebank.select(np.array([s])))
         with torch.no_grad():
@@ -65,22 +66,22 @@ def test_ensemble_finds_the_best_tree_of_the_mean(treebank):
 
 @STRATEGIES
 def test_ensemble_of_one_is_its_member(long_treebank, members, strategy):
-    ensemble = GraphEnsemble(members[:1])
+    alone = ensemble(members[:1])
     pool = members[0].candidates(long_treebank, strategy)
-    assert_same_trees(ensemble.candidates(long_treebank, strategy), pool)
-    np.testing.assert_array_equal(ensemble.log_probs(long_treebank, pool), members[0].log_probs(long_treebank, pool))
+    assert_same_trees(alone.candidates(long_treebank, strategy), pool)
+    np.testing.assert_array_equal(alone.log_probs(long_treebank, pool), members[0].log_probs(long_treebank, pool))
 
 
 def test_ensemble_refuses_members_with_other_vocabularies(long_treebank, members):
     other = tiny_parser(random_treebank(20, np.random.default_rng(9)))
     with pytest.raises(ValueError, match="share one vocabulary"):
-        GraphEnsemble([*members, other])
+        ensemble([*members, other])
 
 
 def test_ensemble_refuses_members_with_other_vectors(members):
     members[1].vectors = TextVectors("others", np.zeros((1, 2), np.float32), {}, False)
     with pytest.raises(ValueError, match="word vectors"):
-        GraphEnsemble(members)
+        ensemble(members)
 
 
 def test_a_pool_of_other_sentences_is_refused(long_treebank, long_parser):

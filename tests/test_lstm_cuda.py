@@ -9,7 +9,7 @@ import torch
 os.environ.setdefault("TRITON_INTERPRET", "0" if torch.cuda.is_available() else "1")  # read with the kernels
 pytest.importorskip("triton", reason="the GPU's kernels are not tested: pip install triton (they run without a GPU)")
 
-from bcrlib.parsers import lstm_cuda
+from bcrlib.parsers import lstm, lstm_cuda
 from bcrlib.parsers.batches import Packing, pack
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -38,6 +38,6 @@ def both_ways(module, packing: Packing, size: int, dtype: torch.dtype, masked: b
 @pytest.mark.parametrize(("lengths", "size"), [([5, 3, 3, 1], 7), ([4], 130), ([1, 1], 128)])
 def test_kernels_walk_as_pytorch_does(lengths, size, dtype, tolerance, masked):
     packing = pack(np.array(lengths), DEVICE)
-    ours, reference = (both_ways(module, packing, size, dtype, masked) for module in (lstm_cuda, variational_lstm))
+    ours, reference = (both_ways(module, packing, size, dtype, masked) for module in (lstm_cuda, lstm))
     for name, expected in reference.items():
         torch.testing.assert_close(ours[name], expected, atol=tolerance, rtol=tolerance, msg=name)

@@ -15,7 +15,8 @@ from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.stackptr import PointerEnsemble, StackPtrParser
+from bcrlib.parsers.parser import ensemble
+from bcrlib.parsers.stackptr import StackPtrParser
 from bcrlib.samplers.brute_force import all_trees, is_tree
 from bcrlib.samplers.strategies import Beam, DropoutP, Nucleus, OneBest, TopK
 
@@ -157,11 +158,11 @@ def test_a_sub_network_keeps_its_masks_and_is_searched_to_the_end(preset):
 
 
 def test_an_ensemble_of_one_model_twice_is_that_model(treebank, parser):
-    ensemble = PointerEnsemble([parser, parser])
+    twice = ensemble([parser, parser])
     for strategy in ALL:
         pool = parser.candidates(treebank, strategy, seed=2)
-        assert_same_trees(ensemble.candidates(treebank, strategy, seed=2), pool)
-        np.testing.assert_allclose(ensemble.log_probs(treebank, pool), parser.log_probs(treebank, pool), atol=1e-5)
+        assert_same_trees(twice.candidates(treebank, strategy, seed=2), pool)
+        np.testing.assert_allclose(twice.log_probs(treebank, pool), parser.log_probs(treebank, pool), atol=1e-5)
 
 
 @PRESETS
@@ -170,7 +171,7 @@ def test_an_ensemble_searches_by_the_mean_of_log_probabilities(preset, width):
     """Greedily, and through all derivations; positions and labels each by their mean."""
     short = random_treebank(6, np.random.default_rng(3), longest=3)
     members = [tiny_pointer_parser(short, seed, preset) for seed in range(2)]
-    pool = PointerEnsemble(members).candidates(short, Beam(width, 1))
+    pool = ensemble(members).candidates(short, Beam(width, 1))
     single = members[0].candidates(short, Beam(width, 1))
     for s in range(6):
         plain = [PlainStackPtr(member, short.select(np.array([s]))) for member in members]
@@ -183,9 +184,9 @@ def test_an_ensemble_finds_the_best_tree_of_the_mean_of_log_probs():
     """Of all labelled trees of up to three words, scored by each member."""
     short = random_treebank(6, np.random.default_rng(3), longest=3)
     members = [tiny_pointer_parser(short, seed) for seed in range(2)]
-    ensemble = PointerEnsemble(members)
-    pool = ensemble.candidates(short, OneBest())
-    np.testing.assert_allclose(ensemble.log_probs(short, pool), pool.log_probs, atol=2e-4)
+    together = ensemble(members)
+    pool = together.candidates(short, OneBest())
+    np.testing.assert_allclose(together.log_probs(short, pool), pool.log_probs, atol=2e-4)
     for s, length in enumerate(short.lengths):
         plain = [PlainStackPtr(member, short.select(np.array([s]))) for member in members]
         scores = {}
@@ -210,7 +211,7 @@ def test_ensembles_of_unlike_members_are_refused(treebank, parser):
     other_width.beam_width = 3
     for other in (other_words, other_rules, other_width):
         with pytest.raises(ValueError, match="must share one vocabulary"):
-            PointerEnsemble([parser, other])
+            ensemble([parser, other])
 
 
 def test_strategies_of_the_other_kind_are_refused(treebank):

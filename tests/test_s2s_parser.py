@@ -15,7 +15,8 @@ from bcrlib.data.randomness import key
 from bcrlib.metrics.frames import invalid
 from bcrlib.parsers import s2s
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.s2s import ATTENTION_DROPOUT, Seq2SeqParser, ensemble, thinned
+from bcrlib.parsers.parser import ensemble
+from bcrlib.parsers.s2s import ATTENTION_DROPOUT, Seq2SeqParser, thinned
 from bcrlib.parsers.s2s_network import make_source
 from bcrlib.parsers.targets import target_log_probs, targets_of
 from bcrlib.samplers.dropout_p import Rates, Thinning
@@ -58,7 +59,7 @@ def part(pool: FramePool, candidates: slice | np.ndarray, utterances: slice | np
 
 def plain_decoder(parser: Seq2SeqParser, bank: FrameBank, u: int, thinning: Thinning | None = None) -> PlainDecoder:
     """The parser's decoder reading an utterance."""
-    source = make_source(parser.pieces(bank), np.array([u]), "cpu")
+    source = make_source(parser.read(bank), np.array([u]), "cpu")
     with thinned(parser.network.switch, thinning), torch.inference_mode():
         encoded = parser.network.encoder(source.ids, source.mask)[0]
     return PlainDecoder(parser.network.decoder, encoded, range(source.pieces.start, source.pieces.stop), thinning)
@@ -68,7 +69,7 @@ def plain_score(
     parser: Seq2SeqParser, bank: FrameBank, pool: FramePool, u: int, thinning: Thinning | None = None
 ) -> tuple[float, int]:
     """log p of the first candidate of an utterance by the plain decoder, and its number of tokens."""
-    targets = targets_of(pool.sequences[0, [u]], np.array([u]), pool.labels, parser.pieces(bank), parser.labels)
+    targets = targets_of(pool.sequences[0, [u]], np.array([u]), pool.labels, parser.read(bank), parser.labels)
     return plain_decoder(parser, bank, u, thinning).log_prob(targets.tokens.tolist()), len(targets.tokens)
 
 

@@ -62,7 +62,7 @@ def test_every_action_has_a_name_and_a_probability(parser):
 
 def test_greedy_is_the_parser_s_own_greedy(parser):
     bank = BANKS["dev"]
-    pool, pieces = parser.candidates(bank, OneBest()), parser.pieces(bank)
+    pool, pieces = parser.candidates(bank, OneBest()), parser.read(bank)
     for row in range(len(bank)):
         actions = greedy_actions(parser, bank.utterances[row])
         sequence = sequences_of_targets(np.array([actions]), np.array([row]), pieces, len(parser.labels))[0]

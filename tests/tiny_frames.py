@@ -10,9 +10,9 @@ from torch import Tensor
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank, frame_words, parse_frame, sequences_of
 from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import Seq2SeqConfig
 from bcrlib.parsers.s2s import Seq2SeqParser
-from bcrlib.parsers.s2s_checkpoint import new_parser
 from bcrlib.parsers.s2s_network import Source, make_source
 from bcrlib.parsers.targets import targets_of
 
@@ -74,7 +74,7 @@ def scattered(parser: Seq2SeqParser, by: float, seed: int = 0) -> Seq2SeqParser:
 
 def whole_batch(parser: Seq2SeqParser, bank: FrameBank) -> tuple[Source, Tensor]:
     """All utterances of a bank as one batch, and the targets of their frames, filled up with ends."""
-    pieces, rows = parser.pieces(bank), np.arange(len(bank))
+    pieces, rows = parser.read(bank), np.arange(len(bank))
     targets = targets_of(sequences_of(bank, parser.labels), rows, parser.labels, pieces, parser.labels)
     return make_source(pieces, rows, "cpu"), torch.from_numpy(targets.padded(rows))
 

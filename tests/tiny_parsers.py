@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from bcrlib.data.candidates import TreePool
+from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import new_parser
+from bcrlib.parsers.checkpoint import parser_class
 from bcrlib.parsers.configuration import NetworkConfig
 from bcrlib.parsers.deepbiaf import DeepBiafParser
-from bcrlib.parsers.encoding import Batch, Vocabulary, build_vocabulary, encode, make_batch
+from bcrlib.parsers.encoding import Batch, Vocabulary, build_vocabulary, make_batch
 from bcrlib.parsers.stackptr import StackPtrParser
 from bcrlib.samplers.dropout_p import Noise
 
@@ -38,7 +39,8 @@ def tiny_pointer_parser(
 
 def _strewn_parser(config: NetworkConfig, train: Treebank | Vocabulary, seed: int, runtime: Runtime | None):
     vocabulary = train if isinstance(train, Vocabulary) else build_vocabulary(train)
-    parser = new_parser(config, vocabulary, seed, runtime or Runtime())
+    torch.manual_seed(key(seed, "weights"))
+    parser = parser_class(config.kind).of_vocabulary(config, vocabulary, runtime or Runtime())
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in parser.network.parameters():
@@ -50,7 +52,7 @@ def _strewn_parser(config: NetworkConfig, train: Treebank | Vocabulary, seed: in
 
 def whole_batch(parser: DeepBiafParser | StackPtrParser, treebank: Treebank) -> Batch:
     """All sentences of a treebank as one batch."""
-    encoded = encode(treebank, parser.vocabulary, parser.vectors)
+    encoded = parser.read(treebank)
     return make_batch(encoded, np.arange(treebank.num_sentences))
 
 

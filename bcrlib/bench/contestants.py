@@ -24,10 +24,10 @@ from bcrlib.bench.yardsticks import (
 )
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.treebank import Treebank
-from bcrlib.parsers.batches import Runtime, batches
+from bcrlib.parsers.batches import Runtime, batches, training_batches
 from bcrlib.parsers.configuration import TrainingConfig
-from bcrlib.parsers.deepbiaf import DeepBiafParser, GraphParser
-from bcrlib.parsers.encoding import EncodedTreebank, decoding_batches, encode, make_batch, training_batches
+from bcrlib.parsers.deepbiaf import DeepBiafParser
+from bcrlib.parsers.encoding import EncodedTreebank, decoding_batches, make_batch
 from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.s2s_network import make_source
 from bcrlib.parsers.stackptr import StackPtrParser
@@ -152,11 +152,11 @@ def limits(parser: SingleParser, items: Items) -> Runs:
     """What decoding cannot do without: the "encoder" over the batches of 1-best decoding; of trees its "bare LSTM"."""
     runtime = parser.runtime
     if isinstance(parser, Seq2SeqParser):
-        pieces = parser.pieces(items)
+        pieces = parser.read(items)
         cut = batches(pieces.lengths, runtime.max_tokens, batch_size=runtime.batch_size)
         sources = [make_source(pieces, utterances, runtime.device) for utterances in cut]
         return {"encoder": _encoder_over(parser, [(source.ids, source.mask) for source in sources])}
-    encoded = encode(items, parser.vocabulary, parser.vectors)
+    encoded = parser.read(items)
     cut = list(decoding_batches(encoded, runtime))
     made = [(make_batch(encoded, sentences, runtime.device), None) for sentences in cut]
     lstm = lstm_over(bare_lstm(parser.network.config), encoded, cut, runtime)
@@ -168,7 +168,7 @@ def beside_lstm(parser: DeepBiafParser | StackPtrParser, treebank: Treebank) -> 
 
     What concerns dropout-p of a stackptr, ten beam searches a sentence, is done with every fourth sentence.
     """
-    encoded = encode(treebank, parser.vocabulary, parser.vectors)
+    encoded = parser.read(treebank)
     lstm, cut = bare_lstm(parser.network.config), list(decoding_batches(encoded, parser.runtime))
     drawn = training_batches(encoded.lengths, BATCH_TOKENS, np.random.default_rng(0))[:NUM_TRAINING_BATCHES]
     num_tokens = sum(int(encoded.lengths[sentences].sum()) for sentences in drawn)
@@ -232,17 +232,17 @@ def tree_searches(
 
 
 @torch.inference_mode()
-def arc_score_tables(parser: GraphParser, treebank: Treebank) -> Float32[np.ndarray, "sentence dep head"]:
+def arc_score_tables(parser: DeepBiafParser, treebank: Treebank) -> Float32[np.ndarray, "sentence dep head"]:
     """log p of every arc with its best relation, as the parser hands them to a tree search; padding is minus infinity.
 
     O(sentences longest^2) memory.
     """
-    encoded = encode(treebank, parser.vocabulary, parser.vectors)
+    encoded = parser.read(treebank)
     size = int(treebank.lengths.max()) + 1
     scores = np.full((treebank.num_sentences, size, size), -np.inf, dtype=np.float32)
     for sentences in decoding_batches(encoded, parser.runtime):
         batch = make_batch(encoded, sentences, parser.runtime.device)
-        tables = parser.tables(batch, None)
+        tables = parser.tables(batch)
         found = (tables.arcs + tables.labels.amax(dim=2)).cpu().numpy()
         scores[batch.sentences, : found.shape[1], : found.shape[2]] = found
     return scores

@@ -30,8 +30,7 @@ from bcrlib.metrics.attachment import correctness
 from bcrlib.parsers.batches import Runtime, fast_precision, one_core, runtime_on
 from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig
-from bcrlib.parsers.deepbiaf import GraphParser
-from bcrlib.parsers.encoding import build_vocabulary, encode
+from bcrlib.parsers.deepbiaf import DeepBiafParser
 from bcrlib.parsers.training import EpochReport, train
 from bcrlib.pipeline.manifest import machine
 from bcrlib.pipeline.profile import Profile
@@ -72,7 +71,7 @@ def sample(kind: str, corpus: str | None, number: int) -> tuple[str, Items]:
     return corpus, evenly_drawn(load(corpus, "test"), number)
 
 
-def on_one_core(asked: Asked, model: tuple[str, GraphParser] | None, small: Profile | None) -> Measured:
+def on_one_core(asked: Asked, model: tuple[str, DeepBiafParser] | None, small: Profile | None) -> Measured:
     """Ratios of parsers and of tree searches, beside their bars. Minutes at the paper's sizes.
 
     `model`: whose scores the tree searches get, else simulated ones.  `small`: what is trained for `accuracy`.
@@ -160,11 +159,9 @@ def accuracy(profile: Profile, progress: Callable[[str], None]) -> dict[str, flo
 
     gold, dev, test = (load_treebank(profile.corpus, split, profile.ambiguity) for split in ("train", "dev", "test"))
     wall, cpu = time.perf_counter(), time.process_time()
-    parser = new_parser(profile.network("deepbiaf"), build_vocabulary(gold), 1, Runtime())
+    parser = new_parser(profile.network("deepbiaf"), gold, 1, Runtime())
     precision = fast_precision("cpu") if profile.precision == "auto" else profile.precision
-    train(
-        parser, encode(gold, parser.vocabulary, parser.vectors), dev, profile.recipe("deepbiaf"), 1, precision, report
-    )
+    train(parser, gold, dev, profile.recipe("deepbiaf"), 1, precision, report)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     pool = parser.candidates(test, OneBest())
     right = correctness(test, pool.heads, pool.relations, pool.relation_names, PRESETS["clean"])

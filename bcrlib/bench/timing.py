@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64
 
 from bcrlib.bench.grid import MEMORY, NUM_CANDIDATES, PAPER_BATCH, SPEED
-from bcrlib.parsers.contextual import forget
+from bcrlib.parsers.pieces import forget
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,11 +16,11 @@ from transformers import AutoModel, BertConfig, BertLMHeadModel, EncoderDecoderM
 from bcrlib.data.download import DataError
 from bcrlib.data.frames import FrameBank, sequences_of
 from bcrlib.data.treebank import Treebank
-from bcrlib.parsers import checkpoint, s2s_checkpoint
 from bcrlib.parsers.batches import Runtime, batches
+from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig
 from bcrlib.parsers.deepbiaf import DeepBiafParser
-from bcrlib.parsers.encoding import EncodedTreebank, build_vocabulary, make_batch
+from bcrlib.parsers.encoding import EncodedTreebank, make_batch
 from bcrlib.parsers.pieces import Pieces
 from bcrlib.parsers.pretrained import MINILM, empty_encoder, tiny_tokenizer
 from bcrlib.parsers.s2s import Seq2SeqParser
@@ -37,12 +37,10 @@ def untrained(
 
     Where MiniLM cannot be had, not even that: random weights of its sizes, and word pieces made of the bank.
     """
-    if isinstance(items, Treebank):
-        return checkpoint.new_parser(config, build_vocabulary(items), 0, runtime)
     try:
-        return s2s_checkpoint.new_parser(config, items, 0, runtime)
+        return new_parser(config, items, 0, runtime)
     except DataError:
-        if config.encoder != "minilm":
+        if not (isinstance(config, Seq2SeqConfig) and config.encoder == "minilm"):
             raise
     network = Seq2Seq(config, empty_encoder(MINILM), len(items.labels))
     return Seq2SeqParser([network], items.labels, tiny_tokenizer(items.utterances), runtime)
@@ -82,9 +80,9 @@ class GoldShapeParser(Seq2SeqParser):
         super().__init__(parser.networks, parser.labels, parser.tokenizer, parser.runtime)
         self.sequences = sequences_of(bank, parser.labels)
 
-    def rules(self, pieces: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> GoldShape:
+    def rules(self, read: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> GoldShape:
         """Those of the gold targets of these utterances of the bank."""
-        targets = self.gold_targets(pieces, rows)
+        targets = self.gold_targets(read, rows)
         num_actions = 1 + 2 * len(self.labels) + source.pieces.stop - source.pieces.start
         return GoldShape(torch.from_numpy(targets).to(self.runtime.device), len(self.labels), num_actions)
 
@@ -159,7 +157,7 @@ def greedy_generation(
 
     It cannot do without: the library keeps an utterance that has ended in the batch until all have ended.
     """
-    pieces, work = parser.pieces(bank), []
+    pieces, work = parser.read(bank), []
     for utterances in batches(pieces.lengths, parser.runtime.max_tokens):
         num_steps = min(parser.gold_targets(pieces, utterances).shape[1], parser.config.max_steps)
         greedy = GenerationConfig(  # no token is an end: none has to be looked for

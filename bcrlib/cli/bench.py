@@ -12,7 +12,7 @@ from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
 
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.bench.bars import Bar
-    from bcrlib.parsers.deepbiaf import GraphParser
+    from bcrlib.parsers.deepbiaf import DeepBiafParser
 
 BATCH_SIZES = {"cpu": (8, 32), "cuda": (32, 128, 512)}
 """Of each device that can be asked for."""
@@ -151,7 +151,7 @@ def bench(
 
 
 def _kinds(kind: str | None, model: Path | None, accuracy: bool) -> tuple[str, ...]:
-    known = (*KINDS, SEMANTIC)
+    known = tuple(KINDS)
     if kind is not None and kind not in known:
         raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(known)}")
     if kind not in (None, "deepbiaf") and (model is not None or accuracy):
@@ -178,11 +178,11 @@ def _config(kind: str, profile: str | None) -> NetworkConfig | Seq2SeqConfig:
     return half.semantic.network("s2s-large") if kind == SEMANTIC else half.network(kind)
 
 
-def _graph_parser(folder: Path) -> "GraphParser":
-    from bcrlib.parsers.deepbiaf import GraphParser
+def _graph_parser(folder: Path) -> "DeepBiafParser":
+    from bcrlib.parsers.deepbiaf import DeepBiafParser
 
     parser = load_model(folder)
-    if not isinstance(parser, GraphParser):
+    if not isinstance(parser, DeepBiafParser):
         raise ValueError(f"{folder}: a {kind_of(folder)} has no scores for tree searches; name a deepbiaf")
     return parser
 

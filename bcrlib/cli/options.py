@@ -135,12 +135,13 @@ def task_of(kind: str) -> "Task":
 
 def load_model(folder: Path) -> "Model":
     """The parser in a folder, of whatever kind, on the GPU where there is one. OSError, ValueError: there is none."""
-    task = task_of(kind_of(folder))
+    kind_of(folder)
     from bcrlib.data.download import DataError
     from bcrlib.parsers.batches import best_runtime
+    from bcrlib.parsers.checkpoint import load_parser
 
     try:
-        return task.load_parsers([folder], best_runtime())
+        return load_parser(folder, best_runtime())
     except (DataError, OSError):
         raise
     except Exception as error:  # a broken tokenizer.json, for one, raises nothing more special

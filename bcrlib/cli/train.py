@@ -12,11 +12,9 @@ from bcrlib.cli.options import Json, Overrides, check_new_folder, print_json, pr
 
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.data.candidates import Bank
-    from bcrlib.parsers import s2s_training, training
+    from bcrlib.parsers.training import EpochReport
     from bcrlib.pipeline.profile import Profile, SemanticProfile
     from bcrlib.tasks import Task
-
-    EpochReport = training.EpochReport | s2s_training.EpochReport
 
 SIZES = {
     "deepbiaf-static": "model",
@@ -112,16 +110,24 @@ def train(
     start = time.perf_counter()
     from bcrlib.data.files import whole
     from bcrlib.parsers.batches import best_runtime, fast_precision
+    from bcrlib.parsers.checkpoint import new_parser, save_parser
+    from bcrlib.parsers.training import train as fit
     from bcrlib.pipeline.profile import is_part
 
     runtime = best_runtime()
     precision = fast_precision(runtime.device) if settings.precision == "auto" else settings.precision
     seen = gold.part(half.part, seed) if is_part(kind) else gold
-    parser, history = task.fit(network, half.recipe(kind), gold, seen, dev, seed, runtime, precision, _report)
+    parser = new_parser(network, gold, seed, runtime)
+    for name, bank in (("the training data", gold), ("dev", dev)):
+        try:
+            parser.read(bank)  # complains now about what is too long, not when it is to be parsed
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    history = fit(parser, seen, dev, half.recipe(kind), seed, precision, _report)
     record = {"precision": precision, "device": runtime.device, "history": [asdict(epoch) for epoch in history]}
     record |= {"kind": kind, "seed": seed, "corpus": corpus or str(train_file or half.corpus)}
     with whole(output) as unfinished:
-        task.save(parser, unfinished)
+        save_parser(parser, unfinished)
         (unfinished / "training.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     best = max(record["history"], key=lambda epoch: -1.0 if epoch["dev_score"] is None else epoch["dev_score"])
     told = {"output": str(output), "best_epoch": best["epoch"], "dev_score": best["dev_score"]}

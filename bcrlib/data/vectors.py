@@ -1,7 +1,7 @@
 """Pretrained word vectors: text files (sskip, GloVe, word2vec), MiniLM's table of pieces, names of contextual ones.
 
 A static vector is the same wherever the word stands. Those that depend on the sentence are the business of
-`bcrlib.parsers.contextual`.
+`bcrlib.parsers.pieces`.
 """
 
 import gzip

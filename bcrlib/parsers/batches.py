@@ -1,14 +1,8 @@
-"""Where and how precisely a network runs.
+"""Where and how precisely a network runs, how items are cut into batches, and how the rows of a batch are laid out.
 
-Batches of items of like lengths.
-
-Rows that belong together, side by side: the layout of a batched product over groups of unequal size.
-
-The packed layout: the tokens of a batch without padding, time step by time step.
-
-Sentences are sorted by decreasing length, so those still alive at step t are the first `counts[t]` of the batch. Row
-`starts[t] + b` holds token t of sentence b. A recurrent network walks the steps, each a contiguous block; everything
-that looks at one token at a time simply works on all rows.
+The packed layout are the tokens of a batch without padding, time step by time step: sentences are sorted by decreasing
+length, so those still alive at step t are the first `counts[t]` of the batch, and row `starts[t] + b` holds token t of
+sentence b. A recurrent network walks the steps, each a contiguous block; all else simply works on all rows.
 """
 
 from collections.abc import Iterator
@@ -82,34 +76,61 @@ def one_core() -> Iterator[None]:
 
 
 def batches(
-    lengths: Int64[np.ndarray, "item"], max_positions: int, copies: int = 1, batch_size: int | None = None
+    lengths: Int64[np.ndarray, "item"],
+    max_positions: int,
+    copies: int = 1,
+    batch_size: int | None = None,
+    max_pairs: int | None = None,
 ) -> Iterator[Int64[np.ndarray, "item"]]:
-    """All items sorted by length, cut so that `copies` of a batch have at most `max_positions` padded positions.
+    """All items sorted by length, cut so that `copies` of a batch keep to the budgets.
 
-    One that has more by itself makes a batch of its own. With `batch_size` they are counted instead
-    (`batches_of_size`). O(items log items).
+    These are padded positions, and pairs of positions of one item. An item that is over one by itself makes a batch of
+    its own. With `batch_size` there is no budget, items are counted; ValueError for one below 1.
+    O(items log items + items batches).
     """
-    if batch_size is not None:
-        yield from batches_of_size(lengths, batch_size)
-        return
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"a batch has at least one item, not {batch_size}")
     order = np.argsort(lengths, kind="stable")
     start = 0
     while start < len(order):
-        sizes = lengths[order[start:]] * np.arange(1, len(order) - start + 1) * copies
-        stop = start + max(1, int(np.searchsorted(sizes, max_positions, side="right")))
-        yield order[start:stop]
-        start = stop
+        number = batch_size
+        if number is None:
+            longest = lengths[order[start:]]
+            positions = longest * np.arange(1, len(longest) + 1) * copies
+            fits = positions <= max_positions
+            if max_pairs is not None:
+                fits &= longest * positions <= max_pairs
+            number = max(1, int(fits.sum()))
+        yield order[start : start + number]
+        start += number
 
 
-def batches_of_size(lengths: Int64[np.ndarray, "item"], batch_size: int) -> list[Int64[np.ndarray, "item"]]:
-    """All items sorted by length, `batch_size` to a batch; the last, of the longest, has what is left.
+def training_batches(lengths: np.ndarray, max_tokens: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """One epoch: all sentences once, similar lengths together, batches in random order. O(sentences log sentences).
 
-    ValueError for a size below 1. O(items log items).
+    A batch has about `max_tokens` tokens: it is over by less than its longest sentence.
     """
-    if batch_size < 1:
-        raise ValueError(f"a batch has at least one item, not {batch_size}")
-    order = np.argsort(lengths, kind="stable")
-    return np.split(order, range(batch_size, len(order), batch_size))
+    order = np.argsort(lengths + rng.uniform(-1.5, 1.5, len(lengths)), kind="stable")
+    group = np.cumsum(lengths[order]) // max_tokens
+    cut = np.split(order, np.flatnonzero(np.diff(group)) + 1)
+    rng.shuffle(cut)
+    return cut
+
+
+BUCKET_LIMITS = (10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 140)
+
+
+def bucket_batches(lengths: np.ndarray, rng: np.random.Generator, batch_size: int = 32) -> list[np.ndarray]:
+    """One epoch as the authors make it: batches of 32 sentences that never mix the eleven length buckets.
+
+    `lengths` count the root and must be below a bucket's limit; a sentence of 140 or more is left out, as theirs is.
+    """
+    bucket = np.searchsorted(BUCKET_LIMITS, lengths, side="right")
+    cut = []
+    for number in rng.permutation(len(BUCKET_LIMITS)):
+        members = rng.permutation(np.flatnonzero(bucket == number))
+        cut += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
+    return cut
 
 
 def grouped(

@@ -1,66 +1,58 @@
-"""Checkpoints: weights as safetensors, everything else as JSON. Nothing is unpickled."""
+"""Parsers of any kind, new or from a folder. Weights are safetensors, all else is JSON: nothing is unpickled."""
 
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from bcrlib.data.randomness import key
-from bcrlib.data.vectors import CONTEXTUAL, load_vectors
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.configuration import KINDS, NetworkConfig
-from bcrlib.parsers.contextual import ContextualVectors
-from bcrlib.parsers.deepbiaf import DeepBiaf, DeepBiafParser, GraphEnsemble
-from bcrlib.parsers.encoding import Vocabulary
-from bcrlib.parsers.parser import Parser
-from bcrlib.parsers.stackptr import PointerEnsemble, StackPtrParser
-from bcrlib.parsers.stackptr_network import StackPtr
+from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
+from bcrlib.parsers.parser import Parser, ensemble
 
 
-def new_parser(
-    config: NetworkConfig, vocabulary: Vocabulary, seed: int, runtime: Runtime
-) -> DeepBiafParser | StackPtrParser:
-    """An untrained parser; its initial weights depend on the seed alone. ValueError for an unknown kind."""
-    contextual = config.vectors in CONTEXTUAL
-    vectors = ContextualVectors(config.vectors, runtime.device) if contextual else load_vectors(config.vectors)
-    vector_size = None if vectors is None else vectors.dim
+def parser_class(kind: str) -> type[Parser]:
+    """That of a kind of parser. ValueError for an unknown kind."""
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(KINDS)}")
+    module, name = KINDS[kind].split(":")
+    return getattr(import_module(module), name)
+
+
+def new_parser(config: NetworkConfig | Seq2SeqConfig, gold: Any, seed: int, runtime: Runtime) -> Parser:
+    """A parser to be trained, with the alphabets of a gold bank; its initial weights depend on the seed alone.
+
+    ValueError for an unknown kind, DataError where vectors or a pretrained encoder cannot be had.
+    """
     torch.manual_seed(key(seed, "weights"))
-    if config.kind == "deepbiaf":
-        return DeepBiafParser(DeepBiaf(config, vocabulary, vector_size), vocabulary, vectors, runtime)
-    if config.kind == "stackptr":
-        return StackPtrParser(StackPtr(config, vocabulary, vector_size), vocabulary, vectors, runtime)
-    raise ValueError(f"unknown kind of parser {config.kind!r}; choose one of {', '.join(KINDS)}")
+    return parser_class(config.kind).untrained(config, gold, runtime)
 
 
-def save_parser(parser: DeepBiafParser | StackPtrParser, folder: Path) -> None:
-    """Write model.safetensors, config.json and vocabulary.json into the folder."""
+def save_parser(parser: Parser, folder: Path) -> None:
+    """Write model.safetensors, config.json and what else the kind needs into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(parser.network.state_dict(), folder / "model.safetensors")
-    _write(folder / "config.json", asdict(parser.network.config))
-    _write(folder / "vocabulary.json", parser.vocabulary.to_json())
+    for name, content in parser.files().items():
+        is_text = isinstance(content, str)
+        text = content if is_text else json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+        (folder / name).write_text(text, "utf-8")
 
 
-def load_parser(folder: Path, runtime: Runtime) -> DeepBiafParser | StackPtrParser:
+def load_parser(folder: Path, runtime: Runtime) -> Parser:
     """The parser saved in a folder. ValueError for a folder that holds an unknown kind of model."""
     fields = json.loads((folder / "config.json").read_text("utf-8"))
     if (kind := fields.get("kind")) not in KINDS:
         raise ValueError(f"{folder}: a model of kind {kind!r}, expected one of {', '.join(KINDS)}")
-    config = NetworkConfig(**fields)
-    vocabulary = Vocabulary.from_json(json.loads((folder / "vocabulary.json").read_text("utf-8")))
-    parser = new_parser(config, vocabulary, 0, runtime)
+    parser = parser_class(kind).restored(fields, folder, runtime)
     parser.network.load_state_dict(load_file(folder / "model.safetensors", device=runtime.device))
     return parser
 
 
-def load_parsers(folders: list[Path], runtime: Runtime) -> Parser:
+def load_parsers(folders: Sequence[Path], runtime: Runtime) -> Parser:
     """One folder: that parser. Several: their ensemble. ValueError for an ensemble of different kinds."""
     parsers = [load_parser(folder, runtime) for folder in folders]
-    if len(parsers) == 1:
-        return parsers[0]
-    return GraphEnsemble(parsers) if isinstance(parsers[0], DeepBiafParser) else PointerEnsemble(parsers)
-
-
-def _write(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    return parsers[0] if len(parsers) == 1 else ensemble(parsers)

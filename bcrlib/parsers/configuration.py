@@ -1,10 +1,14 @@
 """What a parser is made of and how it is trained: plain numbers, read from profiles and kept in checkpoints."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
-KINDS = ("deepbiaf", "stackptr")
-"""Of dependency parsers."""
+KINDS = {
+    "deepbiaf": "bcrlib.parsers.deepbiaf:DeepBiafParser",
+    "stackptr": "bcrlib.parsers.stackptr:StackPtrParser",
+    "s2s": "bcrlib.parsers.s2s:Seq2SeqParser",
+}
+"""Kind of parser -> its class, in a module that is imported when somebody asks for it."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,17 @@ class NetworkConfig:
     preset: str = "clean"
 
 
+class Recipe:
+    """What a training asks for (`bcrlib.parsers.training`), where a kind's recipe has no field of that name."""
+
+    num_steps = 0
+    dev_every = 1
+    reset_after = 0
+
+
 @dataclass(frozen=True)
-class TrainingConfig:
-    """A recipe. Defaults: few epochs, token batches, learning rate up and linearly down to zero.
+class TrainingConfig(Recipe):
+    """A recipe for parsers of trees. Defaults: few epochs, token batches, learning rate up and linearly down to zero.
 
     That of the authors is in the profile "authors".
     """
@@ -55,6 +67,7 @@ class TrainingConfig:
     dropout: float = 0.33
     """At every place: vectors, recurrences, encodings, projections."""
     clip: float = 5.0
+    """Largest norm of the gradient; 0: not clipped."""
     reset_after: int = 0
     """Epochs without a better dev score after which the best weights come back and Adam starts anew; 0: never."""
     patience: int = 0
@@ -65,6 +78,7 @@ class TrainingConfig:
 class Seq2SeqConfig:
     """Sizes and definitions of a seq2seq-pointer parser; the defaults are the paper's s2s-base."""
 
+    kind: ClassVar[str] = "s2s"
     encoder: str = "roberta-base"
     """Pretrained encoder: a name on the hub or a folder that `AutoModel.from_pretrained` takes, "minilm" (MiniLM-L6) or
     "mpnet" (MPNet-base) from hash-pinned wheels, or "tiny": untrained, its pieces learnt from the training data."""
@@ -87,7 +101,7 @@ class Seq2SeqConfig:
 
 
 @dataclass(frozen=True)
-class Seq2SeqTraining:
+class Seq2SeqTraining(Recipe):
     """A recipe for fine-tuning. Defaults: token batches, learning rate up and linearly down to zero."""
 
     num_epochs: int = 10

@@ -1,13 +1,9 @@
 """The deep biaffine parser: every word picks its head, a spanning tree search makes the picks agree.
 
-The encoder's rows; four projections; biaffine scores (paper, section 6.1, after
-Dozat and Manning 2017). log p(tree | sentence) is the sum over words of log p(head) + log p(relation | head).
-
-Parsers that score arcs: decoding and scoring for the deep biaffine parser and for ensembles of it.
+The encoder's rows; four projections; biaffine scores (paper, section 6.1, after Dozat and Manning 2017).
+log p(tree | sentence) is the sum over words of log p(head) + log p(relation | head).
 """
 
-from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,24 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcrlib.data.candidates import TreePool
-from bcrlib.data.presets import preset
 from bcrlib.data.treebank import Treebank
-from bcrlib.data.vectors import WordVectors
 from bcrlib.parsers.batches import Runtime, unpack
-from bcrlib.parsers.biaffine import ArcBiaffine, LabelBiaffine
 from bcrlib.parsers.configuration import NetworkConfig
-from bcrlib.parsers.encoder import SentenceEncoder
-from bcrlib.parsers.encoding import Batch, Vocabulary, decoding_batches, encode, make_batch
-from bcrlib.parsers.parser import (
-    Parser,
-    check_same_sentences,
-    copied_batch,
-    dropout_noise,
-    empty_pool,
-    relation_ids,
-    store,
-    words_and_columns,
-)
+from bcrlib.parsers.encoder import ArcBiaffine, LabelBiaffine, SentenceEncoder, projections
+from bcrlib.parsers.encoding import Batch, EncodedTreebank, Vocabulary, make_batch
+from bcrlib.parsers.tree_parser import TreeParser, words_and_columns
 from bcrlib.samplers.dropout_p import Noise
 from bcrlib.samplers.k_best import k_best_labelled_trees, k_best_spanning_trees
 from bcrlib.samplers.spanning_trees import maximum_spanning_trees
@@ -48,12 +32,8 @@ class DeepBiaf(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = SentenceEncoder(config, vocabulary, vector_size)
-        # One product for the four projections: arc dep, arc head, label dep, label head.
         self.sizes = (config.arc_size, config.arc_size, config.label_size, config.label_size)
-        self.projection = nn.Linear(2 * config.hidden_size, sum(self.sizes))
-        for block in self.projection.weight.split(self.sizes):
-            nn.init.xavier_uniform_(block)
-        nn.init.zeros_(self.projection.bias)
+        self.projection = projections(2 * config.hidden_size, self.sizes)  # arc dep, arc head, label dep, label head
         self.arc = ArcBiaffine(config.arc_size)
         self.label = LabelBiaffine(config.label_size, len(vocabulary.relations))
 
@@ -62,14 +42,12 @@ class DeepBiaf(nn.Module):
         rows, _ = self.encoder(batch, noise)
         rows = F.elu(self.projection(rows))
         if noise is not None:
-            rows = rows * self._projection_mask(noise)[batch.packing.sentence].to(rows.dtype)
+            # The two sides of an arc share their mask, and so do the two sides of a label.
+            arc = noise.per_sentence("arc", self.config.arc_size)
+            label = noise.per_sentence("label", self.config.label_size)
+            mask = torch.cat([arc, arc, label, label], dim=1)
+            rows = rows * mask[batch.packing.sentence].to(rows.dtype)
         return rows.split(self.sizes, dim=1)
-
-    def _projection_mask(self, noise: Noise) -> Tensor:
-        """The two sides of an arc share their mask, and so do the two sides of a label."""
-        arc = noise.per_sentence("arc", self.config.arc_size)
-        label = noise.per_sentence("label", self.config.label_size)
-        return torch.cat([arc, arc, label, label], dim=1)
 
     def arc_log_probs(self, dep: Tensor, head: Tensor, batch: Batch) -> Float[Tensor, "sentence dep head"]:
         """log p(head | dep): softmax over the positions of the sentence, the root and the word itself included."""
@@ -114,29 +92,33 @@ def rows_of_heads(batch: Batch) -> Int64[Tensor, "row"]:
     return starts[batch.heads] + batch.packing.sentence
 
 
-class GraphParser(Parser):
-    """A parser whose trees follow from tables of arc and label log-probabilities."""
+class DeepBiafParser(TreeParser):
+    """A parser whose trees follow from tables of log-probabilities; of an ensemble the mean of its networks' tables.
 
-    @abstractmethod
-    def tables(self, batch: Batch, noise: Noise | None) -> ScoreTables:
-        """The tables of a batch."""
+    Another `Network` that makes such tables is another kind of parser (docs/add_a_parser.md).
+    """
 
-    @torch.inference_mode()
-    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> TreePool:
+    Network = DeepBiaf
+
+    def check_strategy(self, strategy: Single) -> None:
         if not isinstance(strategy, OneBest | KBest | DropoutP):
             raise ValueError(f"{strategy} is for sequential parsers; a graph-based one has k-best and dropout-p")
-        encoded = encode(treebank, self.vocabulary, self.vectors)
-        pool = empty_pool(treebank, strategy.num_candidates, self.vocabulary.relations)
-        copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
-        for sentences in decoding_batches(encoded, self.runtime, copies):
-            batch, samples = copied_batch(encoded, sentences, copies, self.runtime.device)
-            tables = self.tables(batch, dropout_noise(encoded, batch, samples, strategy, seed))
-            store(pool, batch, samples, *self._trees(tables, batch, strategy))
-        return pool
 
-    def _trees(self, tables: ScoreTables, batch: Batch, strategy: Single) -> tuple[np.ndarray, ...]:
-        """Heads, relations [sentence, tree, position] and log-probabilities [sentence, tree] of the best trees."""
-        lengths = batch.packing.lengths.cpu().numpy() - 1
+    def weight(self, strategy: Single | None) -> int:
+        return strategy.num_candidates if isinstance(strategy, DropoutP) else 1
+
+    def tables(self, batch: Batch, noise: Noise | None = None) -> ScoreTables:
+        """The tables of a batch."""
+        first, *others = (network.tables(batch, noise, self.runtime) for network in self.networks)
+        if not others:
+            return first
+        arcs, labels = zip(*((tables.arcs, tables.labels) for tables in (first, *others)))
+        return ScoreTables(torch.stack(arcs).mean(dim=0), torch.stack(labels).mean(dim=0))
+
+    def trees(
+        self, read: EncodedTreebank, batch: Batch, noise: Noise | None, strategy: Single, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        tables, lengths = self.tables(batch, noise), batch.packing.lengths.cpu().numpy() - 1
         if isinstance(strategy, KBest) and strategy.labelled:
             return self._labelled_trees(tables, lengths, strategy.num_candidates)
         best_labels, labels = tables.labels.max(dim=2)  # (sentence, dep, head)
@@ -152,7 +134,7 @@ class GraphParser(Parser):
         return heads, labels[place], log_probs
 
     def _labelled_trees(self, tables: ScoreTables, lengths: np.ndarray, k: int) -> tuple[np.ndarray, ...]:
-        """As `_trees`, of the k best labelled trees; only the relations of their arcs leave the device."""
+        """As `trees`, of the k best labelled trees; only the relations of their arcs leave the device."""
 
         def labels_of_arcs(*arcs: np.ndarray) -> np.ndarray:
             sentence, dep, head = (torch.from_numpy(index).to(tables.labels.device) for index in arcs)
@@ -162,65 +144,14 @@ class GraphParser(Parser):
         heads, labels, log_probs = k_best_labelled_trees(scores, lengths, k, labels_of_arcs, self.single_root)
         return heads, labels, np.where(log_probs > -np.inf, log_probs, log_probs[:, :1])
 
-    @torch.inference_mode()
-    def log_probs(self, treebank: Treebank, pool: TreePool) -> Float32[np.ndarray, "candidate sentence"]:
-        check_same_sentences(treebank, pool)
-        encoded = encode(treebank, self.vocabulary, self.vectors)
-        heads = torch.tensor(pool.heads)
-        relations = torch.from_numpy(relation_ids(pool, self.vocabulary.relation_ids))
-        result = np.empty(pool.log_probs.shape, dtype=np.float32)
-        for sentences in decoding_batches(encoded, self.runtime):
-            batch = make_batch(encoded, sentences, self.runtime.device)
-            words, columns = words_and_columns(batch, pool.offsets)
-            tables = self.tables(batch, None)
-            scored = score_trees(tables, batch, words, heads[:, columns].long(), relations[:, columns])
-            result[:, batch.sentences] = scored.cpu().numpy()
-        return result
+    def numbered(self, bank: Treebank, pool: TreePool) -> tuple[Tensor, Tensor, np.ndarray]:
+        return torch.tensor(pool.heads), torch.from_numpy(self.relation_ids(bank, pool)), pool.offsets
 
-
-class DeepBiafParser(GraphParser):
-    """One trained network with its vocabulary and pretrained vectors."""
-
-    def __init__(
-        self, network: DeepBiaf, vocabulary: Vocabulary, vectors: WordVectors | None, runtime: Runtime
-    ) -> None:
-        self.network = network.to(runtime.device).eval()
-        self.vocabulary = vocabulary
-        self.vectors = vectors
-        self.runtime = runtime
-        self.single_root = preset(network.config.preset).mst_single_root
-
-    def tables(self, batch: Batch, noise: Noise | None = None) -> ScoreTables:
-        return self.network.tables(batch, noise, self.runtime)
-
-
-class GraphEnsemble(GraphParser):
-    """Several parsers as one: the mean of their log-probabilities (the authors' ensemble baseline).
-
-    The members must be of this kind and share vocabulary, vectors and root constraint, as models of one profile do;
-    ValueError otherwise.
-    """
-
-    def __init__(self, members: Sequence[GraphParser]) -> None:
-        first = members[0]
-        if not all(isinstance(member, GraphParser) for member in members):
-            raise ValueError("an ensemble is of parsers of one kind")
-        if any(_definitions(member) != _definitions(first) for member in members):
-            raise ValueError("the members of an ensemble must share one vocabulary, word vectors and root constraint")
-        self.members = tuple(members)
-        self.vocabulary = first.vocabulary
-        self.vectors = first.vectors
-        self.runtime = first.runtime
-        self.single_root = first.single_root
-
-    def tables(self, batch: Batch, noise: Noise | None = None) -> ScoreTables:
-        tables = [member.tables(batch, noise) for member in self.members]
-        arcs, labels = (torch.stack(t).mean(dim=0) for t in zip(*((t.arcs, t.labels) for t in tables)))
-        return ScoreTables(arcs, labels)
-
-
-def _definitions(parser: GraphParser) -> tuple[Vocabulary, str | None, bool]:
-    return parser.vocabulary, parser.vectors and parser.vectors.name, parser.single_root
+    def score(self, read: EncodedTreebank, items: np.ndarray, asked: tuple) -> Float32[np.ndarray, "candidate some"]:
+        (heads, relations, offsets), batch = asked, make_batch(read, items, self.runtime.device)
+        words, columns = words_and_columns(batch, offsets)
+        tables = self.tables(batch)
+        return score_trees(tables, batch, words, heads[:, columns].long(), relations[:, columns]).cpu().numpy()
 
 
 def score_trees(tables: ScoreTables, batch: Batch, words: Tensor, heads: Tensor, relations: Tensor) -> Tensor:

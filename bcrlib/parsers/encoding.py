@@ -1,6 +1,4 @@
-"""From strings to numbers: the alphabets of a parser and a treebank in its numbers.
-
-A treebank in the numbers of one parser, and batches of it.
+"""From strings to numbers: the alphabets of a parser, a treebank in its numbers, and batches of it.
 
 Work that depends on the word type alone (its characters) is kept once a type: `Forms` is the table of types, a token is
 a row number in it. A batch gathers its own types, so that the character network sees each once. Pretrained vectors are
@@ -19,8 +17,8 @@ from torch import Tensor
 from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
-from bcrlib.parsers.batches import Packing, Runtime, batches_of_size, pack
-from bcrlib.parsers.contextual import ContextualVectors
+from bcrlib.parsers.batches import Packing, Runtime, batches, pack
+from bcrlib.parsers.pieces import ContextualVectors
 
 UNKNOWN, ROOT = 0, 1
 NUM_SPECIAL = 2
@@ -228,51 +226,7 @@ def make_batch(encoded: EncodedTreebank, sentences: np.ndarray, device: torch.de
 
 
 def decoding_batches(encoded: EncodedTreebank, runtime: Runtime, copies: int = 1) -> Iterator[np.ndarray]:
-    """Sentences sorted by length, cut so that `copies` of a batch keep to the runtime's `max_tokens` and `max_arcs`.
-
-    Every sentence comes once; one that is over a budget by itself makes a batch of its own. With the runtime's
-    `batch_size` there is no budget: sentences are counted.
-    """
-    if runtime.batch_size is not None:
-        yield from batches_of_size(encoded.lengths, runtime.batch_size)
-        return
-    order = np.argsort(encoded.lengths, kind="stable")
+    """Every sentence once, in batches of like length, the longest first; `copies` of each must fit (`batches`)."""
     lengths = encoded.lengths
-    start = 0
-    while start < len(order):
-        stop = start + 1
-        while stop < len(order):
-            longest, count = lengths[order[stop]], (stop + 1 - start) * copies
-            if longest * count > runtime.max_tokens or longest * longest * count > runtime.max_arcs:
-                break
-            stop += 1
-        yield order[start:stop]
-        start = stop
-
-
-def training_batches(lengths: np.ndarray, max_tokens: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """One epoch: all sentences once, similar lengths together, batches in random order. O(sentences log sentences).
-
-    A batch has about `max_tokens` tokens: it is over by less than its longest sentence.
-    """
-    order = np.argsort(lengths + rng.uniform(-1.5, 1.5, len(lengths)), kind="stable")
-    group = np.cumsum(lengths[order]) // max_tokens
-    batches = np.split(order, np.flatnonzero(np.diff(group)) + 1)
-    rng.shuffle(batches)
-    return batches
-
-
-BUCKET_LIMITS = (10, 15, 20, 25, 30, 35, 40, 50, 60, 70, 140)
-
-
-def bucket_batches(lengths: np.ndarray, rng: np.random.Generator, batch_size: int = 32) -> list[np.ndarray]:
-    """One epoch as the authors make it: batches of 32 sentences that never mix the eleven length buckets.
-
-    `lengths` count the root and must be below a bucket's limit; a sentence of 140 or more is left out, as theirs is.
-    """
-    bucket = np.searchsorted(BUCKET_LIMITS, lengths, side="right")
-    batches = []
-    for number in rng.permutation(len(BUCKET_LIMITS)):
-        members = rng.permutation(np.flatnonzero(bucket == number))
-        batches += [members[i : i + batch_size] for i in range(0, len(members), batch_size)]
-    return batches
+    for some in batches(lengths, runtime.max_tokens, copies, runtime.batch_size, runtime.max_arcs):
+        yield some[np.argsort(-lengths[some], kind="stable")]

@@ -1,23 +1,18 @@
-"""The point-wise half of an LSTM step, forward and backward, each as one pass over memory.
-
-The matrix product of a step leaves four pre-activations a unit; the rest is arithmetic on single numbers. Tensor by
-tensor that is a dozen trips through memory, which on a fast CPU costs more than the product itself. On the CPU it is
-one loop that the compiler turns into vector instructions; elsewhere, and as the reference, the twin in PyTorch.
-
-Rows live in the packed layout (see packing.py) behind `batch` rows of the initial state, so that the state
-before row r of a step always exists. `row` is the first row of the step, `previous` that of the step before it, and
-`count` how many sentences are alive. Gate order is PyTorch's: input, forget, cell, output.
-
-LSTMs with variational dropout: one mask a sentence, layer and direction, kept for all time steps.
+"""LSTMs with variational dropout: one mask a sentence, layer and direction, kept for all time steps.
 
 The input masks do not change over time, so the input projections of a whole layer are one matrix product; so is every
 weight gradient. Only the recurrent product is taken step by step, for both directions at once and, thanks to the packed
 layout, for living sentences alone. Gal and Ghahramani (2016); the paper's encoder, after Ma et al. (2018).
+
+A step's product leaves four pre-activations a unit; the rest is arithmetic on single numbers. Tensor by tensor that is
+a dozen trips through memory, which on a fast CPU costs more than the product itself. There it is one loop, forward and
+one backward, that the compiler turns into vector instructions; elsewhere, and as the reference, the twin in PyTorch.
+Rows stand behind `batch` rows of the initial state, so that there always is a state before. `row` is the first row of a
+step, `previous` that of the step before, `count` how many sentences are alive. Gates stand in PyTorch's order.
 """
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +21,7 @@ from numba import njit
 from torch import Tensor, nn
 
 from bcrlib.parsers.batches import Packing
+from bcrlib.samplers.dropout_p import Noise
 
 _LOG2_E = np.float32(1.4426950408889634)
 # 2**f on [-1/2, 1/2]: Chebyshev interpolation, relative error below 2e-7.
@@ -165,11 +161,6 @@ def cell_backward_reference(
     )
 
 
-def cell_forward(*arguments: Tensor | int) -> None:
-    """`cell_forward_reference`, fused where the tensors are float32 on the CPU. O(count * unit)."""
-    _dispatch(_forward_kernel, cell_forward_reference, arguments)
-
-
 def cell_of_rows(
     gates: Float[Tensor, "input gate"],
     which: Int64[Tensor, "row"],
@@ -199,24 +190,22 @@ def cell_of_rows_reference(
     return out.sigmoid() * cells.tanh(), cells
 
 
+def cell_forward(*arguments: Tensor | int) -> None:
+    """`cell_forward_reference`, fused where the tensors are float32 on the CPU. O(count * unit)."""
+    _dispatch(_forward_kernel, cell_forward_reference, arguments)
+
+
 def cell_backward(*arguments: Tensor | int) -> None:
-    """`cell_backward_reference`, fused where the tensors are float32 on the CPU. O(count * unit)."""
+    """`cell_backward_reference`, likewise."""
     _dispatch(_backward_kernel, cell_backward_reference, arguments)
 
 
-def _dispatch(kernel, reference, arguments) -> None:
+def _dispatch(kernel: Callable, reference: Callable, arguments: tuple[Tensor | int, ...]) -> None:
     tensors = [a for a in arguments if isinstance(a, Tensor)]
     if all(t.device.type == "cpu" and t.dtype == torch.float32 for t in tensors):
         kernel(*(a.detach().numpy() if isinstance(a, Tensor) else a for a in arguments))
     else:
         reference(*arguments)
-
-
-class Masks(Protocol):
-    """Dropout masks, already scaled by 1 / (1 - p); see noise.py."""
-
-    def per_sentence(self, site: str, width: int) -> Tensor:
-        """[sentence, width]: one mask for all tokens of a sentence."""
 
 
 class VariationalLSTM(nn.Module):
@@ -228,7 +217,7 @@ class VariationalLSTM(nn.Module):
         self.layers = nn.ModuleList(BidirectionalLayer(width, hidden_size) for width in widths)
 
     def forward(
-        self, rows: Float[Tensor, "row input"], packing: Packing, masks: Masks | None = None
+        self, rows: Float[Tensor, "row input"], packing: Packing, masks: Noise | None = None
     ) -> tuple[Float[Tensor, "row two_hidden"], Float[Tensor, "sentence two_hidden"]]:
         """Encodings of all rows, forward states then backward states, and the last layer's final cells.
 
@@ -252,7 +241,7 @@ class BidirectionalLayer(nn.Module):
             nn.init.xavier_uniform_(self.weight_input[direction])
             nn.init.xavier_uniform_(self.weight_hidden[direction])
 
-    def forward(self, rows: Tensor, packing: Packing, masks: Masks | None, site: str) -> tuple[Tensor, Tensor]:
+    def forward(self, rows: Tensor, packing: Packing, masks: Noise | None, site: str) -> tuple[Tensor, Tensor]:
         if masks is None and not torch.is_grad_enabled() and product_dtype(rows) == rows.dtype:
             return self._without_dropout(rows, packing)
         both = torch.stack([rows, rows[packing.mirrored]])
@@ -269,11 +258,11 @@ class BidirectionalLayer(nn.Module):
 
     def _without_dropout(self, rows: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
         """Without masks this is an ordinary LSTM, and the library's own kernel (cuDNN on a GPU) is hard to beat."""
-        weights = [w[d] for d in range(2) for w in (self.weight_input, self.weight_hidden, self.bias)]
-        with_second_bias = [*weights[:3], torch.zeros_like(weights[2]), *weights[3:], torch.zeros_like(weights[5])]
-        state = rows.new_zeros(2, packing.num_sentences, self.weight_hidden.shape[2])
+        kinds = (self.weight_input, self.weight_hidden, self.bias, torch.zeros_like(self.bias))  # a second bias
+        weights = [kind[direction] for direction in range(2) for kind in kinds]
+        state = 2 * [rows.new_zeros(2, packing.num_sentences, self.weight_hidden.shape[2])]
         counts = torch.tensor(packing.counts)
-        states, _, cells = torch.lstm(rows, counts, (state, state), with_second_bias, True, 1, 0.0, False, True)
+        states, _, cells = torch.lstm(rows, counts, state, weights, True, 1, 0.0, False, True)
         return states, torch.cat(cells.unbind(0), dim=1)
 
 
@@ -298,9 +287,8 @@ class ForwardLayer(nn.Module):
     ) -> Float[Tensor, "row hidden"]:
         """States of all rows, whose input mask is applied already. O(row * hidden * (input + hidden))."""
         gates = (rows @ self.weight_input.T).float() + self.bias
-        mask = None if hidden_mask is None else hidden_mask[None]
-        weight = self.weight_hidden[None]
-        states, _ = Recurrence.apply(gates[None], weight, mask, hidden.float()[None], cell.float()[None], packing)
+        mask, state = None if hidden_mask is None else hidden_mask[None], (hidden.float()[None], cell.float()[None])
+        states, _ = Recurrence.apply(gates[None], self.weight_hidden[None], mask, *state, packing)
         return states[0]
 
 
@@ -337,18 +325,17 @@ class Recurrence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_hidden: Tensor, grad_cells: Tensor) -> tuple[Tensor | None, ...]:
-        gates, weight, mask, hidden, cells = ctx.saved_tensors
-        packing = ctx.packing
+        packing, (gates, weight, mask, hidden, cells) = ctx.packing, ctx.saved_tensors
         grad_hidden = grad_hidden.to(gates.dtype).contiguous()
         # A sentence's cells are first read at its last step: there the gradient of its final cell comes in.
         grad_cell = grad_cells.to(gates.dtype).contiguous().clone()
         grad_gates, grad_first = _walks(gates)[1](grad_hidden, grad_cell, gates, weight, mask, cells, packing)
-        states = hidden[:, _rows_before(packing)]
+        before = torch.tensor([before for _, _, before in _steps(packing)], device=packing.step.device)
+        states = hidden[:, before[packing.step] + packing.sentence]
         if mask is not None:
             states = states * mask[:, packing.sentence]
         grad_weight = torch.bmm(grad_gates.to(weight.dtype).transpose(1, 2), states.to(weight.dtype))
-        with_initial = ctx.needs_input_grad[3] or ctx.needs_input_grad[4]
-        initial = (grad_first, grad_cell) if with_initial else (None, None)
+        initial = (grad_first, grad_cell) if any(ctx.needs_input_grad[3:5]) else (None, None)
         return grad_gates, grad_weight.to(gates.dtype), None, *initial, None
 
 
@@ -394,23 +381,17 @@ def walk_back(
 
 def _walks(gates: Tensor) -> tuple[Callable, Callable]:
     """The functions above, or their twins that keep a GPU busy."""
-    if not (gates.is_cuda and find_spec("triton")):  # PyTorch for CUDA brings it, but not on Windows
-        return walk, walk_back
-    from bcrlib.parsers import lstm_cuda
+    if gates.is_cuda and find_spec("triton"):  # PyTorch for CUDA brings it, but not on Windows
+        from bcrlib.parsers import lstm_cuda
 
-    return lstm_cuda.walk, lstm_cuda.walk_back
+        return lstm_cuda.walk, lstm_cuda.walk_back
+    return walk, walk_back
 
 
 def _steps(packing: Packing) -> list[tuple[int, int, int]]:
     """First row, sentences alive, and the first state before it, of every time step."""
     previous = [0, *(packing.num_sentences + row for row in packing.starts[:-1])]
     return list(zip(packing.starts, packing.counts, previous))
-
-
-def _rows_before(packing: Packing) -> Tensor:
-    """int64 [row]: where the state before each row stands, the initial state included."""
-    previous = [before for _, _, before in _steps(packing)]
-    return torch.tensor(previous, device=packing.step.device)[packing.step] + packing.sentence
 
 
 def product_dtype(tensor: Tensor) -> torch.dtype:

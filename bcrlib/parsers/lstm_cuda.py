@@ -2,7 +2,8 @@
 
 A GPU that goes step by step waits for its next order most of the time: what counts is how many kernels a step starts,
 not what they compute. Tensor by tensor a step of a layer starts 16 of them forward and 30 backward. The arithmetic is
-that of lstm_cell.py, whose reference is the twin of these kernels too. Without a GPU they run in Triton's interpreter.
+that of `bcrlib.parsers.lstm`, whose reference is the twin of these kernels too. Without a GPU they run in Triton's
+interpreter.
 """
 
 import torch
@@ -103,7 +104,7 @@ def walk(
     packing: Packing,
 ) -> None:
     """All steps forward: activates `gates` and fills `hidden` and `cells` behind the initial states, as in
-    `variational_lstm.walk`.  Products have the precision of `weight`. Two kernels a step."""
+    `bcrlib.parsers.lstm.walk`.  Products have the precision of `weight`. Two kernels a step."""
     directions, batch, size = len(gates), packing.num_sentences, weight.shape[2]
     mask = None if mask is None else mask.contiguous()
     first = hidden[:, :batch] if mask is None else hidden[:, :batch] * mask
@@ -128,7 +129,7 @@ def walk_back(
     cells: Float[Tensor, "direction state hidden"],
     packing: Packing,
 ) -> tuple[Float[Tensor, "direction row four_hidden"], Float[Tensor, "direction sentence hidden"]]:
-    """All steps backward, as `variational_lstm.walk_back`: gradients of the gates and of the first hidden state;
+    """All steps backward, as `bcrlib.parsers.lstm.walk_back`: gradients of the gates and of the first hidden state;
     `grad_cell` becomes that of the first cell. Two kernels a step."""
     directions, batch, size = len(gates), packing.num_sentences, weight.shape[2]
     mask = None if mask is None else mask.contiguous()

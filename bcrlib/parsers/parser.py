@@ -1,145 +1,166 @@
-"""What backward-congruent re-ranking needs to know about a model: it proposes structures and scores them.
+"""What re-ranking needs of a model: it proposes structures and scores anybody's. One walk for all kinds of parsers.
 
-Between a treebank's columns and a parser's batches: making batches, their dropout, and writing what was decoded.
+A kind of parser says how it reads items (sentences, utterances), cuts them into batches, proposes for a batch, and
+scores one; what a training and a checkpoint ask of it stands in `bcrlib.parsers.training` and `.checkpoint`.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float32
-from torch import Tensor
+from jaxtyping import Float32, Int16, Int64
+from torch import nn
 
-from bcrlib.data.candidates import TreePool, joined
-from bcrlib.data.randomness import key
-from bcrlib.data.treebank import Treebank
-from bcrlib.data.vectors import WordVectors
-from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.encoding import Batch, EncodedTreebank, Vocabulary, make_batch
-from bcrlib.samplers.dropout_p import Noise
+from bcrlib.data.candidates import Pool, joined
+from bcrlib.data.presets import preset
+from bcrlib.parsers.batches import Precision, Runtime
 from bcrlib.samplers.strategies import DropoutP, Joined, OneBest, Single, Strategy
+
+if TYPE_CHECKING:
+    from bcrlib.parsers.training import Lessons
 
 
 class Parser(ABC):
-    """A trained model. Implementations: DeepBiafParser, StackPtrParser and the ensembles of each."""
+    """Trained networks of one kind. Several are an ensemble (the authors' baseline; `ensemble`)."""
 
-    vocabulary: Vocabulary
-    vectors: WordVectors | None
-    runtime: Runtime
-    single_root: bool
-    """Whether its trees have exactly one child of the root."""
+    SHARED: str
+    """What the members of an ensemble have in common, in words."""
     selection_strategy: Strategy = OneBest()
     """How it parses when a checkpoint is selected on dev."""
 
-    def candidates(self, treebank: Treebank, strategy: Strategy, seed: int = 0) -> TreePool:
-        """Candidate trees of every sentence; only the words and UPOS of the treebank are looked at.
+    def __init__(self, networks: Sequence[nn.Module], runtime: Runtime) -> None:
+        self.networks = tuple(network.to(runtime.device).eval() for network in networks)
+        self.runtime, self.config = runtime, networks[0].config
+        self.definitions = preset(self.config.preset)
+
+    @property
+    def network(self) -> nn.Module:
+        """Of a single parser."""
+        (network,) = self.networks
+        return network
+
+    def candidates(self, bank: Any, strategy: Strategy, seed: int = 0) -> Any:
+        """A pool of candidates for every item; only the words (and UPOS) of the bank are looked at.
 
         `seed` names the random choices of a sampling strategy. A sample depends on the seed, its number and the words
-        of its sentence, on nothing else. All have this parser's own `log_probs`, also what thinned networks found: a
-        pool with dropout-p costs one more than `decoded`. Of joined pools equal trees come once.
+        of its item, on nothing else. All have this parser's own `log_probs`, also what thinned networks found: a pool
+        with dropout-p costs one more than `decoded`. Of joined pools equal structures come once.
+        ValueError: a strategy that this kind does not have, or no item.
         """
         if isinstance(strategy, Joined):
-            pool = joined([self.decoded(treebank, part, seed) for part in strategy.parts])
+            pool = joined([self.decoded(bank, part, seed) for part in strategy.parts])
         else:
-            pool = self.decoded(treebank, strategy, seed)
+            pool = self.decoded(bank, strategy, seed)
         is_thinned = isinstance(strategy, DropoutP | Joined)
-        return replace(pool, log_probs=self.log_probs(treebank, pool)) if is_thinned else pool
+        return replace(pool, log_probs=self.log_probs(bank, pool)) if is_thinned else pool
 
-    @abstractmethod
-    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> TreePool:
+    @torch.inference_mode()
+    def decoded(self, bank: Any, strategy: Single, seed: int = 0) -> Any:
         """The same candidates, each with the log-probability that it was decoded by: of dropout-p, in its sub-network.
 
         For who scores them later, with others, or asks what decoding alone costs.
         """
+        self.check_strategy(strategy)
+        read = self.read(bank)
+        proposals = (self.propose(read, items, strategy, seed) for items in self.batches(read, strategy))
+        return self.gathered(bank, strategy.num_candidates, proposals)
+
+    @torch.inference_mode()
+    def log_probs(self, bank: Any, pool: Any) -> Float32[np.ndarray, "candidate item"]:
+        """log p(structure | item) of every candidate, whoever proposed it; -inf where it has a name unknown here.
+
+        ValueError for candidates that cannot be of these items.
+        """
+        asked, read = self.numbered(bank, pool), self.read(bank)
+        result = np.empty(pool.log_probs.shape, dtype=np.float32)
+        for items in self.batches(read, None):
+            result[:, items] = self.score(read, items, asked)
+        return result
 
     @abstractmethod
-    def log_probs(self, treebank: Treebank, pool: TreePool) -> Float32[np.ndarray, "candidate sentence"]:
-        """log p(tree | sentence) of every candidate, whoever proposed it; -inf for a relation this parser lacks."""
+    def read(self, bank: Any) -> Any:
+        """The words of a bank in this parser's numbers. ValueError for what it cannot take."""
+
+    @abstractmethod
+    def check_strategy(self, strategy: Single) -> None:
+        """ValueError for a strategy that this kind of parser does not have."""
+
+    @abstractmethod
+    def batches(self, read: Any, strategy: Single | None) -> Iterator[Int64[np.ndarray, "some"]]:
+        """Every item once, cut into what fits while candidates are proposed by a strategy, or (None) scored."""
+
+    @abstractmethod
+    def propose(self, read: Any, items: Int64[np.ndarray, "some"], strategy: Single, seed: int) -> Any:
+        """Candidates of some items, as `gathered` takes them."""
+
+    @abstractmethod
+    def gathered(self, bank: Any, num_candidates: int, proposals: Iterable[Any]) -> Pool:
+        """The pool of all that was proposed, batch by batch."""
+
+    @abstractmethod
+    def numbered(self, bank: Any, pool: Any) -> Any:
+        """The pool in this parser's numbers, as `score` takes it. ValueError where it cannot be of these items."""
+
+    @abstractmethod
+    def score(self, read: Any, items: Int64[np.ndarray, "some"], asked: Any) -> Float32[np.ndarray, "candidate some"]:
+        """log p of all candidates of some items."""
+
+    @abstractmethod
+    def dev_score(self, dev: Any) -> float:
+        """How good its structures by `selection_strategy` are, from 0 to 1: the criterion of a training."""
+
+    @abstractmethod
+    def lessons(self, gold: Any, recipe: Any, precision: Precision) -> "Lessons":
+        """What a training of the network does with a batch."""
+
+    @abstractmethod
+    def shared(self) -> tuple:
+        """What `SHARED` says in words."""
+
+    @classmethod
+    @abstractmethod
+    def untrained(cls, config: Any, gold: Any, runtime: Runtime) -> Self:
+        """A parser with the alphabets of a gold bank, and weights from torch's random numbers."""
+
+    @abstractmethod
+    def files(self) -> dict[str, Any]:
+        """Name -> text, or value to be written as JSON: its checkpoint but for weights; config.json tells the kind."""
+
+    @classmethod
+    @abstractmethod
+    def restored(cls, fields: dict[str, Any], folder: Path, runtime: Runtime) -> Self:
+        """The parser of a checkpoint, its weights still to be loaded. `fields`: of config.json."""
 
 
-@dataclass(frozen=True)
-class ModelName:
-    """Kind and seed of a model as tables and stores write them, e.g. deepbiaf/123."""
-
-    kind: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.seed}"
+AnyParser = TypeVar("AnyParser", bound=Parser)
 
 
-def copied_batch(encoded: EncodedTreebank, sentences: np.ndarray, copies: int, device: str) -> tuple[Batch, np.ndarray]:
-    """`copies` of some sentences as one batch, and the number of the copy of each of its sentences, in its order."""
-    numbers = np.repeat(np.arange(copies), len(sentences))
-    sentences = np.tile(sentences, copies)
-    order = np.argsort(-encoded.lengths[sentences], kind="stable")
-    return make_batch(encoded, sentences[order], device), numbers[order]
+def ensemble(parsers: Sequence[AnyParser]) -> AnyParser:
+    """Several parsers as one, whose log-probabilities are means; the kind says of what.
 
-
-def dropout_noise(
-    encoded: EncodedTreebank, batch: Batch, samples: np.ndarray, strategy: Strategy, seed: int
-) -> Noise | None:
-    """The masks of dropout-p, fixed for each sentence and sample; None for other strategies."""
-    if not isinstance(strategy, DropoutP):
-        return None
-    keys = sample_keys(encoded, batch, strategy, seed)[np.arange(len(samples)), samples]
-    return Noise(torch.from_numpy(keys).to(batch.form.device), batch.packing, strategy.p)
-
-
-def sample_keys(encoded: EncodedTreebank, batch: Batch, strategy: Strategy, seed: int) -> np.ndarray:
-    """int64 [sentence, sample]: a key for every sample of every sentence of a batch."""
-    name = "dropout-p" if isinstance(strategy, DropoutP) else "actions"
-    of_sample = np.array([key(seed, name, i) for i in range(strategy.num_candidates)])
-    return encoded.keys[batch.sentences][:, None] ^ of_sample
-
-
-def words_and_columns(batch: Batch, offsets: np.ndarray) -> tuple[Tensor, np.ndarray]:
-    """The packed rows that are words, and the column of each in a candidate pool."""
-    words = (batch.packing.step > 0).nonzero().squeeze(1)
-    sentence, step = batch.packing.sentence[words].cpu().numpy(), batch.packing.step[words].cpu().numpy()
-    return words, offsets[batch.sentences[sentence]] + step - 1
-
-
-def empty_pool(treebank: Treebank, num_candidates: int, relation_names: tuple[str, ...]) -> TreePool:
-    """A pool to be filled by `store`."""
-    tokens, sentences = (num_candidates, treebank.num_tokens), (num_candidates, treebank.num_sentences)
-    return TreePool(
-        heads=np.zeros(tokens, dtype=np.int16),
-        relations=np.zeros(tokens, dtype=np.int16),
-        relation_names=relation_names,
-        log_probs=np.zeros(sentences, dtype=np.float32),
-        offsets=treebank.offsets,
-    )
-
-
-def store(
-    pool: TreePool,
-    batch: Batch,
-    samples: np.ndarray,
-    heads: np.ndarray,
-    relations: np.ndarray,
-    log_probs: np.ndarray,
-) -> None:
-    """Write trees [sentence, tree, position] and their log-probabilities [sentence, tree] into the pool.
-
-    Tree t of sample c is candidate c + t: several samples of one tree each, or one of several.
+    ValueError for parsers of several kinds, or that differ in what members must share.
     """
-    words, columns = words_and_columns(batch, pool.offsets)
-    sentence, step = batch.packing.sentence[words].cpu().numpy(), batch.packing.step[words].cpu().numpy()
-    for tree in range(heads.shape[1]):
-        candidate = samples + tree
-        pool.heads[candidate[sentence], columns] = heads[sentence, tree, step]
-        pool.relations[candidate[sentence], columns] = relations[sentence, tree, step]
-        pool.log_probs[candidate, batch.sentences] = log_probs[:, tree]
+    first = parsers[0]
+    if any(type(parser) is not type(first) for parser in parsers):
+        raise ValueError("an ensemble is of parsers of one kind")
+    if any(parser.shared() != first.shared() for parser in parsers):
+        raise ValueError(f"the members of an ensemble must share {first.SHARED}")
+    whole = copy(first)
+    whole.networks = tuple(network for parser in parsers for network in parser.networks)
+    return whole
 
 
-def check_same_sentences(treebank: Treebank, pool: TreePool) -> None:
-    """ValueError where the candidates cannot be parses of these sentences."""
-    if not np.array_equal(pool.offsets, treebank.offsets):
-        raise ValueError("the candidates are of other sentences: their lengths are not those of the treebank")
-
-
-def relation_ids(pool: TreePool, ids: dict[str, int]) -> np.ndarray:
-    """The pool's relations in a parser's numbers, [candidate, token]; -1 for one that it does not know."""
-    return np.array([ids.get(name, -1) for name in pool.relation_names])[pool.relations]
+def scored_once(
+    first_equal: Int16[np.ndarray, "candidate item"],
+    score: Callable[[Int64[np.ndarray, "pair"], Int64[np.ndarray, "pair"]], Float32[np.ndarray, "pair"]],
+) -> Float32[np.ndarray, "candidate item"]:
+    """Scores of all candidates of a batch, where `score` sees equal ones once, as numbers of item and candidate."""
+    item, candidate = np.nonzero((first_equal == np.arange(len(first_equal))[:, None]).T)
+    number = np.zeros(first_equal.shape, dtype=np.int64)
+    number[candidate, item] = np.arange(len(item))
+    return score(item, candidate)[number[first_equal, np.arange(first_equal.shape[1])]]

@@ -1,12 +1,11 @@
-"""Attention of encoder and decoder, with weights that can be dropped by name.
+"""Pretrained encoders: any that `AutoModel` loads, its first layers or all of them.
 
-Pretrained encoders of the seq2seq-pointer parser: any that `AutoModel` loads, its first layers or all of them.
+Their attention, and that of s2s' decoder, has weights that can be dropped by name.
 """
 
 import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -87,26 +86,24 @@ class PretrainedEncoder(nn.Module):
 
 def new_encoder(config: Seq2SeqConfig, utterances: Iterable[tuple[str, ...]]) -> tuple[PreTrainedModel, Tokenizer]:
     """A pretrained encoder and its tokenizer; "tiny" is made for these utterances. DataError where it cannot be had."""
-    network, tokenizer = _loaded(config, utterances)
+    source = config.encoder
+    if source == "tiny":
+        tokenizer = tiny_tokenizer(utterances)
+        network = empty_encoder(_tiny_config(config, tokenizer))
+    elif source in ("minilm", "mpnet"):
+        folder = minilm_folder() if source == "minilm" else mpnet_folder()
+        sizes = MINILM if source == "minilm" else AutoConfig.from_pretrained(folder)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        network = _pretrained(str(folder), _first_layers(sizes, config.encoder_layers))
+    else:
+        with _data_errors(source):
+            sizes, tokenizer = AutoConfig.from_pretrained(source), _fast_tokenizer(source)
+        sizes = _first_layers(sizes, config.encoder_layers)
+        with _data_errors(source):
+            network = _pretrained(source, sizes)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return network, tokenizer
-
-
-def _loaded(config: Seq2SeqConfig, utterances: Iterable[tuple[str, ...]]) -> tuple[PreTrainedModel, Tokenizer]:
-    if config.encoder == "tiny":
-        tokenizer = tiny_tokenizer(utterances)
-        return empty_encoder(_tiny_config(config, tokenizer)), tokenizer
-    if config.encoder == "minilm":
-        return _unpacked(minilm_folder(), MINILM, config.encoder_layers)
-    if config.encoder == "mpnet":
-        folder = mpnet_folder()
-        return _unpacked(folder, AutoConfig.from_pretrained(folder), config.encoder_layers)
-    with _data_errors(config.encoder):
-        sizes, tokenizer = AutoConfig.from_pretrained(config.encoder), _fast_tokenizer(config.encoder)
-    sizes = _first_layers(sizes, config.encoder_layers)
-    with _data_errors(config.encoder):
-        return _pretrained(config.encoder, sizes), tokenizer
 
 
 def empty_encoder(sizes: PretrainedConfig) -> PreTrainedModel:
@@ -157,11 +154,6 @@ def _first_layers(sizes: PretrainedConfig, num_layers: int) -> PretrainedConfig:
     return sizes
 
 
-def _unpacked(folder: Path, sizes: PretrainedConfig, num_layers: int) -> tuple[PreTrainedModel, Tokenizer]:
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return _pretrained(str(folder), _first_layers(sizes, num_layers)), tokenizer
-
-
 def _fast_tokenizer(source: str) -> Tokenizer:
     tokenizer = AutoTokenizer.from_pretrained(source, add_prefix_space=True).backend_tokenizer
     if tokenizer.get_vocab_size() <= len(tokenizer.get_added_tokens_decoder()):
@@ -170,10 +162,18 @@ def _fast_tokenizer(source: str) -> Tokenizer:
 
 
 def _pretrained(source: str, sizes: PretrainedConfig) -> PreTrainedModel:
-    with _quiet():  # the weights that are left out are meant to be
+    """Without a word: the weights that are left out are meant to be."""
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
         return AutoModel.from_pretrained(
             source, config=sizes, dtype=torch.float32, attn_implementation=_attention_of(sizes)
         )
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _attention_of(sizes: PretrainedConfig) -> str:
@@ -186,27 +186,11 @@ def _data_errors(encoder: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, AttributeError) as error:
+        first_sentence = " ".join(str(error).split()).split(". ")[0][:200]
         raise DataError(
-            f"the encoder {encoder!r} cannot be had ({_first_sentence(error)}): give a folder with a model and a fast"
+            f"the encoder {encoder!r} cannot be had ({first_sentence}): give a folder with a model and a fast"
             " tokenizer, or an encoder that needs no hub: minilm, mpnet, or tiny."
         ) from None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _first_sentence(error: Exception) -> str:
-    return " ".join(str(error).split()).split(". ")[0][:200]
 
 
 def _replace_dropouts(network: nn.Module, switch: Switch) -> None:

@@ -1,10 +1,8 @@
-"""The transformer decoder of the seq2seq-pointer parser: it writes brackets and points at word pieces.
+"""The seq2seq-pointer parser's network: a pretrained encoder, and a transformer that writes brackets and pointers.
 
-As the authors' (protocol of section 2.3): post-norm layers, GELU, sinusoidal positions; the logits of brackets are tied
-to their embeddings, the logit of a pointer is the raw attention score of head 0 of the last layer at that piece, and
-one softmax goes over both.
-
-s2s, the seq2seq-pointer parser's network: a pretrained encoder, and a decoder that writes brackets and pointers.
+The decoder is the authors' (protocol of section 2.3): post-norm layers, GELU, sinusoidal positions; the logits of
+brackets are tied to their embeddings, the logit of a pointer is the raw attention score of head 0 of the last layer at
+that piece, and one softmax goes over both.
 """
 
 import math

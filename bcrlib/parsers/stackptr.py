@@ -1,14 +1,12 @@
-"""The stack-pointer parser's probability of given trees, whoever proposed them: teacher forcing, all at once.
+"""The stack-pointer parser: trees come about step by step, and trees of anybody are scored by teacher forcing.
 
 The candidates of a sentence share its encoder pass and, while they agree, the decoder's: every prefix of their
 derivations is read once (see PrefixTree). What is left a tree is adding up its steps.
-
-Parsers that point: decoding and scoring for the stack-pointer parser and for ensembles of it.
 """
 
-from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,55 +14,197 @@ from jaxtyping import Float32, Int16, Int64
 from torch import Tensor
 
 from bcrlib.data.candidates import TreePool
-from bcrlib.data.presets import preset
 from bcrlib.data.treebank import Treebank
 from bcrlib.data.vectors import WordVectors
 from bcrlib.parsers.batches import Runtime, grouped
-from bcrlib.parsers.encoding import Batch, EncodedTreebank, Vocabulary, decoding_batches, encode, make_batch
-from bcrlib.parsers.parser import (
-    Parser,
-    check_same_sentences,
-    copied_batch,
-    dropout_noise,
-    empty_pool,
-    relation_ids,
-    sample_keys,
-    store,
-)
+from bcrlib.parsers.encoding import Batch, EncodedTreebank, Vocabulary, make_batch
+from bcrlib.parsers.parser import scored_once
+from bcrlib.parsers.pieces import ContextualVectors
 from bcrlib.parsers.stackptr_network import Memory, StackPtr, States
+from bcrlib.parsers.tree_parser import TreeParser, sample_keys
 from bcrlib.samplers.derivations import Derivations, PrefixTree, derivations, prefix_tree, word_on_cycle
 from bcrlib.samplers.dropout_p import Noise, uniform
-from bcrlib.samplers.rules import PartialTrees, Rules, StepScorer, TreeBuilder
-from bcrlib.samplers.search import Choose, best, best_actions, sampled_actions, search
+from bcrlib.samplers.rules import PartialTrees, Rules, TreeBuilder
+from bcrlib.samplers.search import best, best_actions, sampled_actions, search
 from bcrlib.samplers.strategies import Beam, Drawn, DropoutP, KBest, Single
 
+AUTHORS_BATCH = 32
 
-def tree_log_probs(
-    network: StackPtr,
-    memory: Memory,
-    batch: Batch,
-    pool: TreePool,
-    relations: Int64[np.ndarray, "candidate token"],
-    first_equal: Int16[np.ndarray, "candidate sentence"],
-    runtime: Runtime,
-) -> Float32[np.ndarray, "candidate sentence"]:
-    """log p of all candidates of the batch's sentences; -inf with a relation of number -1.
 
-    Equal candidates are scored once. O(different prefixes * hidden * (input + hidden)).
+class Asked(NamedTuple):
+    """Trees to be scored."""
+
+    pool: TreePool
+    relations: Int64[np.ndarray, "candidate token"]
+    """In the parser's numbers."""
+    first_equal: Int16[np.ndarray, "candidate sentence"]
+
+
+class StackPtrParser(TreeParser):
+    """A parser whose trees come about step by step; of an ensemble each step by the networks' mean log-probability."""
+
+    Network = StackPtr
+    SHARED = "one vocabulary, word vectors, rules and beam width"
+    selection_strategy = Beam(width=1, num_candidates=1)
+
+    def __init__(
+        self,
+        networks: Sequence[StackPtr],
+        vocabulary: Vocabulary,
+        vectors: WordVectors | ContextualVectors | None,
+        runtime: Runtime,
+    ) -> None:
+        super().__init__(networks, vocabulary, vectors, runtime)
+        self.beam_width = self.config.beam_width
+        self.rules = Rules(self.definitions.stackptr_any_order, self.single_root)
+
+    def shared(self) -> tuple:
+        return *super().shared(), self.rules, self.beam_width
+
+    def check_strategy(self, strategy: Single) -> None:
+        if isinstance(strategy, KBest):
+            raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
+        if isinstance(strategy, Beam) and strategy.ended:
+            raise ValueError(f"{strategy} is of an s2s: all hypotheses of a stackptr end with the last step")
+
+    def weight(self, strategy: Single | None) -> int:
+        """A position costs memory for itself and for each hypothesis about it, four of which weigh as much."""
+        if strategy is None:
+            return 4
+        copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
+        return copies * -(-self._num_hypotheses(strategy) // 4)
+
+    def batches(self, read: EncodedTreebank, strategy: Single | None) -> Iterator[np.ndarray]:
+        if strategy is not None or not self.definitions.stackptr_padding_scored:
+            yield from super().batches(read, strategy)
+            return
+        number = len(read.lengths)  # scores depend on the batch: the authors' are of consecutive sentences
+        for some in np.array_split(np.arange(number), range(AUTHORS_BATCH, number, AUTHORS_BATCH)):
+            yield some[np.argsort(-read.lengths[some], kind="stable")]
+
+    def trees(
+        self, read: EncodedTreebank, batch: Batch, noise: Noise | None, strategy: Single, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        sampled = isinstance(strategy, Drawn)
+        if sampled:
+            keys = sample_keys(read, batch, "actions", strategy.num_candidates, seed)
+            keys = torch.from_numpy(keys).to(self.runtime.device)
+            choose = sampled_actions(strategy, lambda step, rows: uniform(keys[rows], step))
+        else:
+            choose = best_actions(self._num_hypotheses(strategy))
+        readers = [
+            Reader(network, network.memory(batch, noise, self.runtime), self.runtime) for network in self.networks
+        ]
+        hyps = search(TreeBuilder(Scorer(readers), batch.packing.lengths, self.rules), choose)
+        if not sampled:
+            num_trees = 1 if isinstance(strategy, DropoutP) else strategy.num_candidates
+            hyps = best_trees(hyps, num_trees, isinstance(strategy, Beam) and strategy.keep_duplicates)
+        return hyps.heads.cpu().numpy(), hyps.relations.cpu().numpy(), hyps.score.cpu().numpy()
+
+    def numbered(self, bank: Treebank, pool: TreePool) -> Asked:
+        relations = self.relation_ids(bank, pool)
+        check_trees(pool)
+        return Asked(pool, relations, pool.first_equal())
+
+    def score(self, read: EncodedTreebank, items: np.ndarray, asked: Asked) -> Float32[np.ndarray, "candidate some"]:
+        """The mean of the networks' log-probabilities, which is the sum of the steps' means.
+
+        O(different prefixes * hidden * (input + hidden)).
+        """
+        batch, padding_scored = make_batch(read, items, self.runtime.device), self.definitions.stackptr_padding_scored
+        lengths = batch.packing.lengths.cpu().numpy()
+
+        def score(sentence: np.ndarray, candidate: np.ndarray) -> Float32[np.ndarray, "tree"]:
+            place, of_trees = (candidate, items[sentence], asked.pool.offsets, lengths[0]), []
+            steps = derivations(_padded(asked.pool.heads, *place), lengths[sentence])
+            prefixes, labels = prefix_tree(steps, sentence, lengths[sentence]), _padded(asked.relations, *place)
+            for network in self.networks:
+                memory = network.memory(batch, None, self.runtime, padding_scored)
+                with self.runtime.autocast():  # the recurrence only: scores are float32
+                    states = _read(network, memory, prefixes)
+                of_trees.append(_sums(network, memory, steps, prefixes, states, labels))
+            return np.mean(of_trees, axis=0)
+
+        return scored_once(asked.first_equal[:, items], score)
+
+    def _num_hypotheses(self, strategy: Single) -> int:
+        if isinstance(strategy, Beam):
+            return strategy.width
+        return strategy.num_candidates if isinstance(strategy, Drawn) else self.beam_width
+
+
+class Reader:
+    """One network reading hypotheses."""
+
+    def __init__(self, network: StackPtr, memory: Memory, runtime: Runtime) -> None:
+        self.network, self.memory, self.runtime = network, memory, runtime
+        self.masked, self.cell = memory.hidden, memory.cell
+        self.states: States | None = None
+        self.num_before = 1
+
+    def advance(self, hyps: PartialTrees, parent: Tensor) -> Tensor:
+        """log p [sentence, hypothesis, position] of pointing to every position."""
+        count, num = hyps.top.shape
+        sentence = torch.arange(count, device=parent.device)[:, None].expand(count, num)
+        triples = (hyps.top, hyps.sibling, hyps.grandparent)
+        rows = [values.flatten() for values in (sentence * self.num_before + parent, sentence, *triples)]
+        with self.runtime.autocast():
+            states = self.network.step(self.memory, self.masked, self.cell, *rows)
+        self.states, self.num_before = states, num
+        self.masked, self.cell = states.masked, states.cell
+        queries = states.arc_query.float().view(count, num, -1)
+        bias = self.memory.key_bias[:count, None]
+        return torch.baddbmm(bias, queries, self.memory.keys[:count].transpose(1, 2)).log_softmax(dim=2)
+
+    def label_log_probs(self, parent: Tensor, word: Tensor, rows: Tensor) -> Tensor:
+        """log p [row, relation] of the steps that `rows` selects from [sentence, child]."""
+        sentence = torch.arange(len(parent), device=parent.device)[:, None].expand_as(parent)
+        query = self.states.label_query.float()[(sentence * self.num_before + parent)[rows]]
+        return self.network.label_log_probs(self.memory, sentence[rows], word[rows], query)
+
+
+class Scorer:
+    """The mean of one or several networks that read the same hypotheses (`bcrlib.samplers.rules.StepScorer`)."""
+
+    def __init__(self, readers: list[Reader]) -> None:
+        self.readers = readers
+
+    def advance(self, hyps: PartialTrees, parent: Tensor) -> Tensor:
+        return mean([reader.advance(hyps, parent) for reader in self.readers])
+
+    def label(self, parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
+        """Where finishing a word has a label, the best one there adds its log p too (authors' code).
+
+        A word that is attached never gets that label.
+        """
+        pop_label = self.readers[0].network.pop_label
+        rows = ~is_pop if pop_label is None else torch.ones_like(is_pop)
+        log_probs = mean([reader.label_log_probs(parent, word, rows) for reader in self.readers])
+        if pop_label is not None:
+            log_probs[~is_pop[rows], pop_label] = float("-inf")
+        best, relation = log_probs.max(dim=1)
+        score, number = torch.zeros(word.shape, device=word.device), torch.zeros_like(word)
+        score[rows], number[rows] = best, relation
+        return score, number
+
+
+def mean(values: list[Tensor]) -> Tensor:
+    """Of tensors of one shape."""
+    return values[0] if len(values) == 1 else torch.stack(values).mean(dim=0)
+
+
+def best_trees(hyps: PartialTrees, num_trees: int, keep_duplicates: bool) -> PartialTrees:
+    """The best `num_trees` of each sentence, best first; where there are fewer, the best one again.
+
+    Of hypotheses that are the same labelled tree the best one stays, unless duplicates are kept. Under `official` too:
+    the authors' lists are not sorted again after the labels of the last step.
     """
-    mine = first_equal[:, batch.sentences]
-    sentence, candidate = np.nonzero((mine == np.arange(len(mine))[:, None]).T)
-    lengths = batch.packing.lengths.cpu().numpy()
-    heads = _padded(pool.heads, candidate, batch.sentences[sentence], pool.offsets, lengths[0])
-    labels = _padded(relations, candidate, batch.sentences[sentence], pool.offsets, lengths[0])
-    steps = derivations(heads, lengths[sentence])
-    prefixes = prefix_tree(steps, sentence, lengths[sentence])
-    with runtime.autocast():  # the recurrence only: scores are float32
-        states = _read(network, memory, prefixes)
-    scores = _sums(network, memory, steps, prefixes, states, labels)
-    number = np.zeros(mine.shape, dtype=np.int64)
-    number[candidate, sentence] = np.arange(len(sentence))
-    return scores[number[mine, np.arange(mine.shape[1])]]
+    if not keep_duplicates:
+        hyps = best(hyps, hyps.score.shape[1])
+        trees = torch.cat([hyps.heads, hyps.relations], dim=2)
+        same = (trees[:, :, None] == trees[:, None]).all(dim=3).tril(-1)
+        hyps = replace(hyps, score=hyps.score.masked_fill(same.any(dim=2), float("-inf")))
+    return best(hyps, num_trees)
 
 
 def check_trees(pool: TreePool) -> None:
@@ -153,200 +293,3 @@ def _label_log_probs(
     of, words = pairs // size, pairs % size
     scores = network.label_log_probs(memory, sentence[of], words, query[of])
     return scores[which, relation.clamp(min=0)].masked_fill(relation < 0, float("-inf"))
-
-
-AUTHORS_BATCH = 32
-
-
-class PointerParser(Parser):
-    """A parser whose trees come about step by step."""
-
-    selection_strategy = Beam(width=1, num_candidates=1)
-    beam_width: int
-    rules: Rules
-
-    @abstractmethod
-    def scorer(self, batch: Batch, noise: Noise | None) -> StepScorer:
-        """What reads the hypotheses about a batch."""
-
-    @torch.inference_mode()
-    def decoded(self, treebank: Treebank, strategy: Single, seed: int = 0) -> TreePool:
-        if isinstance(strategy, KBest):
-            raise ValueError("k-best trees are for graph-based parsers; a sequential parser has beam(b=WIDTH)")
-        if isinstance(strategy, Beam) and strategy.ended:
-            raise ValueError(f"{strategy} is of an s2s: all hypotheses of a stackptr end with the last step")
-        encoded = encode(treebank, self.vocabulary, self.vectors)
-        pool = empty_pool(treebank, strategy.num_candidates, self.vocabulary.relations)
-        copies = strategy.num_candidates if isinstance(strategy, DropoutP) else 1
-        # A position costs memory for itself and for each hypothesis about its sentence, four of which weigh as much.
-        weight = copies * -(-self._num_hypotheses(strategy) // 4)
-        for sentences in decoding_batches(encoded, self.runtime, weight):
-            batch, samples = copied_batch(encoded, sentences, copies, self.runtime.device)
-            noise = dropout_noise(encoded, batch, samples, strategy, seed)
-            choose = self._choose(encoded, batch, strategy, seed)
-            hyps = search(TreeBuilder(self.scorer(batch, noise), batch.packing.lengths, self.rules), choose)
-            if not isinstance(strategy, Drawn):
-                num_trees = 1 if copies > 1 else strategy.num_candidates
-                hyps = best_trees(hyps, num_trees, isinstance(strategy, Beam) and strategy.keep_duplicates)
-            trees = (hyps.heads.cpu().numpy(), hyps.relations.cpu().numpy(), hyps.score.cpu().numpy())
-            store(pool, batch, samples, *trees)
-        return pool
-
-    def _num_hypotheses(self, strategy: Single) -> int:
-        if isinstance(strategy, Beam):
-            return strategy.width
-        return strategy.num_candidates if isinstance(strategy, Drawn) else self.beam_width
-
-    def _choose(self, encoded: EncodedTreebank, batch: Batch, strategy: Single, seed: int) -> Choose:
-        if not isinstance(strategy, Drawn):
-            return best_actions(self._num_hypotheses(strategy))
-        keys = torch.from_numpy(sample_keys(encoded, batch, strategy, seed)).to(batch.form.device)
-        return sampled_actions(strategy, lambda step, rows: uniform(keys[rows], step))
-
-
-class StackPtrParser(PointerParser):
-    """One trained network with its vocabulary and pretrained vectors."""
-
-    def __init__(
-        self, network: StackPtr, vocabulary: Vocabulary, vectors: WordVectors | None, runtime: Runtime
-    ) -> None:
-        self.network = network.to(runtime.device).eval()
-        self.vocabulary = vocabulary
-        self.vectors = vectors
-        self.runtime = runtime
-        definitions = preset(network.config.preset)
-        self.beam_width = network.config.beam_width
-        self.single_root = definitions.mst_single_root
-        self.rules = Rules(definitions.stackptr_any_order, self.single_root)
-
-    def scorer(self, batch: Batch, noise: Noise | None) -> "NetworkScorer":
-        return NetworkScorer(self.network, self.network.memory(batch, noise, self.runtime), self.runtime)
-
-    @torch.inference_mode()
-    def log_probs(self, treebank: Treebank, pool: TreePool) -> Float32[np.ndarray, "candidate sentence"]:
-        check_same_sentences(treebank, pool)
-        check_trees(pool)
-        encoded = encode(treebank, self.vocabulary, self.vectors)
-        relations, first_equal = relation_ids(pool, self.vocabulary.relation_ids), pool.first_equal()
-        result = np.empty(pool.log_probs.shape, dtype=np.float32)
-        for sentences in self._scoring_batches(encoded):
-            batch = make_batch(encoded, sentences, self.runtime.device)
-            padding_scored = self.network.definitions.stackptr_padding_scored
-            memory = self.network.memory(batch, None, self.runtime, padding_scored)
-            result[:, batch.sentences] = tree_log_probs(
-                self.network, memory, batch, pool, relations, first_equal, self.runtime
-            )
-        return result
-
-    def _scoring_batches(self, encoded: EncodedTreebank):
-        if not self.network.definitions.stackptr_padding_scored:
-            return decoding_batches(encoded, self.runtime, copies=4)
-        # Scores depend on the batch: the authors' are of consecutive sentences.
-        return np.array_split(
-            np.arange(len(encoded.lengths)), range(AUTHORS_BATCH, len(encoded.lengths), AUTHORS_BATCH)
-        )
-
-
-class PointerEnsemble(PointerParser):
-    """Several parsers as one: the mean of their log-probabilities at each step (the authors' ensemble baseline).
-
-    The members must be of this kind and share vocabulary, vectors, rules and beam width, as models of one profile do;
-    ValueError otherwise.
-    """
-
-    def __init__(self, members: Sequence[StackPtrParser]) -> None:
-        first = members[0]
-        if not all(isinstance(member, StackPtrParser) for member in members):
-            raise ValueError("an ensemble is of parsers of one kind")
-        if any(_definitions(member) != _definitions(first) for member in members):
-            raise ValueError("the members of an ensemble must share one vocabulary, word vectors, rules and beam width")
-        self.members = tuple(members)
-        self.vocabulary, self.vectors, self.runtime = first.vocabulary, first.vectors, first.runtime
-        self.beam_width, self.rules, self.single_root = first.beam_width, first.rules, first.single_root
-
-    def scorer(self, batch: Batch, noise: Noise | None) -> "MeanScorer":
-        return MeanScorer([member.scorer(batch, noise) for member in self.members])
-
-    def log_probs(self, treebank: Treebank, pool: TreePool) -> Float32[np.ndarray, "candidate sentence"]:
-        """The mean of the members' log-probabilities, which is the sum of the steps' means."""
-        return np.mean([member.log_probs(treebank, pool) for member in self.members], axis=0)
-
-
-class NetworkScorer:
-    """One network reading hypotheses (`bcrlib.samplers.rules.StepScorer`)."""
-
-    def __init__(self, network: StackPtr, memory: Memory, runtime: Runtime) -> None:
-        self.network, self.memory, self.runtime = network, memory, runtime
-        self.masked, self.cell = memory.hidden, memory.cell
-        self.states: States | None = None
-        self.num_before = 1
-
-    def advance(self, hyps: PartialTrees, parent: Tensor) -> Tensor:
-        count, num = hyps.top.shape
-        sentence = torch.arange(count, device=parent.device)[:, None].expand(count, num)
-        triples = (hyps.top, hyps.sibling, hyps.grandparent)
-        rows = [values.flatten() for values in (sentence * self.num_before + parent, sentence, *triples)]
-        with self.runtime.autocast():
-            states = self.network.step(self.memory, self.masked, self.cell, *rows)
-        self.states, self.num_before = states, num
-        self.masked, self.cell = states.masked, states.cell
-        queries = states.arc_query.float().view(count, num, -1)
-        bias = self.memory.key_bias[:count, None]
-        return torch.baddbmm(bias, queries, self.memory.keys[:count].transpose(1, 2)).log_softmax(dim=2)
-
-    def label_log_probs(self, parent: Tensor, word: Tensor, rows: Tensor) -> Tensor:
-        """log p [row, relation] of the steps that `rows` selects from [sentence, child]."""
-        sentence = torch.arange(len(parent), device=parent.device)[:, None].expand_as(parent)
-        query = self.states.label_query.float()[(sentence * self.num_before + parent)[rows]]
-        return self.network.label_log_probs(self.memory, sentence[rows], word[rows], query)
-
-    def label(self, parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
-        return best_labels([self], parent, word, is_pop)
-
-
-class MeanScorer:
-    """Several networks reading the same hypotheses; the mean of their log-probabilities."""
-
-    def __init__(self, members: list[NetworkScorer]) -> None:
-        self.members = members
-
-    def advance(self, hyps: PartialTrees, parent: Tensor) -> Tensor:
-        return torch.stack([member.advance(hyps, parent) for member in self.members]).mean(dim=0)
-
-    def label(self, parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
-        return best_labels(self.members, parent, word, is_pop)
-
-
-def best_labels(members: list[NetworkScorer], parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
-    """The best relation of each step by the members' mean, [sentence, child] its log p and number.
-
-    Where finishing a word has a label, the best one there adds its log p too (authors' code); a word that is attached
-    never gets that label.
-    """
-    pop_label = members[0].network.pop_label
-    rows = ~is_pop if pop_label is None else torch.ones_like(is_pop)
-    log_probs = torch.stack([member.label_log_probs(parent, word, rows) for member in members]).mean(dim=0)
-    if pop_label is not None:
-        log_probs[~is_pop[rows], pop_label] = float("-inf")
-    best, relation = log_probs.max(dim=1)
-    score, number = torch.zeros(word.shape, device=word.device), torch.zeros_like(word)
-    score[rows], number[rows] = best, relation
-    return score, number
-
-
-def best_trees(hyps: PartialTrees, num_trees: int, keep_duplicates: bool) -> PartialTrees:
-    """The best `num_trees` of each sentence, best first; where there are fewer, the best one again.
-
-    Of hypotheses that are the same labelled tree the best one stays, unless duplicates are kept. Under `official` too:
-    the authors' lists are not sorted again after the labels of the last step.
-    """
-    if not keep_duplicates:
-        hyps = best(hyps, hyps.score.shape[1])
-        trees = torch.cat([hyps.heads, hyps.relations], dim=2)
-        same = (trees[:, :, None] == trees[:, None]).all(dim=3).tril(-1)
-        hyps = replace(hyps, score=hyps.score.masked_fill(same.any(dim=2), float("-inf")))
-    return best(hyps, num_trees)
-
-
-def _definitions(parser: StackPtrParser) -> tuple:
-    return parser.vocabulary, parser.vectors and parser.vectors.name, parser.rules, parser.beam_width

@@ -1,11 +1,9 @@
-"""The derivations of a batch's gold trees as packed rows, one a step: what teacher forcing in training reads.
-
-The stack-pointer parser: a decoder walks down the tree and points to the next child (Ma et al. 2018; paper, 6.1).
+"""The stack-pointer parser's network: a decoder walks down the tree and points to the next child (Ma et al. 2018).
 
 The encoder is that of deepbiaf. The decoder is an LSTM; its input is the word on top of the stack with its last child
 and its head. Its state points to a position by biaffine attention: to a new child, or to the top itself to finish it.
 log p(tree | sentence) is the sum over the 2 n - 1 steps of log p(position), and of log p(relation | position) wherever
-a child is attached.
+a child is attached (paper, section 6.1). In training all steps of a batch's gold trees are read at once (`GoldWalk`).
 """
 
 from dataclasses import dataclass
@@ -17,9 +15,8 @@ from torch.nn import functional as F
 
 from bcrlib.data.presets import preset
 from bcrlib.parsers.batches import Packing, Runtime, grouped, pack, unpack
-from bcrlib.parsers.biaffine import ArcBiaffine, LabelBiaffine
 from bcrlib.parsers.configuration import NetworkConfig
-from bcrlib.parsers.encoder import SentenceEncoder
+from bcrlib.parsers.encoder import ArcBiaffine, LabelBiaffine, SentenceEncoder, projections
 from bcrlib.parsers.encoding import Batch, Vocabulary
 from bcrlib.parsers.lstm import ForwardLayer, cell_of_rows
 from bcrlib.samplers.derivations import derivations
@@ -123,8 +120,8 @@ class StackPtr(nn.Module):
         self.source = nn.Linear(width, config.decoder_input_size)
         self.initial = nn.Linear(width, config.decoder_size)
         self.decoder = ForwardLayer(config.decoder_input_size, config.decoder_size)
-        self.query = _xavier_blocks(nn.Linear(config.decoder_size, sum(self.sizes)), self.sizes)
-        self.key = _xavier_blocks(nn.Linear(width, sum(self.sizes)), self.sizes)
+        self.query = projections(config.decoder_size, self.sizes)
+        self.key = projections(width, self.sizes)
         self.arc = ArcBiaffine(config.arc_size)
         # Finishing a word has a label of its own only in the authors' definitions.
         self.pop_label = len(vocabulary.relations) if self.definitions.stackptr_pop_label else None
@@ -150,10 +147,10 @@ class StackPtr(nn.Module):
         initial = self.initial(cells)
         shares = F.linear(rows, self.source.weight).float()
         inputs = self._input(shares, walk.top, walk.sibling, walk.has_sibling, walk.grandparent)
-        if masks is None:
-            return self.decoder(inputs, walk.packing, initial.float().tanh(), initial, None)
-        inputs = inputs * masks.input[walk.packing.sentence]
-        return self.decoder(inputs, walk.packing, initial.float().tanh(), initial, masks.hidden)
+        if masks is not None:
+            inputs = inputs * masks.input[walk.packing.sentence]
+        hidden_mask = None if masks is None else masks.hidden
+        return self.decoder(inputs, walk.packing, initial.float().tanh(), initial, hidden_mask)
 
     def _labelled_steps(self, walk: GoldWalk, relations: Tensor) -> tuple[Tensor, Tensor]:
         """Which steps have a label, and their labels: attaching steps the relation, by the authors pops as well."""
@@ -266,17 +263,6 @@ class StackPtr(nn.Module):
     def _outside(self, batch: Batch, padding_scored: bool) -> Float[Tensor, "sentence position"]:
         """-inf behind the end of each sentence, 0 elsewhere; 0 everywhere where padding takes part."""
         lengths = batch.packing.lengths
-        outside: Bool[Tensor, "sentence position"] = (
-            torch.arange(batch.packing.max_length, device=lengths.device) >= lengths[:, None]
-        )
-        return torch.zeros(outside.shape, device=lengths.device).masked_fill(
-            outside & (not padding_scored), float("-inf")
-        )
-
-
-def _xavier_blocks(linear: nn.Linear, sizes: tuple[int, ...]) -> nn.Linear:
-    """Several projections as one product, each initialised by itself."""
-    for block in linear.weight.split(sizes):
-        nn.init.xavier_uniform_(block)
-    nn.init.zeros_(linear.bias)
-    return linear
+        outside = torch.arange(batch.packing.max_length, device=lengths.device) >= lengths[:, None]
+        nothing = torch.zeros(outside.shape, device=lengths.device)
+        return nothing if padding_scored else nothing.masked_fill(outside, float("-inf"))

@@ -4,15 +4,9 @@ A *sequence* is a frame in codes over brackets and words (`bcrlib.data.frames`),
 A *target* is what one model emits: 0 for the end, 1 .. 2 L for the brackets of its L labels in the same order as the
 codes, and 1 + 2 L + k for its k-th word piece of the utterance. A word is all its pieces, in order (paper, section 5).
 
-Targets of an utterance as one trie, so that a decoder reads what they have in common once.
-
-A transformer reads a trie as it reads a sequence: the position of a node is its depth, and what it sees are its
-ancestors and itself.
-
-The seq2seq-pointer parser's probability of given targets, whoever proposed them: teacher forcing, all at once.
-
-The candidates of an utterance share its encoder pass and, while they agree, the decoder's: every prefix of their
-targets is read once (see TargetTries).
+Given targets, whoever proposed them, are scored by teacher forcing, all of an utterance at once: as one trie, so that a
+decoder reads every prefix once. A transformer reads a trie as it reads a sequence: the position of a node is its depth,
+and what it sees are its ancestors and itself.
 """
 
 import math

@@ -15,12 +15,12 @@ from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.presets import Preset
 from bcrlib.parsers.batches import Runtime, one_core
+from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import Seq2SeqConfig, Seq2SeqTraining
 from bcrlib.parsers.pieces import Pieces
 from bcrlib.parsers.s2s import Seq2SeqParser
-from bcrlib.parsers.s2s_checkpoint import new_parser
 from bcrlib.parsers.s2s_network import make_source
-from bcrlib.parsers.s2s_training import train
+from bcrlib.parsers.training import train
 from bcrlib.samplers.dropout_p import Thinning
 from bcrlib.samplers.rules import END, BracketRules
 
@@ -128,4 +128,4 @@ def encoded_rows(parser: Seq2SeqParser, bank: FrameBank, pool: FramePool) -> int
 
 
 def _pieces(parser: Seq2SeqParser, words: Sequence[str]) -> Pieces:
-    return parser.pieces(FrameBank((tuple(words),), ()))
+    return parser.read(FrameBank((tuple(words),), ()))

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from bcrlib.bench.grid import SpeedGrid
 from bcrlib.data.randomness import PART_SEED
 from bcrlib.experiments.counting import ONE_BEST, Update
+from bcrlib.parsers.configuration import KINDS
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profile import HalfProfile, Profile, SemanticProfile, is_part, json_values, with_values
 from bcrlib.samplers.strategies import Beam, DropoutP, parse_strategy
@@ -57,15 +58,16 @@ PUBLISHING = (*(notebook.removesuffix(".ipynb") for notebook in STORY), *CAUSES.
 """The jobs that make tables and figures."""
 TRAINING = {"dependency": "pipeline/train.ipynb", "semantic": "pipeline/train_frames.ipynb"}
 """The notebook that trains a model, or a student."""
-_TRAINERS = {  # modules whose names the notebook of a cell computes
-    "dependency": ("bcrlib.parsers.checkpoint", "bcrlib.parsers.training"),
-    "semantic": ("bcrlib.parsers.s2s_checkpoint", "bcrlib.parsers.s2s_training"),
-}
 # Not among the parameters of a deepbiaf's training: changing them must not train it anew.
 _ONLY_STACKPTR = ("decoder_input_size", "decoder_size", "beam_width")
 
 System = dict[str, Any]
 """The fields of a bcrlib.experiments.store.System, and the "jobs" that trained it: several make an ensemble."""
+
+
+def parser_modules(kinds: Iterable[str]) -> tuple[str, ...]:
+    """The modules of some kinds of parsers, which nobody imports by name."""
+    return tuple(sorted({KINDS[kind.split("-")[0]].split(":")[0] for kind in kinds}))
 
 
 class Model(NamedTuple):
@@ -233,6 +235,11 @@ class _HalfPlan:
 
     # What they do
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What the notebooks that parse import by computed names."""
+        return (f"bcrlib.tasks.{self.asked.task}", *parser_modules(self.names.kinds))
+
     def named(self, stage: str) -> str:
         """A job's name, of frames with that noun after its first word: "candidates frames test"."""
         verb, *rest = stage.split(" ")
@@ -252,12 +259,13 @@ class _HalfPlan:
         if not self.is_trees:
             is_whole = not is_part(model.kind)
             params |= {"part": 1.0 if is_whole else self.asked.part, "part_seed": 0 if is_whole else model.seed}
-        return Job(model.job, TRAINING[self.asked.task], params)
+        return Job(model.job, TRAINING[self.asked.task], params, modules=parser_modules([model.kind]))
 
     def distil(self, lesson: Lesson) -> Job:
         """Learns from what its teacher says of the training data."""
-        like, teacher = self.train(lesson.student), lesson.teacher.job
-        return Job(lesson.job, like.notebook, {**like.params, "teacher": teacher}, (teacher,))
+        like, teacher = self.train(lesson.student), lesson.teacher
+        modules = parser_modules([teacher.kind, lesson.student.kind])
+        return Job(lesson.job, like.notebook, {**like.params, "teacher": teacher.job}, (teacher.job,), modules)
 
     def predict(self, split: str, systems: list[System]) -> Job:
         """The 1-best of every system."""
@@ -310,7 +318,7 @@ class _HalfPlan:
         common = {"split": split, "share": self.asked.dev_share if split == "dev" else 1.0}
         common |= {"precision": self.asked.decoding_precision}
         params = {**self.task, **self.corpus, **common, **params}
-        return Job(self.named(stage) + who, notebook, params, tuple(needs), (_module(self.asked.task),))
+        return Job(self.named(stage) + who, notebook, params, tuple(needs), self.modules)
 
     def breakdowns(self, needs: tuple[str, ...]) -> list[Job]:
         """Needs the trees themselves; their counts alone go further. Of frames there are none."""
@@ -326,8 +334,7 @@ class _HalfPlan:
             models = {kind: models[kind] for kind in self.names.kinds if kind in models}
         params = {**self.task, **self.corpus, "precision": self.asked.precision, **json_values(grid)}
         needs = (*models.values(), self.named("collect"))
-        params["models"] = models
-        return Job(self.named("speed"), "pipeline/speed.ipynb", params, needs, (_module(self.asked.task),))
+        return Job(self.named("speed"), "pipeline/speed.ipynb", {**params, "models": models}, needs, self.modules)
 
 
 def _system(
@@ -335,11 +342,6 @@ def _system(
 ) -> System:
     fields = {"method": method, "model": model.kind, "seed": model.seed, "teacher": teacher, "members": [*members]}
     return {**fields, "jobs": jobs}
-
-
-def _module(task: str) -> str:
-    """What notebooks of both tasks import by a computed name."""
-    return f"bcrlib.tasks.{task}"
 
 
 def _names(jobs: Iterable[Job]) -> tuple[str, ...]:
@@ -373,7 +375,7 @@ def _cells(half: Profile | SemanticProfile) -> list[Job]:
         "num_candidates": half.num_candidates,
         "sampling_seed": SAMPLING_SEED,
     }
-    jobs, modules = {}, (_module(task), *_TRAINERS[task])
+    jobs, modules = {}, (f"bcrlib.tasks.{task}", *parser_modules([update.new]))
     for name, values in half.ablation.cells().items():
         cell = with_values(half, values)
         parser = {"model": asdict(cell.network(update.new)), "training": asdict(cell.recipe(update.new))}

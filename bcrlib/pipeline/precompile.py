@@ -8,11 +8,10 @@ from dataclasses import replace
 
 from bcrlib.data.generated.frames import generate_frames
 from bcrlib.data.generated.trees import generate_treebank
-from bcrlib.parsers import s2s_checkpoint, s2s_training, training
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
-from bcrlib.parsers.encoding import build_vocabulary, encode
+from bcrlib.parsers.training import train
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest
 
 SMALL = NetworkConfig(word_size=8, char_size=8, upos_size=8, hidden_size=8, num_layers=1, arc_size=8, label_size=8)
@@ -23,9 +22,8 @@ def compile_trees() -> None:
     """Both dependency parsers train, propose and score once."""
     treebank = generate_treebank(30, seed=1)
     for kind, listed in {"deepbiaf": KBest(4, labelled=True), "stackptr": Beam(4, 4)}.items():
-        parser = new_parser(replace(SMALL, kind=kind), build_vocabulary(treebank), 0, Runtime())
-        encoded = encode(treebank, parser.vocabulary, parser.vectors)
-        training.train(parser, encoded, treebank, TrainingConfig(num_epochs=1), seed=0)
+        parser = new_parser(replace(SMALL, kind=kind), treebank, 0, Runtime())
+        train(parser, treebank, treebank, TrainingConfig(num_epochs=1), seed=0)
         for strategy in (listed, DropoutP(0.1, 2)):
             parser.log_probs(treebank, parser.candidates(treebank, strategy))
 
@@ -33,8 +31,8 @@ def compile_trees() -> None:
 def compile_frames() -> None:
     """The semantic parser trains, is evaluated, proposes and scores once."""
     bank = generate_frames(30, seed=1)
-    parser = s2s_checkpoint.new_parser(SMALL_SEQ2SEQ, bank, 0, Runtime())
-    s2s_training.train(parser, bank, bank, Seq2SeqTraining(num_epochs=1), seed=0)
+    parser = new_parser(SMALL_SEQ2SEQ, bank, 0, Runtime())
+    train(parser, bank, bank, Seq2SeqTraining(num_epochs=1), seed=0)
     parser.log_probs(bank, parser.candidates(bank, DropoutP(0.1, 2)))
 
 

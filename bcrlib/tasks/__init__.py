@@ -38,9 +38,6 @@ class Task:
     """(pool) -> how many candidates are no structure."""
     failures: Callable[..., dict[str, int]]
     """(bank, pool) -> what a summary tells of candidates that are no structure over the words of their item."""
-    load_parsers: Callable[..., Any]
-    """(folders, runtime) -> the parser trained into one folder, or the ensemble of several. ValueError: of different
-    kinds."""
     scored: Callable[..., Any]
     """(parser, bank, pool) -> log p of every candidate and how many tokens it is a sum over, or None where candidates
     of an item are all of one length: what the store keeps."""
@@ -53,11 +50,6 @@ class Task:
     log-probabilities of the candidate file, which are sums, are added up with theirs. ValueError for what cannot be."""
     known: Callable[..., Any]
     """(parser) -> the relations or labels that it knows."""
-    fit: Callable[..., Any]
-    """(network, recipe, gold, seen, dev, seed, runtime, precision, report) -> a trained parser, and what its epochs
-    were like. It sees the part `seen` of gold, but knows all that gold has."""
-    save: Callable[..., None]
-    """(parser, folder)."""
 
 
 def task_named(name: str) -> Task:

@@ -1,8 +1,8 @@
 """Dependency parsing: trees of a treebank, from deepbiaf and stackptr."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -17,9 +17,7 @@ from bcrlib.metrics import attachment
 from bcrlib.tasks import Task
 from bcrlib.tasks.names import TASKS
 
-if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.parsers.batches import Precision, Runtime
-    from bcrlib.parsers.configuration import NetworkConfig, TrainingConfig
+if TYPE_CHECKING:  # at run time this would bring torch
     from bcrlib.parsers.parser import Parser
 
 
@@ -51,12 +49,6 @@ def _correctness(gold: Treebank, pool: TreePool, preset: Preset) -> dict[str, Bo
     return attachment.correctness(gold, pool.heads, pool.relations, pool.relation_names, preset)
 
 
-def _load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Parser":
-    from bcrlib.parsers import checkpoint
-
-    return checkpoint.load_parsers([*folders], runtime)
-
-
 def _scored(
     parser: "Parser", treebank: Treebank, pool: TreePool
 ) -> tuple[Float32[np.ndarray, "candidate sentence"], None]:
@@ -73,32 +65,6 @@ def _scorers(models: Sequence["Parser"], score: str | None, from_file: bool) -> 
     return models
 
 
-def _fit(
-    network: "NetworkConfig",
-    recipe: "TrainingConfig",
-    gold: Treebank,
-    seen: Treebank,
-    dev: Treebank,
-    seed: int,
-    runtime: "Runtime",
-    precision: "Precision",
-    report: Callable[[Any], None],
-) -> tuple["Parser", list[Any]]:
-    from bcrlib.parsers.checkpoint import new_parser
-    from bcrlib.parsers.encoding import build_vocabulary, encode
-    from bcrlib.parsers.training import train
-
-    parser = new_parser(network, build_vocabulary(gold), seed, runtime)
-    encoded = encode(seen, parser.vocabulary, parser.vectors)
-    return parser, train(parser, encoded, dev, recipe, seed, precision, report)
-
-
-def _save(parser: "Parser", folder: Path) -> None:
-    from bcrlib.parsers.checkpoint import save_parser
-
-    save_parser(parser, folder)
-
-
 TASK = Task(
     names=TASKS["dependency"],
     pool=TreePool,
@@ -109,12 +75,9 @@ TASK = Task(
     correctness=_correctness,
     num_invalid=lambda pool: 0,  # decoding makes trees
     failures=lambda treebank, pool: {},
-    load_parsers=_load_parsers,
     scored=_scored,
     propose=lambda parser, treebank, strategy, seed: parser.candidates(treebank, strategy, seed),
     constrained=_constrained,
     scorers=_scorers,
     known=lambda parser: parser.vocabulary.relations,
-    fit=_fit,
-    save=_save,
 )

@@ -3,11 +3,11 @@
 A "part" kind is trained on a part of the data, with the sizes of the kind that it is named after.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bcrlib.data.download import TOP_FILES, top_path
 from bcrlib.data.files import CONLLU, read_input
@@ -20,8 +20,6 @@ from bcrlib.tasks import Task
 from bcrlib.tasks.names import TASKS
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.parsers.batches import Precision, Runtime
-    from bcrlib.parsers.configuration import Seq2SeqConfig, Seq2SeqTraining
     from bcrlib.parsers.s2s import Seq2SeqParser
     from bcrlib.samplers.strategies import Strategy
 
@@ -62,12 +60,6 @@ def _failures(bank: FrameBank, pool: FramePool) -> dict[str, int]:
     return {"num_no_frame": sum(column.count(None) for column in columns)}
 
 
-def _load_parsers(folders: Sequence[Path], runtime: "Runtime") -> "Seq2SeqParser":
-    from bcrlib.parsers import s2s_checkpoint
-
-    return s2s_checkpoint.load_parsers([*folders], runtime)
-
-
 def _propose(parser: "Seq2SeqParser", bank: FrameBank, strategy: "Strategy", seed: int) -> FramePool:
     """Log-probabilities are sums over symbols, whatever the parser ranks by."""
     if not parser.definitions.s2s_length_normalised:
@@ -97,35 +89,6 @@ def _scorers(models: Sequence["Seq2SeqParser"], score: str | None, from_file: bo
     return scorers
 
 
-def _fit(
-    network: "Seq2SeqConfig",
-    recipe: "Seq2SeqTraining",
-    gold: FrameBank,
-    seen: FrameBank,
-    dev: FrameBank,
-    seed: int,
-    runtime: "Runtime",
-    precision: "Precision",
-    report: Callable[[Any], None],
-) -> tuple["Seq2SeqParser", list[Any]]:
-    from bcrlib.parsers.s2s_checkpoint import new_parser
-    from bcrlib.parsers.s2s_training import train
-
-    parser = new_parser(network, gold, seed, runtime)
-    for name, bank in (("the training data", gold), ("dev", dev)):
-        try:
-            parser.pieces(bank)  # complains now about an utterance that is too long, not when it is to be parsed
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-    return parser, train(parser, seen, dev, recipe, seed, precision, report)
-
-
-def _save(parser: "Seq2SeqParser", folder: Path) -> None:
-    from bcrlib.parsers.s2s_checkpoint import save_parser
-
-    save_parser(parser, folder)
-
-
 TASK = Task(
     names=TASKS["semantic"],
     pool=FramePool,
@@ -136,12 +99,9 @@ TASK = Task(
     correctness=correctness,
     num_invalid=num_invalid,
     failures=_failures,
-    load_parsers=_load_parsers,
     scored=lambda parser, bank, pool: parser.sums(bank, pool),
     propose=_propose,
     constrained=_constrained,
     scorers=_scorers,
     known=lambda parser: parser.labels,
-    fit=_fit,
-    save=_save,
 )

@@ -41,21 +41,12 @@ from bcrlib.data.treebank import Treebank, format_conllu, read_conllu
 from bcrlib.metrics.attachment import correctness as trees_right
 from bcrlib.metrics.frames import correctness as frames_right
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import load_parser as load_tree_parser
-from bcrlib.parsers.checkpoint import load_parsers as load_tree_parsers
-from bcrlib.parsers.checkpoint import new_parser as new_tree_parser
-from bcrlib.parsers.checkpoint import save_parser as save_tree_parser
+from bcrlib.parsers.checkpoint import load_parser, load_parsers, new_parser, save_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
-from bcrlib.parsers.encoding import build_vocabulary, encode
 from bcrlib.parsers.generator import TextPool
 from bcrlib.parsers.parser import Parser
 from bcrlib.parsers.s2s import Seq2SeqParser
-from bcrlib.parsers.s2s_checkpoint import load_parser as load_frame_parser
-from bcrlib.parsers.s2s_checkpoint import load_parsers as load_frame_parsers
-from bcrlib.parsers.s2s_checkpoint import new_parser as new_frame_parser
-from bcrlib.parsers.s2s_checkpoint import save_parser as save_frame_parser
-from bcrlib.parsers.s2s_training import train as train_frame_parser
-from bcrlib.parsers.training import train as train_tree_parser
+from bcrlib.parsers.training import train
 from bcrlib.reranking import bcr_scores, choose
 from bcrlib.samplers.strategies import Beam, DropoutP, Strategy, parse_strategy
 from bcrlib.tasks import dependency, semantic
@@ -210,10 +201,9 @@ def trained_on_trees(
 ) -> Parser:
     """A parser trained on twenty generated sentences; its weights and what the training told are hashed."""
     treebank, dev = generate_treebank(20, seed=1), generate_treebank(8, seed=4)
-    parser = new_tree_parser(config, build_vocabulary(treebank), seed, Runtime())
+    parser = new_parser(config, treebank, seed, Runtime())
     found[f"{name} seed {seed}: initial weights"] = weights(parser.network)
-    encoded = encode(treebank, parser.vocabulary, parser.vectors)
-    history = train_tree_parser(parser, encoded, dev, recipe, seed, precision)
+    history = train(parser, treebank, dev, recipe, seed, precision)
     found[f"{name} seed {seed}: weights"] = weights(parser.network)
     found[f"{name} seed {seed}: history"] = digest([(r.epoch, r.loss, r.dev_score, r.is_best) for r in history])
     return parser
@@ -225,9 +215,9 @@ def hash_parsers_of_trees(found: Hashes, name: str, kind: str, parsers: Sequence
     first, second = parsers
     folders = [Path(f"{name} {seed}") for seed in SEEDS]
     for parser, folder in zip(parsers, folders):
-        save_tree_parser(parser, folder)
+        save_parser(parser, folder)
     hash_tree_checkpoint(found, name, first, treebank)
-    ensemble = load_tree_parsers(folders, Runtime())
+    ensemble = load_parsers(folders, Runtime())
     for text, strategy in strategies(kind).items():
         label = f"{name}, {text}"
         pool = hash_proposals(found, label, [first, ensemble], treebank, strategy)
@@ -237,7 +227,7 @@ def hash_parsers_of_trees(found: Hashes, name: str, kind: str, parsers: Sequence
             found[f"{label}: right by {preset.name}"] = digest(*(part for item in right.items() for part in item))
         hash_tree_files(found, label, treebank, pool)
     for runtime in (Runtime(precision="bfloat16"), Runtime(max_tokens=40, max_arcs=300), Runtime(batch_size=3)):
-        other = load_tree_parser(folders[1], runtime)
+        other = load_parser(folders[1], runtime)
         pool = other.candidates(treebank, parse_strategy("dropout-p(p=0.3)", NUMBER), seed=5)
         hash_pool(found, f"{name}, {runtime}", pool)
 
@@ -245,9 +235,9 @@ def hash_parsers_of_trees(found: Hashes, name: str, kind: str, parsers: Sequence
 def hash_tree_checkpoint(found: Hashes, name: str, parser: Parser, treebank: Treebank) -> None:
     """Every file of it; loaded again, the parser says the same."""
     folder = Path("checkpoint of trees", name)
-    save_tree_parser(parser, folder)
+    save_parser(parser, folder)
     hash_files(found, f"{name}: checkpoint", folder)
-    loaded = load_tree_parser(folder, Runtime())
+    loaded = load_parser(folder, Runtime())
     found[f"{name}: loaded weights"] = weights(loaded.network)
     hash_pool(found, f"{name}: loaded", loaded.candidates(treebank, parse_strategy("1-best")))
 
@@ -321,9 +311,9 @@ def trained_on_frames(
 ) -> Seq2SeqParser:
     """A parser trained on short generated utterances, as `trained_on_trees`."""
     bank, dev = short_frames(400, seed=1), short_frames(60, seed=4)
-    parser = new_frame_parser(config, bank, seed, Runtime())
+    parser = new_parser(config, bank, seed, Runtime())
     found[f"{name} seed {seed}: initial weights"] = weights(parser.network)
-    history = train_frame_parser(parser, bank, dev, recipe, seed, precision)
+    history = train(parser, bank, dev, recipe, seed, precision)
     found[f"{name} seed {seed}: weights"] = weights(parser.network)
     found[f"{name} seed {seed}: history"] = digest([(r.epoch, r.loss, r.dev_score, r.is_best) for r in history])
     return parser
@@ -336,9 +326,9 @@ def hash_parsers_of_frames(
     first, second = parsers
     folders = [Path(f"{name} {seed}") for seed in SEEDS]
     for parser, folder in zip(parsers, folders):
-        save_frame_parser(parser, folder)
+        save_parser(parser, folder)
     hash_frame_checkpoint(found, name, first, bank)
-    ensemble = load_frame_parsers(folders, Runtime())
+    ensemble = load_parsers(folders, Runtime())
     for text, strategy in strategies(kind).items():
         label = f"{name}, {text}"
         pool = hash_proposals(found, label, [first, ensemble], bank, strategy)
@@ -349,7 +339,7 @@ def hash_parsers_of_frames(
             found[f"{label}: right by {preset.name}"] = digest(*(part for item in right.items() for part in item))
         hash_frame_files(found, label, bank, pool)
     for runtime in (Runtime(precision="bfloat16"), Runtime(max_tokens=40), Runtime(batch_size=3)):
-        other = load_frame_parser(folders[1], runtime)
+        other = load_parser(folders[1], runtime)
         pool = other.candidates(bank, parse_strategy("dropout-p(p=0.3)", NUMBER), seed=5)
         hash_pool(found, f"{name}, {runtime}", pool)
 
@@ -357,9 +347,9 @@ def hash_parsers_of_frames(
 def hash_frame_checkpoint(found: Hashes, name: str, parser: Seq2SeqParser, bank: FrameBank) -> None:
     """As of trees."""
     folder = Path("checkpoint of frames", name)
-    save_frame_parser(parser, folder)
+    save_parser(parser, folder)
     hash_files(found, f"{name}: checkpoint", folder)
-    loaded = load_frame_parser(folder, Runtime())
+    loaded = load_parser(folder, Runtime())
     found[f"{name}: loaded weights"] = weights(loaded.network)
     hash_pool(found, f"{name}: loaded", loaded.candidates(bank, parse_strategy("dropout-p(p=0.2)", NUMBER)))
 
