@@ -238,7 +238,7 @@ def test_candidates_are_scored_by_whom_they_may_replace():
     assert set(large.params["old_models"]) == {f"{k}/{s}" for k in ("s2s-base", "s2s-large-part") for s in (11, 12)}
     assert (base.params["strategies"], base.params["dropout"]) == (["1-best", "beam(b=10)"], "chosen")
     assert base.needs[-1] == "choose frames dropout"
-    assert (base.params["task"], base.modules) == ("semantic", ("bcrlib.tasks.semantic",))
+    assert (base.params["task"], base.modules) == ("semantic", ("bcrlib.tasks.semantic", "bcrlib.parsers.s2s"))
     on_dev = ["1-best", "beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.3)"]
     assert jobs["candidates frames dev s2s-base 2"].params["strategies"] == on_dev
 

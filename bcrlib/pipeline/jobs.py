@@ -22,8 +22,10 @@ from typing import Any
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
-# Set by the driver in every notebook, so no job may set them itself.
 DRIVER_PARAMETERS = ("output_folder", "inputs")
+"""Set by the driver, in notebooks that work for others: no job may set them itself."""
+STORY_PARAMETERS = ("output", "results")
+"""In their place in notebooks made for readers: the folder for tables and figures, and the one with stored results."""
 
 
 class GraphError(ValueError):
@@ -105,12 +107,14 @@ def check_parameters(job: Job, notebook: nbformat.NotebookNode) -> None:
         declared = declared_parameters(notebook)
     except SyntaxError as error:
         raise GraphError(f"{job.notebook}: the parameters cell must be plain Python: {error}") from None
-    given = {*job.params, *DRIVER_PARAMETERS}
+    of_driver = {*DRIVER_PARAMETERS, *STORY_PARAMETERS}
+    needed = () if "output" in declared else DRIVER_PARAMETERS[: 2 if job.needs else 1]
+    given = {*job.params, *of_driver}
     complaints = [
-        *(f"{name} is set by the driver" for name in job.params if name in DRIVER_PARAMETERS),
+        *(f"{name} is set by the driver" for name in job.params if name in of_driver),
         *(f"unknown parameter {name}" for name in job.params if name not in declared),
         *(f"missing parameter {name}" for name, default in declared.items() if not default and name not in given),
-        *(f"must declare {n}" for n in DRIVER_PARAMETERS[: 2 if job.needs else 1] if n not in declared),
+        *(f"must declare {name}" for name in needed if name not in declared),
     ]
     if complaints:
         known = ", ".join(declared) or "nothing: no cell is tagged 'parameters'"
