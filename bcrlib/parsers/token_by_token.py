@@ -20,7 +20,7 @@ from bcrlib.parsers.configuration import Seq2SeqConfig, Seq2SeqTraining
 from bcrlib.parsers.pieces import Pieces
 from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.s2s_network import make_source
-from bcrlib.parsers.training import train
+from bcrlib.parsers.training import fit
 from bcrlib.samplers.dropout_p import Thinning
 from bcrlib.samplers.rules import END, BracketRules
 
@@ -38,7 +38,7 @@ def practice_parser(bank: FrameBank, dev: FrameBank, num_epochs: int, seed: int 
     parser = new_parser(PRACTICE_SIZES, bank, seed, Runtime("cpu"))
     with one_core():  # several threads add in another order: another parser on another machine
         if num_epochs:
-            train(parser, bank, dev, replace(PRACTICE_RECIPE, num_epochs=num_epochs), seed)
+            fit(parser, bank, dev, replace(PRACTICE_RECIPE, num_epochs=num_epochs), seed)
     return parser
 
 

@@ -45,7 +45,7 @@ class EpochReport:
     seconds: float
 
 
-def train(
+def fit(
     parser: Parser,
     gold: Any,
     dev: Any,
