@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float64, Int64
 
+from bcrlib.comparison.read import Path, read_update
 from bcrlib.comparison.update import ItemsError, Level, Update, View
 from bcrlib.data.files import InputFile, decoded
+from bcrlib.data.presets import preset as preset_named
 from bcrlib.metrics.breakdowns import ALL, Slices, flips_by_slice, rates_of_slices, unit_counts
 from bcrlib.metrics.flips import RATES, Flips, as_flips
 from bcrlib.metrics.uncertainty import Estimate, estimate, mcnemar, resampled_sums
@@ -121,10 +123,21 @@ class Verdict:
         """Whether no check failed; so also where there is none.  O(checks)."""
         return all(check.passed for check in self.checks)
 
+    def __str__(self) -> str:
+        """What `bcr compare` prints."""
+        from bcrlib.comparison.reports import to_text  # which reads verdicts
+
+        return to_text(self)
+
     @property
     def num_missing(self) -> int:
         """Items that the new file does not have.  O(items)."""
         return int(self.update.missing.sum())
+
+
+def compare(gold: Path, old: Path, new: Path, preset: str = "clean") -> Verdict:
+    """The verdict on two prediction files of the same items, CoNLL-U or rows of TOP. Errors as of `read_update`."""
+    return judge(read_update(gold, old, new, [], preset_named(preset)), Gate())
 
 
 def judge(update: Update, gate: Gate, num_worst: int = NUM_WORST) -> Verdict:

@@ -22,10 +22,15 @@ from typing import Any
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
+from bcrlib import FACE
+
 DRIVER_PARAMETERS = ("output_folder", "inputs")
 """Set by the driver, in notebooks that work for others: no job may set them itself."""
 STORY_PARAMETERS = ("output", "results")
 """In their place in notebooks made for readers: the folder for tables and figures, and the one with stored results."""
+
+OF_FACE = {f"bcrlib.{name}": module for name, module in FACE.items()}
+"""Name that a notebook may use -> the module behind it."""
 
 
 class GraphError(ValueError):
@@ -204,6 +209,11 @@ def _read(text: str, place: str, package: str) -> _Source:
         tree = ast.parse(text)
     except SyntaxError as error:
         raise GraphError(f"{place}, line {error.lineno}: {error.msg}") from None
+    tree.body = [  # what is for type checkers is never run
+        statement
+        for statement in tree.body
+        if not (isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING")
+    ]
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -211,6 +221,9 @@ def _read(text: str, place: str, package: str) -> _Source:
         elif isinstance(node, ast.ImportFrom):
             base = resolve_name("." * node.level + (node.module or ""), package)
             names.update(f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            names.update({ast.unparse(node)} & OF_FACE.keys())
+    names.update(OF_FACE[name] for name in names & OF_FACE.keys())
     return _Source(frozenset(_with_parents(names)), _normalised(tree))
 
 

@@ -128,7 +128,8 @@ def _story(profile: Profile) -> list[Job]:
             needs = tuple(job for task in told or halves for job in COLLECTED[task])
             after = tuple(COLLECTED[task][1] for task in halves if COLLECTED[task][1] not in needs)
             name = notebook.removesuffix(".ipynb")
-            jobs.append(Job(name, notebook, {"profile": profile.name}, needs, after=after))
+            modules = parser_modules(kind for task in told or halves for kind in TASKS[task].kinds)
+            jobs.append(Job(name, notebook, {"profile": profile.name}, needs, modules, after))
     return jobs
 
 
