@@ -62,7 +62,7 @@ def train(
     arguments give an equal parser; real sizes go to the GPU where there is one. ValueError for an unknown kind.
     """
     parser_class(kind)  # complains about an unknown one
-    small, brief = SMALL[kind]
+    small, brief = SMALL.get(kind, (network, recipe))
     config = replace(network or small, kind=kind) if isinstance(small, NetworkConfig) else network or small
     parser = new_parser(config, gold, seed, best_runtime() if network else Runtime("cpu"))
     with nullcontext() if network else one_core():
