@@ -56,7 +56,8 @@ def test_equal_arguments_make_equal_parsers_and_dev_only_chooses_the_epoch():
     first, again = (bcrlib.train("deepbiaf", bank, seed=3, recipe=BRIEF["deepbiaf"]) for _ in range(2))
     chosen = bcrlib.train("deepbiaf", bank, bank, seed=3, recipe=BRIEF["deepbiaf"])
     pool = first.candidates(bank, bcrlib.OneBest())
-    assert all(np.array_equal(pool.log_probs, p.log_probs(bank, pool)) for p in (again, chosen))
+    scores = first.log_probs(bank, pool)
+    assert all(np.array_equal(scores, parser.log_probs(bank, pool)) for parser in (again, chosen))
 
 
 def test_sizes_may_be_given_and_the_kind_is_the_one_asked_for():
