@@ -18,7 +18,7 @@ WIDTH = 100  # of a line of a page
 def write_pages(app: Sphinx) -> None:
     """docs/api/*.md, one for each folder of the package, and their index."""
     PAGES.mkdir(exist_ok=True)
-    folders = [PACKAGE, *sorted(path.parent for path in PACKAGE.glob("*/__init__.py"))]
+    folders = [PACKAGE, *sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)]
     for folder in folders:
         _write(PAGES / f"{folder.name}.md", _page(folder))
     entries = "\n".join(folder.name for folder in folders)
@@ -31,7 +31,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def _page(folder: Path) -> str:
-    name = "bcrlib" if folder == PACKAGE else f"bcrlib.{folder.name}"
+    name = ".".join(folder.relative_to(PACKAGE.parent).parts)
     modules = [file for file in sorted(folder.glob("*.py")) if file.name != "__init__.py"]
     return "\n\n".join([f"# {name}", *(part for file in modules for part in _module(file, name))]) + "\n"
 

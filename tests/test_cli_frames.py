@@ -298,15 +298,6 @@ def test_the_old_model_picks(work, tmp_path):
     assert chosen == texts_of(work, log_probs(work, work / "old")) != texts_of(work, log_probs(work, work / "new"))
 
 
-def test_weights_of_several_old_models_and_of_the_new_one(work, tmp_path):
-    old, new = log_probs(work, work / "old"), log_probs(work, work / "new")
-    olds = ["--old", work / "old", "--old", work / "new", "--old-weight", 0.3, "--old-weight", 0.9]
-    assert rerank(work, tmp_path / "a", *olds) == texts_of(work, 0.3 * old + 0.9 * new)
-    by_file = rerank(work, tmp_path / "b", "--old", work / "old", "--new-weight", 0.7)
-    by_model = rerank(work, tmp_path / "c", "--old", work / "old", "--new-weight", 0.7, "--new", work / "new")
-    assert by_file == by_model == texts_of(work, old + 0.7 * new)
-
-
 def test_several_files_are_joined_though_their_labels_are_others(work, tmp_path):
     run("candidates", work / "new", work / "test.tsv", "--strategy", "1-best", "-o", tmp_path / "greedy.jsonl")
     options = ["--old", work / "old", "--new-weight", 0.25, work / "test.tsv"]
@@ -380,22 +371,6 @@ def test_no_tree_is_chosen_only_where_there_is_nothing_else(work, tmp_path):
         assert missing == ([2] if change is no_frames else []) and summary["num_no_frame"] == len(missing)
         assert summary["num_utterances"] == 8
     assert (tmp_path / "out").read_text().splitlines()[2] == "home\t"
-
-
-def test_changes_are_counted(work, tmp_path):
-    arguments = ["--old", work / "old", work / "test.tsv", work / "pool.jsonl", "-o", tmp_path / "out"]
-    summary = json.loads(run("rerank", *arguments, "--json"))
-    chosen, first = texts_of(work, log_probs(work, work / "old")), texts_of(work, -np.arange(4)[:, None] * np.ones(8))
-    assert summary["num_changed"] == sum(a != b for a, b in zip(chosen, first)) > 0
-    assert "8 utterances, " in run("rerank", *arguments) and "no frames: 0" in run("rerank", *arguments)
-
-
-def test_unknown_log_probs_are_no_obstacle_unless_they_count(work, tmp_path):
-    (tmp_path / "pool").write_text(spoiled(work, unknown))
-    arguments = ["--old", work / "old", work / "test.tsv", tmp_path / "pool", "-o", tmp_path / "out"]
-    assert "pool:3: utterance 3: a candidate without log_prob" in refused("rerank", *arguments, "--new-weight", 1)
-    run("rerank", *arguments)
-    run("rerank", *arguments, "--new-weight", 1, "--new", work / "new")
 
 
 def unclosed(candidates: list[dict]) -> None:

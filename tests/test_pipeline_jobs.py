@@ -148,6 +148,16 @@ def test_every_reachable_module_counts(package, name):
     assert code(package) != before
 
 
+def test_data_with_the_name_of_a_module_count_with_it(package):
+    before = code(package)
+    (package / "report.yaml").write_text("colour: red\n")  # its module is not imported
+    assert code(package) == before
+    (package / "maths.yaml").write_text("base: 2.7\n")
+    with_data = code(package)
+    (package / "maths.yaml").write_text("base: 2.8\n")
+    assert len({before, with_data, code(package)}) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [

@@ -314,7 +314,7 @@ def codes(package: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("task", "module"),
     [
-        *(("semantic", name) for name in ("tasks/semantic.py", "parsers/s2s.py", "metrics/frames.py")),
+        *(("semantic", name) for name in ("tasks/semantic.py", "data/frame_candidates.py", "parsers/s2s.py")),
         *(("dependency", name) for name in ("tasks/dependency.py", "parsers/stackptr.py", "parsers/tree_parser.py")),
     ],
 )

@@ -161,3 +161,57 @@ def test_a_second_run_does_nothing_again(output):
     reproduce("demo", VERY_SMALL, output=output, report=lines.append)
     assert lines
     assert all(line.endswith("fresh") for line in lines)
+
+
+# What is kept, without running anything
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """kept(*overrides): what `reproduce` keeps, by relative path, where every job leaves its own name in files."""
+
+    def results(jobs, *_, **__):
+        folders = {}
+        for job in jobs:
+            folder = folders[job.name] = tmp_path / "runs" / job.name
+            for part in ("correctness", "figures"):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+            (folder / "correctness" / "manifest.json").write_text(job.name)
+            (folder / "speed.json").write_text(json.dumps(job.name))
+            (folder / "figures" / f"{job.name}.md").write_text(job.name)
+        return folders
+
+    def names(*overrides: str) -> set[str]:
+        reproduce("demo", overrides, output=tmp_path / "out")
+        files = (file for file in (tmp_path / "out").rglob("*") if file.is_file())
+        return {file.relative_to(tmp_path / "out").as_posix() for file in files}
+
+    monkeypatch.setattr("bcrlib.pipeline.reproduce.run_graph", results)
+    return names
+
+
+def test_both_halves_are_kept_side_by_side(kept, tmp_path):
+    files = kept()
+    assert {f"data/correctness/demo/{task}/manifest.json" for task in TASKS} <= files
+    assert "figures/demo/04_measuring_regression.md" in files and "figures/demo/index.html" in files
+    assert not any("figures/demo/train" in file for file in files)
+    folders = [tmp_path / "out/data/correctness/demo" / task for task in TASKS]
+    assert [(folder / "manifest.json").read_text() for folder in folders] == ["collect", "collect frames"]
+    assert [json.loads((folder / "speed.json").read_text()) for folder in folders] == ["speed", "speed frames"]
+
+
+def test_what_is_left_of_an_earlier_run_is_gone_unless_it_is_of_a_half_left_out(kept, tmp_path):
+    kept()
+    stale = [tmp_path / "out" / place for place in ("figures/demo/table99.md", "data/correctness/demo/semantic/old")]
+    for file in stale:
+        file.write_text("of an earlier run")
+    kept("semantic.updates=[]")
+    assert all(file.exists() for file in stale)
+    kept()
+    assert not any(file.exists() for file in stale)
+
+
+def test_a_half_by_itself_makes_no_results_of_the_other(kept):
+    files = kept("updates=[]")
+    assert "data/correctness/demo/semantic/manifest.json" in files
+    assert not any(file.startswith("data/correctness/demo/dependency") for file in files)

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bcrlib.metrics.breakdowns import HISTOGRAM_BINS, OTHER
-from bcrlib.metrics.tree_breakdowns import HISTOGRAM, SCHEMA
+from bcrlib.metrics.breakdowns import OTHER
+from bcrlib.metrics.tree_breakdowns import HISTOGRAM, HISTOGRAM_BINS, SCHEMA
 from bcrlib.report.breakdowns import (
     AUTHORS_UPDATE,
     authors_breakdowns,

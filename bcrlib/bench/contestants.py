@@ -77,7 +77,7 @@ def contestants(parser: SingleParser, items: Items, grid: SpeedGrid) -> list[Con
     """All that a grid asks for, each once: over batch sizes, numbers of candidates and lengths of sentences."""
     drawn = Work(parser, evenly_drawn(items, grid.sentences), max(NUM_CANDIDATES, *grid.num_candidates))
     found = [*over_batch_sizes(drawn, grid.batch_sizes), *over_candidates(drawn, grid.num_candidates)]
-    found += over_lengths(parser, items, grid.words, min(PAPER_BATCH, len(drawn.items.lengths)))
+    found += over_lengths(parser, items, grid.words, min(PAPER_BATCH, len(drawn.items)))
     first = {(one.step, one.batch_size, one.num_candidates, one.words): one for one in reversed(found)}
     return [one for one in found if one in first.values()]
 
@@ -250,7 +250,7 @@ def arc_score_tables(parser: DeepBiafParser, treebank: Treebank) -> Float32[np.n
 
 def evenly_drawn(items: Items, number: int) -> Items:
     """So many items evenly drawn, for files are not in random order; all of them where `number` is 0 or too large."""
-    most = len(items.lengths)
+    most = len(items)
     return items.select(np.linspace(0, most - 1, min(number or most, most)).astype(np.int64))
 
 
@@ -260,7 +260,7 @@ def nearest_in_length(items: Items, words: int, number: int) -> Items:
 
 
 def _contestants(work: Work, runs: Runs, batch_size: int = PAPER_BATCH) -> list[Contestant]:
-    num_items = len(work.items.lengths)
+    num_items = len(work.items)
     return [Contestant(step, run, num_items, batch_size, STEPS[step].num_candidates) for step, run in runs.items()]
 
 

@@ -130,7 +130,7 @@ def _records(asked: Asked, device: str, measured: Callable[[str, SingleParser, I
     for kind, (_, items) in asked.samples.items():
         for precision in dict.fromkeys(["float32", fast_precision(device)]):
             noun = "utterances" if kind == SEMANTIC else "sentences"
-            asked.progress(f"{kind} in {precision} on {device}: {len(items.lengths)} {noun}, {asked.turns} turns")
+            asked.progress(f"{kind} in {precision} on {device}: {len(items)} {noun}, {asked.turns} turns")
             parser = untrained(asked.configs[kind], items, runtime_on(device, precision))
             records[kind][precision] = measured(kind, parser, items, asked.turns)
     return records

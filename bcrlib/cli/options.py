@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bcrlib.samplers import strategies
 from bcrlib.samplers.strategies import JOINT, Beam, DropoutP, Joined, KBest, Nucleus, Strategy, TopK, parse_strategy
 
 if TYPE_CHECKING:  # at run time these would bring torch
@@ -164,14 +165,13 @@ def _not_trained(folder: Path, error: Exception) -> ValueError:
     return ValueError(f"{folder}: not a trained parser: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
 
 
+_IN_WORDS = {"deepbiaf": "a deepbiaf", "stackptr": "a stackptr", "s2s": "an s2s"}
 STRATEGIES = {
-    "deepbiaf": ("1-best", "k-best", "dropout-p"),
-    "stackptr": ("1-best", "beam", "top-k", "nucleus", "dropout-p"),
-    "s2s": ("1-best", "beam", "top-k", "nucleus", "dropout-p"),
+    kind: tuple(name for name, strategy in strategies.STRATEGIES.items() if kind in strategy.kinds)
+    for kind in _IN_WORDS
 }
 """What each kind of parser can do, by the first part of a strategy's name."""
 DEFAULTS = {"deepbiaf": "k-best(labelled)", "stackptr": "beam", "s2s": "beam"}
-_IN_WORDS = {"deepbiaf": "a deepbiaf", "stackptr": "a stackptr", "s2s": "an s2s"}
 
 
 @dataclass(frozen=True)
@@ -216,8 +216,7 @@ def chosen_strategy(name: str | None, kind: str, num_candidates: int, options: S
         parts = (chosen_strategy(part, kind, num_candidates, options) for part in name.split(JOINT))
         return Joined(tuple(parts))
     short, parenthesis, _ = name.partition("(")
-    every = {strategy for strategies in STRATEGIES.values() for strategy in strategies}
-    if short not in every:
+    if short not in strategies.STRATEGIES:
         raise ValueError(f"unknown strategy {name!r}; {_choices(kind)}")
     if short not in STRATEGIES[kind]:
         raise ValueError(f"{_IN_WORDS[kind]} has no strategy {short}; {_choices(kind)}")

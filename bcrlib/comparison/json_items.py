@@ -63,9 +63,7 @@ def read_json_items(file: InputFile, preset: Preset) -> Update:
 
     def view(item: int) -> TextView:
         record = _read(lines[item])
-        values = (
-            json.dumps(record[key], ensure_ascii=False) if key in record else None for key in ("gold", "old", "new")
-        )
+        values = (json.dumps(record[key], ensure_ascii=False) if key in record else None for key in SIDES)
         return TextView(tuple(values))
 
     right = [{LEVEL: column} for column in np.array(answers).T]

@@ -8,18 +8,20 @@ model, as in every table.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float64, Int64, Integer, Num
-from scipy.sparse import coo_array
-from scipy.special import erfc, ndtri
 
 from bcrlib.data.frames import CLOSE, OPEN, FrameBank, Node, frame_tokens
 from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank
 from bcrlib.metrics.attachment import scored_units, scored_words
 from bcrlib.metrics.uncertainty import COVERAGE
+
+if TYPE_CHECKING:  # loaded where rates are computed: `bcr evaluate` needs slices alone
+    import pandas as pd
+    from scipy.sparse import coo_array
 
 ALL = "all"
 """The breakdown, and its only slice, that holds every unit."""
@@ -195,7 +197,7 @@ def unit_counts(
 
 def flips_by_slice(
     counts: Int64[np.ndarray, "unit 4"], sentence_of_unit: Int64[np.ndarray, "unit"], slices: Slices
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """The 2x2 counts of every slice and how sure its NFR is, a row a slice, in the order of their names.
 
     Columns: key, num_units (of the gold trees), num_sentences (that have one), yy, yn, ny, nn (sums of `unit_counts`),
@@ -204,6 +206,9 @@ def flips_by_slice(
     observation (ratio estimator, linearised).  What other seeds would give is not in them.
     O(units + sentences slices).
     """
+    import pandas as pd
+    from scipy.sparse import coo_array
+
     chosen = slices.of_unit >= 0
     counts, sentences, of_unit = counts[chosen], sentence_of_unit[chosen], slices.of_unit[chosen]
     num_slices = len(slices.names)
@@ -220,7 +225,7 @@ def flips_by_slice(
     return pd.DataFrame(table | {"nfr_error": nfr_error, "excess_error": excess_error})
 
 
-def _standard_errors(broken: coo_array, counted: coo_array) -> tuple[Rates, Rates]:
+def _standard_errors(broken: "coo_array", counted: "coo_array") -> tuple[Rates, Rates]:
     """Of each slice's rate broken / counted [sentence, slice], and of its difference to the rate of the rest.
 
     A sentence moves the rate b / c of a slice by (b_s - c_s b / c) / c away from where all sentences together have it,
@@ -247,7 +252,7 @@ def _standard_errors(broken: coo_array, counted: coo_array) -> tuple[Rates, Rate
         return tuple(np.sqrt(np.maximum(scale * square, 0)) for square in squares)
 
 
-def rates_of_slices(rows: pd.DataFrame) -> pd.DataFrame:
+def rates_of_slices(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Rates, intervals and tests of the slices of one level, in the order of `rows`.
 
     `rows`: what `flips_by_slice` gives of every breakdown with its name as column "breakdown", the one of
@@ -260,6 +265,8 @@ def rates_of_slices(rows: pd.DataFrame) -> pd.DataFrame:
     sentences, and that of independent units if the slice were like the rest (without which a slice where nothing flips
     would seem certain).
     """
+    from scipy.special import erfc
+
     yy, yn, ny, nn = (rows[name].to_numpy(np.float64) for name in ("yy", "yn", "ny", "nn"))
     counted, num_units = yy + yn + ny + nn, rows["num_units"].to_numpy(np.float64)
     nfr = yn / counted
@@ -295,6 +302,8 @@ def slice_interval(rate: Rates, error: Rates, num_units: Numbers) -> tuple[Rates
     pairs of models are no further text.  Unlike rate +- 2 error it stays in [0, 1] and is open where nothing flipped.
     O(slices).
     """
+    from scipy.special import ndtri
+
     with np.errstate(divide="ignore", invalid="ignore"):
         worth = rate * (1 - rate) / np.square(error)
     size = np.where((worth > 0) & (worth < num_units), worth, num_units)

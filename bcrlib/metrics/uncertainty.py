@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from scipy.special import bdtr
 
 from bcrlib.metrics.flips import RATES, Flips, as_flips
 
@@ -187,6 +186,8 @@ def mcnemar(update: Flips) -> float:
     For one pair of models and units that are independent of each other: whole trees (UCM, LCM) more so than
     words.  1 if nothing flips.  O(flips).
     """
+    from scipy.special import bdtr  # takes long to load, and most callers test nothing
+
     num_flips = update.yn + update.ny
     return float(min(1.0, 2 * bdtr(min(update.yn, update.ny), num_flips, 0.5))) if num_flips else 1.0
 

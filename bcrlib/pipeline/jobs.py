@@ -144,12 +144,17 @@ def code_fingerprint(
 ) -> str:
     """64 hex digits for the code a notebook runs: its own cells and all it imports from the package.
 
+    Data beside a module and with its name (trees.py, trees.yaml) count with it.
     `further_modules` are imported by a computed name (`Job.modules`).  `name` is for error messages.
     O(size of those sources).
     GraphError: a cell or a module that does not parse, a further module that is not there.
     """
     cells, modules = _sources(notebook, name, package_folder, further_modules)
     sources = {module: source.code for module, source in modules.items()}
+    for file in (_module_file(module, package_folder) for module in modules):
+        for data in sorted(file.parent.glob(f"{file.stem}.*")):
+            if data.suffix != ".py":
+                sources[str(data.relative_to(package_folder))] = data.read_text(encoding="utf-8")
     return _digest({"cells": [cell.code for cell in cells], "modules": sources})
 
 

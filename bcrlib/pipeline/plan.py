@@ -64,11 +64,6 @@ System = dict[str, Any]
 """The fields of a bcrlib.experiments.store.System, and the "jobs" that trained it: several make an ensemble."""
 
 
-def parser_modules(kinds: Iterable[str]) -> tuple[str, ...]:
-    """The modules of some kinds of parsers, which nobody imports by name."""
-    return tuple(sorted({KINDS[kind.split("-")[0]].split(":")[0] for kind in kinds}))
-
-
 class Model(NamedTuple):
     """A parser trained on a corpus; prints as "stackptr/123"."""
 
@@ -128,7 +123,7 @@ def _story(profile: Profile) -> list[Job]:
             needs = tuple(job for task in told or halves for job in COLLECTED[task])
             after = tuple(COLLECTED[task][1] for task in halves if COLLECTED[task][1] not in needs)
             name = notebook.removesuffix(".ipynb")
-            modules = parser_modules(kind for task in told or halves for kind in TASKS[task].kinds)
+            modules = tuple(name for task in told or halves for name in _modules(task, TASKS[task].kinds))
             jobs.append(Job(name, notebook, {"profile": profile.name}, needs, modules, after))
     return jobs
 
@@ -235,11 +230,6 @@ class _HalfPlan:
 
     # What they do
 
-    @property
-    def modules(self) -> tuple[str, ...]:
-        """What the notebooks that parse import by computed names."""
-        return (f"bcrlib.tasks.{self.asked.task}", *parser_modules(self.names.kinds))
-
     def named(self, stage: str) -> str:
         """A job's name, of frames with that noun after its first word: "candidates frames test"."""
         verb, *rest = stage.split(" ")
@@ -259,12 +249,12 @@ class _HalfPlan:
         if not self.is_trees:
             is_whole = not is_part(model.kind)
             params |= {"part": 1.0 if is_whole else self.asked.part, "part_seed": 0 if is_whole else model.seed}
-        return Job(model.job, TRAINING[self.asked.task], params, modules=parser_modules([model.kind]))
+        return Job(model.job, TRAINING[self.asked.task], params, modules=_modules(self.asked.task, [model.kind]))
 
     def distil(self, lesson: Lesson) -> Job:
         """Learns from what its teacher says of the training data."""
         like, teacher = self.train(lesson.student), lesson.teacher
-        modules = parser_modules([teacher.kind, lesson.student.kind])
+        modules = _modules(self.asked.task, [teacher.kind, lesson.student.kind])
         return Job(lesson.job, like.notebook, {**like.params, "teacher": teacher.job}, (teacher.job,), modules)
 
     def predict(self, split: str, systems: list[System]) -> Job:
@@ -318,7 +308,7 @@ class _HalfPlan:
         common = {"split": split, "share": self.asked.dev_share if split == "dev" else 1.0}
         common |= {"precision": self.asked.decoding_precision}
         params = {**self.task, **self.corpus, **common, **params}
-        return Job(self.named(stage) + who, notebook, params, tuple(needs), self.modules)
+        return Job(self.named(stage) + who, notebook, params, tuple(needs), _modules(self.asked.task, self.names.kinds))
 
     def breakdowns(self, needs: tuple[str, ...]) -> list[Job]:
         """Needs the trees themselves; their counts alone go further. Of frames there are none."""
@@ -334,7 +324,10 @@ class _HalfPlan:
             models = {kind: models[kind] for kind in self.names.kinds if kind in models}
         params = {**self.task, **self.corpus, "precision": self.asked.precision, **json_values(grid)}
         needs = (*models.values(), self.named("collect"))
-        return Job(self.named("speed"), "pipeline/speed.ipynb", {**params, "models": models}, needs, self.modules)
+        params["models"] = models
+        return Job(
+            self.named("speed"), "pipeline/speed.ipynb", params, needs, _modules(self.asked.task, self.names.kinds)
+        )
 
 
 def _system(
@@ -342,6 +335,12 @@ def _system(
 ) -> System:
     fields = {"method": method, "model": model.kind, "seed": model.seed, "teacher": teacher, "members": [*members]}
     return {**fields, "jobs": jobs}
+
+
+def _modules(task: str, kinds: Iterable[str]) -> tuple[str, ...]:
+    """What is imported by computed names: the task, and its kinds of parsers."""
+    of_kinds = {KINDS[kind.split("-")[0]].split(":")[0] for kind in kinds}
+    return (f"bcrlib.tasks.{task}", *sorted(of_kinds))
 
 
 def _names(jobs: Iterable[Job]) -> tuple[str, ...]:
@@ -375,7 +374,7 @@ def _cells(half: Profile | SemanticProfile) -> list[Job]:
         "num_candidates": half.num_candidates,
         "sampling_seed": SAMPLING_SEED,
     }
-    jobs, modules = {}, (f"bcrlib.tasks.{task}", *parser_modules([update.new]))
+    jobs, modules = {}, _modules(task, [update.new])
     for name, values in half.ablation.cells().items():
         cell = with_values(half, values)
         parser = {"model": asdict(cell.network(update.new)), "training": asdict(cell.recipe(update.new))}

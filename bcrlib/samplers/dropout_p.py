@@ -110,7 +110,9 @@ class Thinning:
         self, site: str, x: Float[Tensor, "row position feature"], first: int
     ) -> Float[Tensor, "row *_ feature"]:
         """Masks of a layer's output whose first position is `first`."""
-        names = [key(site, first + i) for i in range(x.shape[1])] if self.per_step else [key(site)]
+        if not self.per_step:
+            return masks(self.keys ^ key(site), x.shape[2], self.p)[:, None]
+        names = [key(site, first + position) for position in range(x.shape[1])]
         return masks(self.keys[:, None] ^ self._tensor(names), x.shape[2], self.p)
 
     def attention(self, site: str, weights: Float[Tensor, "row head query key"], first: int) -> Tensor:
