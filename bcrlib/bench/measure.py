@@ -58,7 +58,7 @@ from bcrlib.parsers.deepbiaf import DeepBiafParser
 from bcrlib.parsers.encoding import EncodedTreebank, decoding_batches, make_batch
 from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.stackptr import StackPtrParser
-from bcrlib.parsers.training import EpochReport, train
+from bcrlib.parsers.training import EpochReport, fit
 from bcrlib.pipeline.manifest import machine
 from bcrlib.pipeline.profile import Profile
 from bcrlib.samplers.brute_force import simulated_arc_scores
@@ -195,7 +195,7 @@ def accuracy(profile: Profile, progress: Callable[[str], None]) -> dict[str, flo
     wall, cpu = time.perf_counter(), time.process_time()
     parser = new_parser(profile.network("deepbiaf"), gold, 1, Runtime())
     precision = fast_precision("cpu") if profile.precision == "auto" else profile.precision
-    train(parser, gold, dev, profile.recipe("deepbiaf"), 1, precision, report)
+    fit(parser, gold, dev, profile.recipe("deepbiaf"), 1, precision, report)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     pool = parser.candidates(test, OneBest())
     right = correctness(test, pool.heads, pool.relations, pool.relation_names, PRESETS["clean"])

@@ -1,4 +1,4 @@
-"""The gate of `bcr compare` as an assertion, for a test of your own.
+"""`bcr compare` in Python: the verdict on two files, and the gate as an assertion, for a test of your own.
 
 
     def test_the_update_may_ship():
@@ -12,10 +12,15 @@ from collections.abc import Iterable, Mapping
 
 from bcrlib.comparison.read import Path, read_items, read_must_not_break, read_update
 from bcrlib.comparison.reports import failure_text
-from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, judge
+from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, Verdict, judge
 from bcrlib.data.presets import preset as preset_named
 
 Limit = float | Mapping[str, float] | None
+
+
+def compare(gold: Path, old: Path, new: Path, preset: str = "clean") -> Verdict:
+    """The verdict on two prediction files of the same items, CoNLL-U or rows of TOP. Errors as of `read_update`."""
+    return judge(read_update(gold, old, new, [], preset_named(preset)), Gate())
 
 
 def assert_no_regression(

@@ -268,6 +268,12 @@ class Verdict:
         """Whether no check failed; so also where there is none.  O(checks)."""
         return all(check.passed for check in self.checks)
 
+    def __str__(self) -> str:
+        """What `bcr compare` prints."""
+        from bcrlib.comparison.reports import to_text  # which reads verdicts
+
+        return to_text(self)
+
     @property
     def num_missing(self) -> int:
         """Items that the new file does not have.  O(items)."""
