@@ -128,8 +128,9 @@ def test_the_letter_of_the_first_number_may_be_left_out():
         "beam(b=4,end)",
         "k-best(3)",
         "1-best(3)",
-    ]
-    + ["top-k(5,0.7)", "beam(4.0)"],
+        "top-k(5,0.7)",
+        "beam(4.0)",
+    ],
 )
 def test_an_unknown_strategy_is_refused(text):
     with pytest.raises(ValueError):
