@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bcrlib.samplers.brute_force import all_scored_labelled_trees, all_trees, is_tree, simulated_arc_scores
-from bcrlib.samplers.k_best import k_best_labelled_trees, k_best_spanning_trees
+from bcrlib.samplers.k_best import k_best_spanning_trees
+from bcrlib.samplers.k_best_labels import k_best_labelled_trees
 
 SINGLE_ROOT = pytest.mark.parametrize("single_root", [True, False])
 KINDS = ("normal", "ties", "forbidden", "constant", "sure heads", "sure relations")

@@ -7,9 +7,17 @@ import pytest
 from bcrlib.data.presets import PRESETS
 from bcrlib.pipeline.plan import plan
 from bcrlib.pipeline.profile import load_profile
-from bcrlib.report.departures import COUNTING, departures, differing_switches
-from bcrlib.report.paper import PLACES, RETRAINED, PaperRow, paper_rows
-from bcrlib.report.reproducibility import asked_of, row_command, row_overrides, row_seconds
+from bcrlib.report.paper import (
+    COUNTING,
+    PLACES,
+    RETRAINED,
+    PaperRow,
+    asked_of,
+    departures,
+    differing_switches,
+    paper_rows,
+)
+from bcrlib.report.reproducibility import row_command, row_overrides, row_seconds
 
 ROWS = [row for table in PLACES for row in paper_rows(table)]
 SMALL = load_profile("small")

@@ -7,9 +7,8 @@ import pytest
 from html_page import Page
 
 from bcrlib.report.figures import nfr_nfi_by_method
-from bcrlib.report.index import write_index
 from bcrlib.report.style import save_figure
-from bcrlib.report.tables import beside_paper, write_table
+from bcrlib.report.tables import beside_paper, write_index, write_table
 
 ROWS = [
     {"group": "deepbiaf=>deepbiaf", "row": row, "level": "UAS", "metric": metric, "value": value}

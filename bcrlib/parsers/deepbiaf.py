@@ -20,7 +20,8 @@ from bcrlib.parsers.encoder import ArcBiaffine, LabelBiaffine, SentenceEncoder, 
 from bcrlib.parsers.encoding import Batch, EncodedTreebank, Vocabulary, make_batch
 from bcrlib.parsers.tree_parser import TreeParser, words_and_columns
 from bcrlib.samplers.dropout_p import Noise
-from bcrlib.samplers.k_best import k_best_labelled_trees, k_best_spanning_trees
+from bcrlib.samplers.k_best import k_best_spanning_trees
+from bcrlib.samplers.k_best_labels import k_best_labelled_trees
 from bcrlib.samplers.spanning_trees import maximum_spanning_trees
 from bcrlib.samplers.strategies import DropoutP, KBest, OneBest, Single
 

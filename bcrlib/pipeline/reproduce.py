@@ -9,7 +9,7 @@ from bcrlib.pipeline.manifest import data_files
 from bcrlib.pipeline.plan import COLLECTED, PUBLISHING, kept_jobs, plan
 from bcrlib.pipeline.profile import json_values, load_profile, with_values
 from bcrlib.pipeline.run import print_line, run_graph
-from bcrlib.report.index import write_index
+from bcrlib.report.tables import write_index
 
 ROOT = Path(__file__).resolve().parents[2]
 

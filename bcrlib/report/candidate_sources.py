@@ -30,7 +30,7 @@ from bcrlib.report.style import (
     panels,
 )
 from bcrlib.report.tables import arrow, tidy
-from bcrlib.samplers.strategies import Nucleus, Strategy, TopK, parse_strategy
+from bcrlib.samplers.strategies import STRATEGIES, Nucleus, Strategy, TopK, parse_strategy
 
 SAMPLED = "BCR (dropout-p)"
 JOINED = "BCR (joined)"
@@ -113,11 +113,11 @@ def strategy_rows(names: Iterable[str], chosen: str = "") -> dict[str, str]:
 
     A row is called as its strategy, the one `chosen` on dev with that remark.
     """
-    sources = list(STRATEGIES)
+    names_in_order = list(STRATEGIES)
 
     def place(strategy: Strategy) -> tuple[int, float, str]:
         numbers = [getattr(strategy, parameter, None) for parameter in ("width", "k", "p")]
-        return sources.index(strategy.name), next((n for n in numbers if n is not None), 0), str(strategy)
+        return names_in_order.index(strategy.name), next((n for n in numbers if n is not None), 0), str(strategy)
 
     ordered = map(str, sorted(map(parse_strategy, names), key=place))
     return {f"{name}, chosen on dev" if name == chosen else name: name for name in ordered}

@@ -8,7 +8,7 @@ The words between the numbers are in `templates/reproducibility.md`.
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -18,10 +18,10 @@ from bcrlib.experiments.paper_numbers import paper_numbers
 from bcrlib.pipeline.manifest import wall_time
 from bcrlib.pipeline.plan import COLLECTED, STORY, plan
 from bcrlib.pipeline.profile import Profile, load_profile
-from bcrlib.report.causes import kept
-from bcrlib.report.departures import COUNTING, Asked, Departure, departures, differing_switches, shown, why_ours_differs
+from bcrlib.report.causes import kept, why_ours_differs
 from bcrlib.report.paper import (
     BOTH,
+    COUNTING,
     DEFINITIONS,
     INSIDE,
     NO_SPREAD,
@@ -29,11 +29,17 @@ from bcrlib.report.paper import (
     PLACES,
     RETRAINED,
     SPEEDS,
+    Asked,
+    Departure,
     Line,
     PaperRow,
     Run,
+    asked_of,
+    departures,
+    differing_switches,
     lines,
     paper_rows,
+    shown,
     verdict,
 )
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
@@ -113,12 +119,6 @@ def _half(task: str, profile: Profile, root: Path) -> Half:
     return Half(task, file, manifest, asked, Run(root / "figures" / profile.name, asked["preset"]))
 
 
-def asked_of(profile: Profile, task: str) -> dict[str, Any]:
-    """A half of a profile as a manifest has it."""
-    fields = asdict(profile) if task == "dependency" else {"preset": profile.preset, **asdict(profile.semantic)}
-    return json.loads(json.dumps(fields))
-
-
 def _facts(halves: Iterable[Half]) -> str:
     facts = {half.task: dict(_facts_of(half)) for half in halves}
     names = dict.fromkeys(name for of_half in facts.values() for name in of_half)
@@ -144,8 +144,11 @@ def _facts_of(half: Half) -> Iterator[tuple[str, str]]:
     seeds = manifest.get("seeds", {name: asked[name] for name in names if asked.get(name)})
     told = [f"{name.removesuffix('_seeds')} {_seeds(value)}" for name, value in seeds.items() if value != []]
     yield "seeds", ", ".join(told)
-    chosen = manifest["dropout_choice"].items()
-    yield "chosen on dev", ", ".join(f"{arrow(update)} {_chosen(choice)}" for update, choice in chosen)
+    chosen = []
+    for update, choice in manifest["dropout_choice"].items():
+        joined = f" (joined: new model's weight {choice['joined']['new_weight']:g})" if "joined" in choice else ""
+        chosen.append(f"{arrow(update)} {choice['strategy']}{joined}")
+    yield "chosen on dev", ", ".join(chosen)
     yield "versions", ", ".join([f"Python {machine['python']}", *(f"{k} {v}" for k, v in machine["versions"].items())])
     yield "commit", manifest.get("commit", UNKNOWN) or "no checkout"
     hashes = [f"{file} {hash[:12] if hash else 'from the hub'}" for file, hash in manifest.get("data", {}).items()]
@@ -155,12 +158,6 @@ def _facts_of(half: Half) -> Iterator[tuple[str, str]]:
 def _seeds(value: object) -> str:
     groups = value if isinstance(value, list) else [value]
     return " ".join(f"({shown(group)})" if isinstance(group, list) else str(group) for group in groups)
-
-
-def _chosen(choice: Mapping[str, Any]) -> str:
-    """A dropout rate, and the new model's weight in a joined pool."""
-    weight = f" (joined: new model's weight {choice['joined']['new_weight']:g})" if "joined" in choice else ""
-    return f"{choice['strategy']}{weight}"
 
 
 @dataclass(frozen=True)
@@ -194,31 +191,32 @@ def _summary(numbers: Sequence[_Number]) -> str:
 
 def _section(table: str, half: Half, profile: Profile, jobs: Jobs, differing: Sequence[Departure]) -> dict[str, object]:
     """One table of the paper: blocks, level by level; the commands that make its rows again; what is to be noted."""
-    by_level: dict[str, dict[str, list[Line]]] = {level: {} for level in (*TASKS[half.task].levels, "speed")}
+    by_level: dict[str, list[tuple[Line, str, str]]] = {level: [] for level in (*TASKS[half.task].levels, "speed")}
     letters: dict[str, str] = {}
     commands = []
     for row in paper_rows(table):
-        by_level[row.level].setdefault(row.of_update, []).extend(lines(row, half.run))
-        command = None if not_asked(row, half.asked) else row_command(profile, row)
+        refused = not_asked(row, half.asked)
+        command = "" if refused else row_command(profile, row) or ""
         if command and command not in letters:
             letters[command] = ascii_uppercase[len(letters)]
             seconds = row_seconds(profile, row, jobs)
             minutes = "" if seconds is None else f" (its jobs: {seconds / 60:.0f} minutes, added up)"
             commands.append(f"{letters[command]}: `{command}`{minutes}")
+        for line in lines(row, half.run):
+            by_level[row.level].append((line, _why(line, refused, half.run, differing), letters.get(command, "")))
+    names = ["parser", "method", "precision"] if table == SPEEDS else ["update", "method", "counted"]
     blocks = {}
-    for level, by_update in filter(lambda of: of[1], by_level.items()):
-        metrics = list(dict.fromkeys(metric for of in by_update.values() for line in of for metric in line.row.numbers))
-        names = ["parser", "method", "precision"] if table == SPEEDS else ["update", "method", "counted"]
+    for level, found in filter(lambda of: of[1], by_level.items()):
+        updates = list(dict.fromkeys(line.row.of_update for line, *_ in found))
+        found.sort(key=lambda of: updates.index(of[0].row.of_update))
+        metrics = list(dict.fromkeys(metric for line, *_ in found for metric in line.row.numbers))
         called = ["sentences a second" if metric == "SENTENCES_PER_SECOND" else metric for metric in metrics]
         heads = [head for metric in called for head in (f"{metric}: paper", "ours", "verdict")]
         rows = [[*names, *heads, "differs in", "run"]]
-        for update, of_update in by_update.items():
-            for place, line in enumerate(of_update):
-                refused = not_asked(line.row, half.asked)
-                command = "" if refused else row_command(profile, line.row) or ""
-                told = [arrow(update) if place == 0 else "", line.row.name, line.counted or "–"]
-                told += [text for metric in metrics for text in line.texts(metric)]
-                rows.append([*told, _why(line, refused, half.run, differing), letters.get(command, "")])
+        for line, why, letter in found:
+            update = updates.pop(0) if line.row.of_update in updates else ""
+            numbers = [text for metric in metrics for text in line.texts(metric)]
+            rows.append([arrow(update), line.row.name, line.counted or "–", *numbers, why, letter])
         blocks[level] = markdown_table(rows, "lll" + "r" * len(heads) + "ll")
     return {"table": table, "blocks": blocks, "commands": commands, "notes": _notes(table)}
 

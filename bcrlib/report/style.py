@@ -133,7 +133,7 @@ def panels(
     lines: Sequence[Hashable],
     columns: Sequence[Hashable],
     *,
-    sharex: bool = False,
+    sharex: bool | Literal["row"] = False,
     sharey: bool | Literal["row"] = False,
     heights: Sequence[float] | None = None,
 ) -> tuple[Figure, dict[tuple, Axes]]:

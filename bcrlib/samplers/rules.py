@@ -64,16 +64,11 @@ class PartialTrees:
 class StepScorer(Protocol):
     """A network, or an ensemble of them, that reads partial trees step by step."""
 
-    def advance(
-        self, hyps: PartialTrees, parent: Int64[Tensor, "sentence hypothesis"]
-    ) -> Float[Tensor, "s h position"]:
+    def advance(self, hyps: PartialTrees, parent: Int64[Tensor, "s h"]) -> Float[Tensor, "s h position"]:
         """log p of pointing to every position. `parent`: the hypothesis of the step before that each one continues."""
 
     def label(
-        self,
-        parent: Int64[Tensor, "sentence child"],
-        word: Int64[Tensor, "sentence child"],
-        is_pop: Bool[Tensor, "s c"],
+        self, parent: Int64[Tensor, "s child"], word: Int64[Tensor, "s child"], is_pop: Bool[Tensor, "s child"]
     ) -> tuple[Float[Tensor, "s child"], Int64[Tensor, "s child"]]:
         """log p and number of the best relation of each step just chosen; 0 where a pop has none."""
 
