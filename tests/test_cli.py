@@ -160,8 +160,8 @@ def test_the_program_ends_with_one_line_and_code_2(work, tmp_path):
     ("command", "needed"),
     [
         (["--help"], set()),
-        (["evaluate", "--gold", "g", "--old", "g", "--new", "g", "--json"], set()),
-        (["compare", "--gold", "g", "--old", "g", "--new", "g", "--html", "h"], {"scipy", "pandas"}),
+        (["evaluate", "--gold=g", "--old=g", "--new=g", "--json"], set()),
+        (["compare", "--gold=g", "--old=g", "--new=g", "--html=h"], {"scipy", "pandas"}),
     ],
 )
 def test_light_commands_load_nothing_heavy(work, tmp_path, command, needed):

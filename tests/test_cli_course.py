@@ -97,6 +97,6 @@ def dedented(source: str) -> str:
 
 def test_what_students_wrote_is_not_overwritten(tmp_path):
     (tmp_path / "work.ipynb").write_text("mine")
-    with pytest.raises(FileExistsError, match="not empty"):
+    with pytest.raises(FileExistsError, match="exists already"):
         write_course(NOTEBOOKS, tmp_path)
     assert (tmp_path / "work.ipynb").read_text() == "mine"

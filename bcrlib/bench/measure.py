@@ -275,7 +275,7 @@ def tree_searches(
 
 
 def _single_rooted(scores: Float[np.ndarray, "dep head"], length: int) -> Float64[np.ndarray, "dep head"]:
-    """Root arcs cost more than any tree can gain: of one that knows no other way to a single root."""
+    """For a search that knows no single root: root arcs cost more than any tree can gain."""
     table = scores[: length + 1, : length + 1].astype(np.float64)
     finite = table[np.isfinite(table)]
     table[:, 0] -= 1.0 + length * (finite.max() - finite.min())

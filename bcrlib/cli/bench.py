@@ -58,8 +58,7 @@ BatchSizes = Annotated[
     ),
 ]
 Corpus = Annotated[
-    str | None,
-    typer.Option(help="Its test split is parsed.", show_default="ewt where BCRLIB_DATA has it, else demo"),
+    str | None, typer.Option(help="Its test split is parsed.", show_default="ewt where BCRLIB_DATA has it, else demo")
 ]
 Sentences = Annotated[
     int | None,

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcrlib.cli.options import (
-    Json,
-    check_output_file,
-    common_kind,
-    kind_of,
-    load_model,
-    print_json,
-    task_of,
-)
+from bcrlib.cli.options import Json, check_output_file, common_kind, kind_of, load_model, print_json, task_of
 from bcrlib.samplers.strategies import JOINT, STRATEGIES, Joined, Strategy, parse_strategy
 
 if TYPE_CHECKING:  # at run time these take a while

@@ -93,7 +93,6 @@ def course(
     """
     from bcrlib.pipeline.reproduce import ROOT
 
-    check_new_folder(output)
     written = write_course(ROOT / "notebooks", output)
     typer.echo(f"{len(written)} notebooks; begin with {written[0]}")
 
@@ -101,14 +100,13 @@ def course(
 def write_course(notebooks: Path, folder: Path) -> list[Path]:
     """Write the students' copies of all story notebooks into a new or empty folder; their paths in reading order.
 
-    FileExistsError where something is in the folder: a student's work must not be overwritten. ValueError with the
-    notebook's name for one that `students_copy` refuses.
+    FileExistsError where something is in the folder; ValueError with the notebook's name for one that `students_copy`
+    refuses.
     """
     import nbformat
 
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is not empty: what students have written there would be lost")
+    check_new_folder(folder)  # what students have written there would be lost
+    folder.mkdir(exist_ok=True)
     written = []
     for path in sorted(notebooks.glob("[0-9]*.ipynb")):
         try:
