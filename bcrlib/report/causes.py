@@ -54,21 +54,6 @@ _SCHEMA = pa.schema(
     + [("flips", pa.list_(pa.int16()))]
 )
 
-_SEEDS = " Brackets: 95 % bootstrap intervals over test sentences; one pair of seeds a cell, whose luck is not in them."
-CELLS = (
-    "A row a cell: an old and a new model of one recipe, a student of the old one, and what the old one picks from a"
-    " list and from samples at the dropout rate p, chosen on dev."
-) + _SEEDS
-EFFECTS = (
-    "Means over the cells with a value of what varies, on test: differences in percentage points; the last three are"
-    " of the plain update, in per cent."
-) + _SEEDS
-DRAWN = (
-    "A column for cells that differ only in what the uppermost axis shows, and numbers beside the points below. Top:"
-    " NFI of the plain update and after re-ranking. Middle: how much more NFI a student has than the new model, by what"
-    " its teacher knows of the training data. Bottom: the plain update; NFI is the same all along a dotted line."
-) + _SEEDS
-
 Drawn = Float64[np.ndarray, "value_and_resample"]
 """A number, and behind it what each resample makes of it."""
 OfRow = Mapping[str, Flips]
@@ -229,8 +214,7 @@ def effect_rows(found: Found) -> pd.DataFrame:
 
 def effect_text(found: Found) -> str:
     """`effect_rows` as a Markdown table."""
-    rows = plain_rows(tidy(effect_rows(found)))
-    return markdown_grid(Record("table", PROFILE, claim(found), EFFECTS, "", "", rows))
+    return markdown_grid(Record("table", PROFILE, "", "", "", "", plain_rows(tidy(effect_rows(found)))))
 
 
 def estimate(drawn: Drawn) -> dict[str, float]:

@@ -74,12 +74,6 @@ def format_signature(settings: Mapping[str, object]) -> str:
     return "|".join(f"{key}:{text(value)}" for key, value in [*settings.items(), ("v", __version__)])
 
 
-def check_name(name: str) -> None:
-    """ValueError unless `name` is lower-case letters, digits and underscores: it becomes a file name."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ValueError(f"{name!r} cannot name a table or figure: lower-case letters, digits, _ only")
-
-
 def plain_rows(frame: pd.DataFrame) -> list[dict]:
     """The rows of a frame as JSON has them: NaN is None, floats have ten digits, so that the last bit of a sum changes
     no file.  O(cells).
@@ -95,8 +89,9 @@ def plain_rows(frame: pd.DataFrame) -> list[dict]:
 
 
 def write_record(record: Record, folder: Path) -> None:
-    """Writes folder/NAME.json; the same record gives the same bytes."""
-    check_name(record.name)
+    """Writes folder/NAME.json; the same record gives the same bytes.  ValueError for a name with other characters."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", record.name):
+        raise ValueError(f"{record.name!r} cannot name a table or figure: lower-case letters, digits, _ only")
     folder.mkdir(parents=True, exist_ok=True)
     fields = {"kind": record.kind, "name": record.name, "label": record.label, "title": record.title}
     fields |= {"caption": record.caption, "signature": record.signature, "command": record.command}
