@@ -120,16 +120,8 @@ def test_the_letter_of_the_first_number_may_be_left_out():
 @pytest.mark.parametrize(
     "text",
     [
-        "best",
-        "dropout-p",
-        "dropout-p(p=1.5)",
-        "k-best ",
-        "k-best(unlabelled)",
-        "beam(b=4,end)",
-        "k-best(3)",
-        "1-best(3)",
-        "top-k(5,0.7)",
-        "beam(4.0)",
+        *("best", "k-best ", "k-best(unlabelled)", "k-best(3)", "1-best(3)", "top-k(5,0.7)"),
+        *("dropout-p", "dropout-p(p=1.5)", "beam(b=4,end)", "beam(4.0)"),
     ],
 )
 def test_an_unknown_strategy_is_refused(text):
