@@ -1,4 +1,4 @@
-"""Sources of candidates: what a pool offers, who picks what from it, what is left of the flips (paper, Tables 3 to 9)."""
+"""Sources of candidates: what a pool offers, who picks what from it, what is left of the flips (Tables 3 to 9)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict

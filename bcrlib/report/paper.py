@@ -69,11 +69,9 @@ class Printed:
 
 
 def verdict(printed: Printed, cell: Mapping[str, float | None] | None) -> str:
-    """A number is *inside* where it differs from the paper's by no more than the standard deviation that the paper
-    prints beside its own. Where the paper prints none, as for all flips, it is inside where the paper's number lies in
-    our 95 % interval (of a bootstrap over sentences and our seeds). Else the verdict is the difference, ours minus the
-    paper's, in points of per cent. Where neither has a spread there is no verdict (–).
+    """The difference, ours minus the paper's, in points of per cent; or that it is inside the spread, or why neither.
 
+    Inside of what, says `templates/reproducibility.md`.
     cell: our number as a row of a record, rates in [0, 1], with its interval; None where we have none.
     """
     if cell is None:

@@ -5,7 +5,6 @@ python -m bcrlib.report.reproducibility
 The words between the numbers are in `templates/reproducibility.md`.
 """
 
-import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,36 +17,15 @@ from bcrlib.experiments.paper_numbers import paper_numbers
 from bcrlib.pipeline.manifest import wall_time
 from bcrlib.pipeline.plan import COLLECTED, STORY, plan
 from bcrlib.pipeline.profile import Profile, load_profile
+from bcrlib.report import paper
 from bcrlib.report.causes import kept, why_ours_differs
-from bcrlib.report.paper import (
-    BOTH,
-    COUNTING,
-    DEFINITIONS,
-    INSIDE,
-    NO_SPREAD,
-    NOT_RUN,
-    PLACES,
-    RETRAINED,
-    SPEEDS,
-    Asked,
-    Departure,
-    Line,
-    PaperRow,
-    Run,
-    asked_of,
-    departures,
-    differing_switches,
-    lines,
-    paper_rows,
-    shown,
-    verdict,
-)
+from bcrlib.report.paper import PLACES, Asked, Departure, Line, PaperRow, Run, paper_rows, shown
+from bcrlib.report.publisher import ROOT
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
 from bcrlib.report.tables import TEMPLATES, arrow, markdown_table, render, write_text
 from bcrlib.samplers.strategies import DropoutP, parse_strategy
 from bcrlib.tasks.names import TASKS
 
-ROOT = Path(__file__).resolve().parents[2]
 PROFILE = "small"
 FOLDER = "again"
 """Where the command of a row puts its tables: what is committed stays."""
@@ -89,7 +67,9 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
     halves = {task: _half(task, profile, root) for task in CALLED}
     jobs = {job: record for half in halves.values() for job, record in half.jobs.items()}
     differing = [
-        one for task, half in halves.items() for one in departures(task, half.asked, half.of_trainings("precision"))
+        one
+        for task, half in halves.items()
+        for one in paper.departures(task, half.asked, half.of_trainings("precision"))
     ]
     found = kept(root)
     numbers = [number for table, place in PLACES.items() for number in _numbers(table, halves[place.task].run)]
@@ -98,7 +78,6 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         "name": name,
         "num_resamples": NUM_RESAMPLES,
         "seed": BOOTSTRAP_SEED,
-        "rule": inspect.getdoc(verdict).split("\n\n")[0],
         "why": why_ours_differs(found) if found else "",
         "facts": _facts(halves.values()),
         "num_numbers": len(numbers),
@@ -115,7 +94,7 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
 def _half(task: str, profile: Profile, root: Path) -> Half:
     file = f"data/correctness/{profile.name}/{task}/manifest.json"
     manifest = json.loads((root / file).read_text("utf-8")) if (root / file).exists() else {}
-    asked = asked_of(profile, task) | manifest.get("profile", {})
+    asked = paper.asked_of(profile, task) | manifest.get("profile", {})
     return Half(task, file, manifest, asked, Run(root / "figures" / profile.name, asked["preset"]))
 
 
@@ -172,19 +151,19 @@ def _numbers(table: str, run: Run) -> Iterator[_Number]:
     for row in paper_rows(table):
         found = run.counted(row)
         for metric, printed in row.numbers.items():
-            yield _Number(table, metric, {name: verdict(printed, run.cell(row, metric, name)) for name in found})
+            yield _Number(table, metric, {name: paper.verdict(printed, run.cell(row, metric, name)) for name in found})
 
 
 def _summary(numbers: Sequence[_Number]) -> str:
     """How many numbers of each table there are, and how many of ours are inside."""
     groups = {table: [one for one in numbers if one.table == table] for table in PLACES}
     groups |= {f"all {metric}": [one for one in numbers if one.metric == metric] for metric in ("ACC", "NFR", "NFI")}
-    rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in DEFINITIONS)]]
+    rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in paper.DEFINITIONS)]]
     for called, group in (groups | {"all": numbers}).items():
         row = [called, str(len(group)), str(sum(bool(number.verdicts) for number in group))]
-        for name in DEFINITIONS:
-            judged = [one.verdicts[name] for one in group if one.verdicts.get(name, NOT_RUN) != NOT_RUN]
-            row.append(f"{judged.count(INSIDE)} of {len(judged)}" if judged else "–")
+        for name in paper.DEFINITIONS:
+            judged = [one.verdicts[name] for one in group if one.verdicts.get(name, paper.NOT_RUN) != paper.NOT_RUN]
+            row.append(f"{judged.count(paper.INSIDE)} of {len(judged)}" if judged else "–")
         rows.append(row)
     return markdown_table(rows, "lrrrr")
 
@@ -202,9 +181,9 @@ def _section(table: str, half: Half, profile: Profile, jobs: Jobs, differing: Se
             seconds = row_seconds(profile, row, jobs)
             minutes = "" if seconds is None else f" (its jobs: {seconds / 60:.0f} minutes, added up)"
             commands.append(f"{letters[command]}: `{command}`{minutes}")
-        for line in lines(row, half.run):
+        for line in paper.lines(row, half.run):
             by_level[row.level].append((line, _why(line, refused, half.run, differing), letters.get(command, "")))
-    names = ["parser", "method", "precision"] if table == SPEEDS else ["update", "method", "counted"]
+    names = ["parser", "method", "precision"] if table == paper.SPEEDS else ["update", "method", "counted"]
     blocks = {}
     for level, found in filter(lambda of: of[1], by_level.items()):
         updates = list(dict.fromkeys(line.row.of_update for line, *_ in found))
@@ -226,9 +205,9 @@ def _why(line: Line, refused: str, run: Run, differing: Sequence[Departure]) -> 
     if not line.counted:
         record = PLACES[line.row.table].record
         return refused or f"{'not in' if record in run.records else 'no'} {record}.json"
-    if {*line.verdicts.values()} <= {INSIDE, NO_SPREAD, NOT_RUN}:
+    if {*line.verdicts.values()} <= {paper.INSIDE, paper.NO_SPREAD, paper.NOT_RUN}:
         return ""
-    counted = "official" if line.counted == BOTH else line.counted  # the same numbers are the paper's way too
+    counted = "official" if line.counted == paper.BOTH else line.counted  # the same numbers are the paper's way too
     return " ".join(str(i) for i, one in enumerate(differing, 1) if one.concerns(line.row, counted))
 
 
@@ -245,8 +224,9 @@ def _notes(table: str) -> list[str]:
 
 def _switches(task: str) -> str:
     rows = [["switch", "clean: the paper's text", "official: the authors' code", ""]]
-    for name, (clean, official) in differing_switches(task).items():
-        rows.append([f"`{name}`", shown(clean), shown(official), "counting" if name in COUNTING else "models"])
+    for name, (clean, official) in paper.differing_switches(task).items():
+        concerns = "counting" if name in paper.COUNTING else "models"
+        rows.append([f"`{name}`", shown(clean), shown(official), concerns])
     return markdown_table(rows, "llll")
 
 
@@ -288,7 +268,7 @@ def _needed(row: PaperRow, updates: list[Update]) -> list[Update]:
         of_model = [u for u in updates if u.old == row.update] or [u for u in updates if u.new == row.update]
         return of_model[:1]
     own = [update for update in updates if str(update) == row.update]
-    if row.table not in RETRAINED or not own or own[0].old == own[0].new:
+    if row.table not in paper.RETRAINED or not own or own[0].old == own[0].new:
         return own
     # Old models of the new kind are there only where it is replaced too.
     replaced = [update for update in updates if update.old == own[0].new][:1]
