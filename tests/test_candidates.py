@@ -112,8 +112,17 @@ def test_a_strategy_is_read_back_from_its_name(strategy):
     assert parse_strategy(str(strategy), strategy.num_candidates) == strategy
 
 
+def test_the_letter_of_the_first_number_may_be_left_out():
+    assert parse_strategy("dropout-p(0.05)+beam(4)", 7) == Joined((DropoutP(0.05, 7), Beam(4, 7)))
+    assert str(parse_strategy("top-k(5,t=0.7)")) == "top-k(k=5,t=0.7)"
+
+
 @pytest.mark.parametrize(
-    "text", ["best", "dropout-p", "dropout-p(p=1.5)", "k-best ", "k-best(unlabelled)", "beam(b=4,end)"]
+    "text",
+    [
+        *("best", "k-best ", "k-best(unlabelled)", "k-best(3)", "1-best(3)", "top-k(5,0.7)"),
+        *("dropout-p", "dropout-p(p=1.5)", "beam(b=4,end)", "beam(4.0)"),
+    ],
 )
 def test_an_unknown_strategy_is_refused(text):
     with pytest.raises(ValueError):

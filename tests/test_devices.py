@@ -20,7 +20,7 @@ from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import Seq2SeqTraining, TrainingConfig
 from bcrlib.parsers.parser import ensemble
-from bcrlib.parsers.training import train
+from bcrlib.parsers.training import fit
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 LISTS = {"deepbiaf": [KBest(3), KBest(3, labelled=True)], "stackptr": [Beam(3, 3), TopK(3, 2), Nucleus(0.9, 2)]}
@@ -82,7 +82,7 @@ def test_ensembles_parse_there(kind, treebank, device):
 def test_a_dependency_parser_trains_there(kind, preset, treebank, device):
     def history(runtime):
         parser = MAKE[kind](treebank, preset=preset, runtime=runtime)
-        return [epoch.loss for epoch in train(parser, treebank, treebank, TrainingConfig(num_epochs=2), seed=0)]
+        return [epoch.loss for epoch in fit(parser, treebank, treebank, TrainingConfig(num_epochs=2), seed=0)]
 
     np.testing.assert_allclose(history(Runtime(device)), history(Runtime()), rtol=1e-4)
 
@@ -107,6 +107,6 @@ def test_frames_are_the_same_as_on_the_cpu(preset, constrained, device):
 def test_a_parser_of_frames_trains_there(device):
     def history(runtime):
         bank, recipe = frame_bank(), Seq2SeqTraining(num_epochs=2, batch_tokens=40, dropout=0.0, attention_dropout=0.0)
-        return [epoch.loss for epoch in train(fresh(bank, runtime), bank, bank, recipe, seed=0)]
+        return [epoch.loss for epoch in fit(fresh(bank, runtime), bank, bank, recipe, seed=0)]
 
     np.testing.assert_allclose(history(Runtime(device)), history(Runtime()), rtol=1e-4)

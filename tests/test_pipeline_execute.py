@@ -6,6 +6,7 @@ import sys
 import nbformat
 import psutil
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook
 from tiny_notebooks import notebook, write, write_arithmetic
 
 from bcrlib.pipeline.execute import Finished, JobFailed, NotebookError, execute_notebook, run_job
@@ -106,3 +107,25 @@ def test_a_kernel_that_does_not_start_is_an_error_of_the_notebook(tmp_path, monk
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(NotebookError, match=r"n\.ipynb: Kernel died before"):
         execute(tmp_path, "x = 0")
+
+
+def test_a_notebook_for_readers_gets_results_as_by_hand_and_a_folder_for_figures(tmp_path):
+    declared = new_code_cell('results: str = ""\noutput: str = ""', metadata={"tags": ["parameters"]})
+    cell = "from pathlib import Path\nPath(output).mkdir()\n"
+    cell += "found = sorted(str(path) for path in Path(results).rglob('*.json'))\n"
+    cell += "Path(output, 'found.md').write_text(' '.join(found))"
+    (tmp_path / "notebooks").mkdir()
+    for name in ("collect", "speed"):
+        nbformat.write(notebook(), tmp_path / "notebooks" / f"{name}.ipynb")
+    nbformat.write(new_notebook(cells=[declared, new_code_cell(cell)]), tmp_path / "notebooks" / "told.ipynb")
+    needs = {name: Finished(tmp_path / name, 0.0) for name in ("collect", "speed")}
+    (tmp_path / "collect" / "correctness").mkdir(parents=True)
+    (tmp_path / "collect" / "correctness" / "manifest.json").write_text("{}")
+    (tmp_path / "speed").mkdir()
+    (tmp_path / "speed" / "speed.json").write_text("{}")
+    jobs = [Job("collect", "collect.ipynb"), Job("speed", "speed.ipynb"), Job("told", "told.ipynb", {}, tuple(needs))]
+    *_, planned = plan_graph(jobs, tmp_path / "notebooks", tmp_path / "runs")
+    folder = run_job(planned, needs, None).folder
+    found = "results/dependency/manifest.json results/dependency/speed.json"
+    assert (folder / "figures" / "found.md").read_text() == found
+    assert {path.name for path in folder.iterdir()} == {"figures", "told.ipynb", "job.json"}

@@ -2,12 +2,14 @@
 
 import textwrap
 from itertools import pairwise
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from tiny_notebooks import notebook
 
+import bcrlib
 from bcrlib.pipeline.jobs import (
     GraphError,
     Job,
@@ -96,6 +98,14 @@ def test_inputs_must_be_declared_where_there_are_needs():
         check_parameters(Job("j", "n.ipynb", {}, ("other",)), content)
     with pytest.raises(GraphError, match=r"must declare output_folder.*no cell is tagged"):
         check_parameters(Job("j", "n.ipynb"), new_notebook())
+
+
+def test_notebooks_for_readers_declare_output_and_if_they_read_any_results():
+    cell = new_code_cell('output: str = ""', metadata={"tags": ["parameters"]})
+    content = new_notebook(cells=[cell])
+    check_parameters(Job("j", "n.ipynb", {}, ("other",)), content)
+    with pytest.raises(GraphError, match="output is set by the driver"):
+        check_parameters(Job("j", "n.ipynb", {"output": "x"}), content)
 
 
 def test_unreadable_notebooks(tmp_path):
@@ -271,3 +281,13 @@ def test_fixed_value_guards_against_silent_change_of_the_scheme():
     import hashlib
 
     assert job_fingerprint("c", job, {"b": "d"}) == hashlib.sha256(textwrap.dedent(expected).encode()).hexdigest()
+
+
+def test_names_of_the_face_count_as_the_modules_behind_them():
+    package = Path(bcrlib.__file__).parent
+
+    def packages(source: str) -> tuple[str, ...]:
+        return imported_packages(new_notebook(cells=[new_code_cell(source)]), "n", package)
+
+    assert "torch" not in packages("import bcrlib") and "torch" not in packages("from bcrlib import flips, DropoutP")
+    assert "torch" in packages("from bcrlib import train") and "torch" in packages("import bcrlib\nbcrlib.load('x')")

@@ -29,11 +29,11 @@ WORDS = BANKS["dev"].utterances[0]
 
 @pytest.fixture(scope="module")
 def parser():
-    return practice_parser(BANKS["train"], BANKS["dev"], num_epochs=1)
+    return practice_parser(BANKS["train"], num_epochs=1)
 
 
 def test_training_changes_the_parser_and_none_does_not(parser):
-    untrained, again = (practice_parser(BANKS["train"], BANKS["dev"], num_epochs=0) for _ in range(2))
+    untrained, again = (practice_parser(BANKS["train"], num_epochs=0) for _ in range(2))
     before, same, after = (next_log_probs(each, WORDS, []) for each in (untrained, again, parser))
     np.testing.assert_array_equal(before, same)
     assert np.abs(before - after).max() > 0.1
@@ -43,7 +43,7 @@ def test_the_parser_is_the_same_whatever_the_number_of_threads(parser):
     before = torch.get_num_threads()
     torch.set_num_threads(before % 2 + 1)
     try:
-        again = practice_parser(BANKS["train"], BANKS["dev"], num_epochs=1)
+        again = practice_parser(BANKS["train"], num_epochs=1)
         assert torch.get_num_threads() == before % 2 + 1
     finally:
         torch.set_num_threads(before)

@@ -19,7 +19,7 @@ from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import Seq2SeqTraining, TrainingConfig
 from bcrlib.parsers.parser import Parser
-from bcrlib.parsers.training import EpochReport, train
+from bcrlib.parsers.training import EpochReport, fit
 from bcrlib.pipeline.profile import load_profile
 from bcrlib.samplers.dropout_p import Rates, SiteDropout
 from bcrlib.samplers.strategies import Beam, OneBest
@@ -116,10 +116,10 @@ def test_the_same_seed_gives_the_same_weights(kind, own_batches, precision):
     make, gold, recipe = of_kind(kind)
     recipe = recipe if own_batches else replace(recipe, batch_tokens=0)
     first, second, other = make(), make(), make()
-    history = train(first, gold, gold, recipe, 5, precision)
+    history = fit(first, gold, gold, recipe, 5, precision)
     torch.manual_seed(1234)
-    assert told(train(second, gold, gold, recipe, 5, precision)) == told(history)
-    train(other, gold, gold, recipe, 6, precision)
+    assert told(fit(second, gold, gold, recipe, 5, precision)) == told(history)
+    fit(other, gold, gold, recipe, 6, precision)
     assert same(weights(first), weights(second)) and not same(weights(first), weights(other))
     assert all(tensor.dtype == torch.float32 and tensor.isfinite().all() for tensor in weights(first).values())
 
@@ -128,8 +128,8 @@ def test_the_same_seed_gives_the_same_weights(kind, own_batches, precision):
 def test_bfloat16_is_not_float32(kind):
     make, gold, recipe = of_kind(kind)
     exact, rounded = make(), make()
-    train(exact, gold, gold, recipe, 0)
-    train(rounded, gold, gold, recipe, 0, "bfloat16")
+    fit(exact, gold, gold, recipe, 0)
+    fit(rounded, gold, gold, recipe, 0, "bfloat16")
     ours, theirs = weights(exact), weights(rounded)
     assert 0 < max((ours[name] - theirs[name]).abs().max().item() for name in ours) < 0.1
 
@@ -138,7 +138,7 @@ def test_bfloat16_is_not_float32(kind):
 def test_progress_is_reported_as_it_is_made_and_no_dropout_is_left_on(kind):
     (make, gold, recipe), seen = of_kind(kind), []
     parser = make()
-    history = train(parser, gold, gold, recipe, 0, report=seen.append)
+    history = fit(parser, gold, gold, recipe, 0, report=seen.append)
     assert seen == history and [r.epoch for r in seen] == [*range(1, recipe.num_epochs + 1)]
     assert all(r.num_epochs == len(seen) and r.seconds > 0 and 0 <= r.dev_score <= 1 and r.loss > 0 for r in seen)
     assert [r.is_best for r in seen] == [
@@ -156,7 +156,7 @@ def test_the_weights_of_the_best_epoch_are_kept(kind, scores, best):
     make, gold, recipe = of_kind(kind)
     parser = make()
     seen = scripted(parser, scores)
-    history = train(parser, gold, gold, replace(recipe, num_epochs=4), 0)
+    history = fit(parser, gold, gold, replace(recipe, num_epochs=4), 0)
     assert [report.dev_score for report in history] == scores
     assert [report.is_best for report in history] == [s > max(scores[:i], default=-1) for i, s in enumerate(scores)]
     assert same(weights(parser), seen[best - 1])
@@ -168,7 +168,7 @@ def test_training_ends_when_patience_does(kind):
     make, gold, recipe = of_kind(kind)
     parser, scores = make(), [0.3, 0.5, 0.4, 0.5, 0.6, 0.1, 0.2, 0.6]
     scripted(parser, [*scores, 0.9])
-    history = train(parser, gold, gold, replace(recipe, num_epochs=9, patience=3), 0)
+    history = fit(parser, gold, gold, replace(recipe, num_epochs=9, patience=3), 0)
     assert [epoch.dev_score for epoch in history] == scores
     assert [epoch.epoch for epoch in history if epoch.is_best] == [1, 2, 5]
 
@@ -177,7 +177,7 @@ def test_training_ends_when_patience_does(kind):
 @pytest.mark.parametrize("clip", [0.01, 0.0])
 def test_gradients_are_clipped(kind, steps, clip):
     make, gold, recipe = of_kind(kind)
-    train(make(), gold, gold, replace(recipe, num_epochs=1, clip=clip), 0)
+    fit(make(), gold, gold, replace(recipe, num_epochs=1, clip=clip), 0)
     norms = [step[2] for step in steps]
     assert norms == pytest.approx([0.01] * len(norms), rel=1e-3) if clip else min(norms) > 0.1
 
@@ -185,7 +185,7 @@ def test_gradients_are_clipped(kind, steps, clip):
 @KINDS
 def test_learning_rates_up_and_linearly_down(kind, steps):
     make, gold, recipe = of_kind(kind)
-    train(make(), gold, gold, replace(recipe, num_epochs=4, warmup_steps=3), 0)
+    fit(make(), gold, gold, replace(recipe, num_epochs=4, warmup_steps=3), 0)
     count = len(steps)
     shares = [min(1, (i + 1) / 3) * (1 - i / count) for i in range(count)]
     assert count % 4 == 0 and count > 8
@@ -196,7 +196,7 @@ def test_learning_rates_up_and_linearly_down(kind, steps):
 
 def test_learning_rates_up_and_down_with_the_square_root(bank, steps):
     """The authors': rate x number of the step / 3, then rate x sqrt(3 / number)."""
-    train(fresh(bank), bank, bank, replace(FRAMES, num_epochs=4, schedule="inverse_sqrt"), 0)
+    fit(fresh(bank), bank, bank, replace(FRAMES, num_epochs=4, schedule="inverse_sqrt"), 0)
     shares = [1 / 3, 2 / 3, *((3 / number) ** 0.5 for number in range(3, 13))]
     assert [step[1] for step in steps] == pytest.approx([1e-2 * share for share in shares])
 
@@ -205,7 +205,7 @@ def test_the_authors_learning_rate_of_trees(sentences, steps):
     few = sentences.select(np.arange(3))
     parser = fresh(few)
     scripted(parser, [0.5] * 60)
-    train(parser, few, few, replace(load_profile("authors").training, num_epochs=60, reset_after=0), 0)
+    fit(parser, few, few, replace(load_profile("authors").training, num_epochs=60, reset_after=0), 0)
     rates = [step[0] for step in steps]
     np.testing.assert_allclose(rates[:40], [1e-3 * (i + 1) / 40 for i in range(40)], rtol=1e-6)
     np.testing.assert_allclose(rates[40:], [1e-3 * 0.999995**i for i in range(len(rates) - 40)], rtol=1e-6)
@@ -222,7 +222,7 @@ def test_the_authors_learning_rate_at_the_end(kind, expected):
 @pytest.mark.parametrize("num_steps", [5, 6])
 def test_a_number_of_steps_ends_it(bank, steps, num_steps):
     """Within an epoch or at its end; the last epoch is evaluated, and the rate comes down by then."""
-    history = train(fresh(bank), bank, bank, replace(FRAMES, num_epochs=9, num_steps=num_steps, dev_every=5), 0)
+    history = fit(fresh(bank), bank, bank, replace(FRAMES, num_epochs=9, num_steps=num_steps, dev_every=5), 0)
     assert len(steps) == num_steps and len(history) == 2
     assert [report.dev_score is None for report in history] == [True, False]
     assert steps[-1][1] == pytest.approx(1e-2 / num_steps)
@@ -233,7 +233,7 @@ def test_dev_is_looked_at_now_and_then_and_at_the_end(bank, score):
     """A first score of nothing is better than none: the weights are trained ones."""
     parser = fresh(bank)
     seen = scripted(parser, [score] * 3)
-    history = train(parser, bank, bank, replace(FRAMES, num_epochs=5, dev_every=2), 0)
+    history = fit(parser, bank, bank, replace(FRAMES, num_epochs=5, dev_every=2), 0)
     assert [report.dev_score for report in history] == [None, score, None, score, score]
     assert [report.is_best for report in history] == [False, True, False, False, False]
     assert same(weights(parser), seen[0])
@@ -254,7 +254,7 @@ def broken_loss(parser: Parser, broken: set[int], recorded: list[dict[str, torch
 def test_a_step_that_is_no_number_changes_nothing(sentences, monkeypatch):
     parser, recorded = fresh(sentences), []
     broken_loss(parser, {2}, recorded, monkeypatch)
-    train(parser, sentences, sentences, QUICK, 0)
+    fit(parser, sentences, sentences, QUICK, 0)
     assert not same(recorded[1], recorded[2])
     assert same(recorded[2], recorded[3]), "the broken step"
     assert not same(recorded[3], recorded[4]), "and on it goes"
@@ -264,7 +264,7 @@ def test_a_step_that_is_no_number_changes_nothing(sentences, monkeypatch):
 def test_a_broken_step_does_not_advance_the_learning_rate(sentences, steps, monkeypatch):
     parser = fresh(sentences)
     broken_loss(parser, {0, 1, 2}, [], monkeypatch)
-    train(parser, sentences, sentences, replace(QUICK, warmup_steps=10, schedule="exponential"), 0)
+    fit(parser, sentences, sentences, replace(QUICK, warmup_steps=10, schedule="exponential"), 0)
     np.testing.assert_allclose([step[0] for step in steps[:4]], [5e-4, 1e-3, 1.5e-3, 2e-3], rtol=1e-6)
 
 
@@ -273,7 +273,7 @@ def run_script(treebank, scores, config, monkeypatch):
     parser, before = fresh(treebank), []
     after = scripted(parser, scores)
     broken_loss(parser, set(), before, monkeypatch)
-    train(parser, treebank, treebank, replace(config, num_epochs=len(scores), batch_tokens=10_000), 0)
+    fit(parser, treebank, treebank, replace(config, num_epochs=len(scores), batch_tokens=10_000), 0)
     assert len(before) == len(after) == len(scores)
     return before, after
 
@@ -306,7 +306,7 @@ def test_reset_starts_adam_anew(sentences, monkeypatch):
 @PRESETS
 def test_two_sentences_are_learnt_by_heart(two_sentences, preset):
     parser = fresh(two_sentences, preset=preset, **LARGE_ENOUGH)
-    history = train(
+    history = fit(
         parser, two_sentences, two_sentences, replace(QUICK, num_epochs=60, learning_rate=1e-2, dropout=0.1), 0
     )
     pool = parser.candidates(two_sentences, OneBest())
@@ -338,7 +338,7 @@ def test_a_treebank_with_unknown_relations_can_select(sentences):
     parser = fresh(sentences)
     dev = random_treebank(5, np.random.default_rng(0))
     strange = dev.with_trees(dev.heads, ["neverseen"] * dev.num_tokens)
-    history = train(parser, sentences, strange, replace(QUICK, num_epochs=1), 0)
+    history = fit(parser, sentences, strange, replace(QUICK, num_epochs=1), 0)
     assert 0 <= history[0].dev_score <= 0.5
 
 
@@ -362,7 +362,7 @@ def test_a_few_epochs_on_the_demo_corpus_beat_chance_by_far(preset):
     train_part, dev = generate_treebank(200, seed=1), generate_treebank(40, seed=2)
     parser = fresh(train_part, kind="stackptr", preset=preset, **LARGE_ENOUGH)
     untrained = attachment(parser, dev)
-    history = train(parser, train_part, dev, replace(FAST, num_epochs=5), 0)
+    history = fit(parser, train_part, dev, replace(FAST, num_epochs=5), 0)
     assert attachment(parser, dev) > max(best_offset(dev), untrained) + 0.2
     assert history[-1].loss < 0.6 * history[0].loss
     assert max(report.dev_score for report in history) == parser.dev_score(dev)
@@ -374,7 +374,7 @@ def test_a_graph_based_teacher_teaches_a_stack_pointer_student():
     pool = tiny_parser(gold, preset="official").candidates(gold, OneBest())
     taught = pool.taught(gold)
     student = fresh(gold, kind="stackptr", preset="official", **LARGE_ENOUGH)
-    train(student, taught, taught, replace(FAST, num_epochs=40, batch_tokens=30, dropout=0.0), 0)
+    fit(student, taught, taught, replace(FAST, num_epochs=40, batch_tokens=30, dropout=0.0), 0)
     assert attachment(student, taught) > 0.8 > attachment(student, gold) + 0.2
 
 
@@ -387,7 +387,7 @@ def test_checkpoints_are_selected_by_plain_decoding(kind, expected, monkeypatch)
         parser, "candidates", lambda dev, strategy: asked.append((strategy, dev)) or candidates(dev, strategy)
     )
     dev = gold.select(np.arange(3))
-    train(parser, gold, dev, replace(recipe, num_epochs=2), 0)
+    fit(parser, gold, dev, replace(recipe, num_epochs=2), 0)
     assert asked == [(expected, dev)] * 2
 
 
@@ -398,7 +398,7 @@ def test_a_few_frames_are_learnt_by_heart(bank, precision):
         FRAMES, num_epochs=50, batch_tokens=0, dev_every=50, learning_rate=2e-2, encoder_learning_rate=1e-2,
         dropout=0.05, attention_dropout=0.0, label_smoothing=0.05,
     )  # fmt: skip
-    history = train(parser, bank, bank, config, 0, precision)
+    history = fit(parser, bank, bank, config, 0, precision)
     assert parser.dev_score(bank) == 1 == history[-1].dev_score
     assert history[0].loss > 2 and history[-1].loss < 0.3
     assert not parser.network.training
@@ -448,7 +448,7 @@ def test_an_epoch_tells_the_mean_loss_a_token_and_learns_from_the_smoothed_one(b
     gradients = torch.autograd.grad(loss / count, [*parser.network.parameters()], allow_unused=True)
     norm = torch.linalg.vector_norm(torch.stack([gradient.norm() for gradient in gradients if gradient is not None]))
     config = replace(FRAMES, num_epochs=1, batch_tokens=0, dropout=0.0, attention_dropout=0.0, clip=0.0)
-    (report,) = train(parser, bank, bank, config, 0)
+    (report,) = fit(parser, bank, bank, config, 0)
     assert report.loss == pytest.approx(nll / count, rel=1e-5)
     assert [step[2] for step in steps] == [pytest.approx(norm.item(), rel=1e-4)]
 
@@ -458,7 +458,7 @@ def test_an_epoch_tells_the_mean_loss_a_token_and_learns_from_the_smoothed_one(b
 def test_the_table_of_pieces_can_be_left_alone(bank, train_embeddings, precision):
     parser = fresh(bank)
     before = weights(parser)
-    train(parser, bank, bank, replace(FRAMES, num_epochs=1, train_embeddings=train_embeddings), 0, precision)
+    fit(parser, bank, bank, replace(FRAMES, num_epochs=1, train_embeddings=train_embeddings), 0, precision)
     after = weights(parser)
     unchanged = {name for name in before if torch.equal(before[name], after[name])}
     tables = {name for name in before if name.endswith("word_embeddings.weight")}
@@ -467,7 +467,7 @@ def test_the_table_of_pieces_can_be_left_alone(bank, train_embeddings, precision
 
 def test_rates_of_dropout_reach_every_site(bank):
     parser = fresh(bank)
-    train(parser, bank, bank, replace(FRAMES, num_epochs=1, dropout=0.3, attention_dropout=0.2), 0)
+    fit(parser, bank, bank, replace(FRAMES, num_epochs=1, dropout=0.3, attention_dropout=0.2), 0)
     sites = [module for module in parser.network.modules() if isinstance(module, SiteDropout)]
     assert {(site.attention, site.p) for site in sites} == {(False, 0.3), (True, 0.2)}
     assert parser.network.rates == Rates(dropout=0.3, attention_dropout=0.2)

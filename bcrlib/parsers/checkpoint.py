@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bcrlib.data.randomness import key
-from bcrlib.parsers.batches import Runtime
+from bcrlib.parsers.batches import Runtime, best_runtime
 from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
 from bcrlib.parsers.parser import Parser, ensemble
 
@@ -50,6 +50,11 @@ def load_parser(folder: Path, runtime: Runtime) -> Parser:
     parser = parser_class(kind).restored(fields, folder, runtime)
     parser.network.load_state_dict(load_file(folder / "model.safetensors", device=runtime.device))
     return parser
+
+
+def load(*folders: Path | str) -> Parser:
+    """The parser saved in a folder, or the ensemble of several, on the best device. Errors as of `load_parsers`."""
+    return load_parsers([Path(folder) for folder in folders], best_runtime())
 
 
 def load_parsers(folders: Sequence[Path], runtime: Runtime) -> Parser:

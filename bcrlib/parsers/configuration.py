@@ -130,3 +130,27 @@ class Seq2SeqTraining(Recipe):
     """Epochs between two evaluations on dev; the last epoch is always evaluated."""
     patience: int = 0
     """Epochs without a better dev score after which the training ends; 0: it goes on to the last."""
+
+
+SMALL = dict.fromkeys(
+    ("deepbiaf", "stackptr"),
+    (
+        NetworkConfig(
+            word_size=32, char_size=16, upos_size=16, hidden_size=64, num_layers=1, arc_size=64, label_size=32,
+            decoder_input_size=32, decoder_size=64,
+        ),
+        TrainingConfig(num_epochs=6, batch_tokens=300, warmup_steps=10, learning_rate=1.5e-2, dropout=0.2),
+    ),
+) | {
+    "s2s": (
+        Seq2SeqConfig(
+            encoder="tiny", encoder_layers=1, tiny_size=48, decoder_layers=1, decoder_size=64, decoder_inner_size=128,
+            decoder_heads=2, max_steps=60,
+        ),
+        Seq2SeqTraining(
+            num_epochs=6, batch_tokens=400, learning_rate=6e-3, encoder_learning_rate=6e-3, warmup_steps=30,
+            dropout=0.05,
+        ),
+    )
+}  # fmt: skip
+"""Kind of parser -> sizes and a recipe with which it learns in seconds: to look into and to teach with."""

@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.presets import Preset
-from bcrlib.parsers.batches import Runtime, one_core
+from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import new_parser
-from bcrlib.parsers.configuration import Seq2SeqConfig, Seq2SeqTraining
+from bcrlib.parsers.configuration import SMALL
 from bcrlib.parsers.pieces import Pieces
 from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.s2s_network import make_source
@@ -24,22 +24,13 @@ from bcrlib.parsers.training import train
 from bcrlib.samplers.dropout_p import Thinning
 from bcrlib.samplers.rules import END, BracketRules
 
-PRACTICE_RECIPE = Seq2SeqTraining(
-    batch_tokens=400, learning_rate=6e-3, encoder_learning_rate=6e-3, warmup_steps=30, dropout=0.05, dev_every=10
-)
-PRACTICE_SIZES = Seq2SeqConfig(
-    encoder="tiny", encoder_layers=1, tiny_size=48, decoder_layers=1, decoder_size=64, decoder_inner_size=128,
-    decoder_heads=2, max_steps=60,
-)  # fmt: skip
 
-
-def practice_parser(bank: FrameBank, dev: FrameBank, num_epochs: int, seed: int = 1) -> Seq2SeqParser:
-    """A tiny parser trained for a while, on one core: to look into, not to measure. num_epochs 0: untrained."""
-    parser = new_parser(PRACTICE_SIZES, bank, seed, Runtime("cpu"))
-    with one_core():  # several threads add in another order: another parser on another machine
-        if num_epochs:
-            train(parser, bank, dev, replace(PRACTICE_RECIPE, num_epochs=num_epochs), seed)
-    return parser
+def practice_parser(bank: FrameBank, num_epochs: int, seed: int = 1) -> Seq2SeqParser:
+    """A small parser trained for a while, on one core: to look into, not to measure. num_epochs 0: untrained."""
+    sizes, recipe = SMALL["s2s"]
+    if not num_epochs:
+        return new_parser(sizes, bank, seed, Runtime("cpu"))
+    return train("s2s", bank, seed=seed, recipe=replace(recipe, num_epochs=num_epochs))
 
 
 def redefined(parser: Seq2SeqParser, definitions: Preset, constrained: bool = False) -> Seq2SeqParser:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,8 +12,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bcrlib.data.randomness import key
-from bcrlib.parsers.batches import Precision
-from bcrlib.parsers.configuration import Recipe
+from bcrlib.parsers.batches import Precision, Runtime, best_runtime, one_core
+from bcrlib.parsers.checkpoint import new_parser, parser_class
+from bcrlib.parsers.configuration import SMALL, NetworkConfig, Recipe, Seq2SeqConfig
 from bcrlib.parsers.parser import Parser
 
 
@@ -46,6 +48,29 @@ class EpochReport:
 
 
 def train(
+    kind: str,
+    gold: Any,
+    dev: Any = None,
+    seed: int = 0,
+    network: NetworkConfig | Seq2SeqConfig | None = None,
+    recipe: Recipe | None = None,
+) -> Parser:
+    """A new parser of a kind ("deepbiaf", "stackptr", "s2s") that has learnt a gold bank (Treebank, FrameBank).
+
+    network, recipe: sizes and training; by default small ones, which learn in seconds, for classes and tests. dev: to
+    choose the best epoch on; without it the last is taken. Without `network` it is one core's work, and equal
+    arguments give an equal parser; real sizes go to the GPU where there is one. ValueError for an unknown kind.
+    """
+    parser_class(kind)  # complains about an unknown one
+    small, brief = SMALL.get(kind, (network, recipe))
+    config = replace(network or small, kind=kind) if isinstance(small, NetworkConfig) else network or small
+    parser = new_parser(config, gold, seed, best_runtime() if network else Runtime("cpu"))
+    with nullcontext() if network else one_core():
+        fit(parser, gold, dev, recipe or brief, seed)
+    return parser
+
+
+def fit(
     parser: Parser,
     gold: Any,
     dev: Any,
@@ -56,7 +81,8 @@ def train(
 ) -> list[EpochReport]:
     """Fit the parser's network to a gold bank, in place, and leave it with the weights of its best epoch on dev.
 
-    The same seed gives the same batches and, on one kind of device, the same dropout; the caller seeds the weights.
+    Without dev (None) these are the last ones. The same seed gives the same batches and, on one kind of device, the
+    same dropout; the caller seeds the weights.
     """
     network, rng = parser.network, np.random.default_rng(key(seed, "batches"))
     torch.manual_seed(key(seed, "dropout"))
@@ -68,13 +94,13 @@ def train(
         start = time.perf_counter()
         loss = _train_epoch(network, lessons, recipe, optimizer, scheduler, rng)
         last = epoch == recipe.num_epochs or _is_over(recipe, scheduler)
-        score = parser.dev_score(dev) if last or epoch % recipe.dev_every == 0 else None
-        is_best = score is not None and score > best_score
+        score = parser.dev_score(dev) if dev is not None and (last or epoch % recipe.dev_every == 0) else None
+        is_best = last if dev is None else score is not None and score > best_score
         history.append(EpochReport(epoch, recipe.num_epochs, loss, score, is_best, time.perf_counter() - start))
         report(history[-1])
         if is_best:
             best_score, best_weights, best_epoch = score, _copy(network), epoch
-        elif recipe.reset_after and (epoch - best_epoch) % recipe.reset_after == 0:
+        elif dev is not None and recipe.reset_after and (epoch - best_epoch) % recipe.reset_after == 0:
             network.load_state_dict(best_weights)
             optimizer.state.clear()
         if last or (recipe.patience and score is not None and epoch - best_epoch >= recipe.patience):

@@ -22,7 +22,7 @@ from nbclient.util import run_sync
 from papermill.exceptions import PapermillExecutionError
 
 from bcrlib.pipeline import results
-from bcrlib.pipeline.jobs import Job, code_fingerprint, imported_packages, read_notebook
+from bcrlib.pipeline.jobs import Job, code_fingerprint, declared_parameters, imported_packages, read_notebook
 from bcrlib.pipeline.kernels import ForkingProvisioner
 
 # What numerical libraries read when they are loaded.
@@ -176,7 +176,8 @@ def run_job(
     """Execute the job's notebook in a partial folder and publish that as the result.
 
     need_results: by the name under which the notebook knows them.  Its parameters get `output_folder` (".":
-    it runs there) and `inputs` (need -> absolute folder).  A result that is there already is taken.
+    it runs there) and `inputs` (need -> absolute folder); a notebook made for readers gets `output` and, if it asks for
+    them, `results`, a copy laid out as by hand.  A result that is there already is taken.
     until: a time of the clock (`time.time`) after which no notebook is begun.
     JobFailed: the notebook failed, or its code changed since the hash was taken.  NotBegun: it was too late for it.
     """
@@ -192,13 +193,25 @@ def run_job(
     if code_fingerprint(*code) != planned.code:
         raise JobFailed(job.name, f"{job.notebook} or a module it uses was edited meanwhile: run again")
     partial = results.new_partial(runs, job.name, planned.fingerprint)
-    # "." rather than the partial folder's path: it stays true when the folder moves into place.
-    parameters = {**job.params, "output_folder": "."}
-    if job.needs:
-        parameters["inputs"] = {need: str(need_results[need].folder) for need in job.needs}
+    # Relative paths rather than the partial folder's: they stay true when the folder moves into place.
+    declared, laid_out, parameters = declared_parameters(notebook), partial / "results", dict(job.params)
+    if "output" in declared:
+        parameters["output"] = "figures"
+        if "results" in declared:
+            for task, (collect, speed) in results.COLLECTED.items():
+                if collect in job.needs:
+                    results.lay_out(laid_out / task, need_results[collect].folder, need_results[speed].folder)
+            parameters["results"] = laid_out.name
+    else:
+        parameters["output_folder"] = "."
+        if job.needs:
+            parameters["inputs"] = {need: str(need_results[need].folder) for need in job.needs}
     executed, packages = partial / Path(job.notebook).name, imported_packages(*code)
     try:
-        execute_notebook(notebook, job.notebook, executed, parameters, partial, num_threads, packages)
+        try:
+            execute_notebook(notebook, job.notebook, executed, parameters, partial, num_threads, packages)
+        finally:
+            shutil.rmtree(laid_out, ignore_errors=True)
     except NotebookError as error:
         left = results.keep_failed(partial, runs, job.name)
         raise JobFailed(job.name, str(error), str(left)) from None

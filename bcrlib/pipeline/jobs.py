@@ -22,8 +22,15 @@ from typing import Any
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 
-# Set by the driver in every notebook, so no job may set them itself.
+from bcrlib import FACE
+
 DRIVER_PARAMETERS = ("output_folder", "inputs")
+"""Set by the driver, in notebooks that work for others: no job may set them itself."""
+STORY_PARAMETERS = ("output", "results")
+"""In their place in notebooks made for readers: the folder for tables and figures, and the one with stored results."""
+
+OF_FACE = {f"bcrlib.{name}": module for name, module in FACE.items()}
+"""Name that a notebook may use -> the module behind it."""
 
 
 class GraphError(ValueError):
@@ -105,12 +112,14 @@ def check_parameters(job: Job, notebook: nbformat.NotebookNode) -> None:
         declared = declared_parameters(notebook)
     except SyntaxError as error:
         raise GraphError(f"{job.notebook}: the parameters cell must be plain Python: {error}") from None
-    given = {*job.params, *DRIVER_PARAMETERS}
+    of_driver = {*DRIVER_PARAMETERS, *STORY_PARAMETERS}
+    needed = () if "output" in declared else DRIVER_PARAMETERS[: 2 if job.needs else 1]
+    given = {*job.params, *of_driver}
     complaints = [
-        *(f"{name} is set by the driver" for name in job.params if name in DRIVER_PARAMETERS),
+        *(f"{name} is set by the driver" for name in job.params if name in of_driver),
         *(f"unknown parameter {name}" for name in job.params if name not in declared),
         *(f"missing parameter {name}" for name, default in declared.items() if not default and name not in given),
-        *(f"must declare {n}" for n in DRIVER_PARAMETERS[: 2 if job.needs else 1] if n not in declared),
+        *(f"must declare {name}" for name in needed if name not in declared),
     ]
     if complaints:
         known = ", ".join(declared) or "nothing: no cell is tagged 'parameters'"
@@ -205,6 +214,11 @@ def _read(text: str, place: str, package: str) -> _Source:
         tree = ast.parse(text)
     except SyntaxError as error:
         raise GraphError(f"{place}, line {error.lineno}: {error.msg}") from None
+    tree.body = [  # what is for type checkers is never run
+        statement
+        for statement in tree.body
+        if not (isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING")
+    ]
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -212,6 +226,9 @@ def _read(text: str, place: str, package: str) -> _Source:
         elif isinstance(node, ast.ImportFrom):
             base = resolve_name("." * node.level + (node.module or ""), package)
             names.update(f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            names.update({ast.unparse(node)} & OF_FACE.keys())
+    names.update(OF_FACE[name] for name in names & OF_FACE.keys())
     return _Source(frozenset(_with_parents(names)), _normalised(tree))
 
 

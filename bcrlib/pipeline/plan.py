@@ -23,6 +23,7 @@ from bcrlib.experiments.counting import ONE_BEST, Update
 from bcrlib.parsers.configuration import KINDS
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profile import HalfProfile, Profile, SemanticProfile, is_part, json_values, with_values
+from bcrlib.pipeline.results import COLLECTED
 from bcrlib.samplers.strategies import Beam, DropoutP, parse_strategy
 from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, network_of
 
@@ -50,8 +51,6 @@ One without any tells of those that there are.
 """
 INTO = {"07_candidate_sources.ipynb": "stackptr"}
 """Notebooks that tell of new parsers of one kind: left out too where no update leads to it."""
-COLLECTED = {"dependency": ("collect", "speed"), "semantic": ("collect frames", "speed frames")}
-"""The jobs of each task whose results the story reads (`bcrlib.report.publisher`): what was counted, and the speed."""
 CAUSES = {"dependency": "causes", "semantic": "causes frames"}
 """The job of each task that counts the flips of all cells, and publishes them."""
 PUBLISHING = (*(notebook.removesuffix(".ipynb") for notebook in STORY), *CAUSES.values())
@@ -124,7 +123,8 @@ def _story(profile: Profile) -> list[Job]:
             needs = tuple(job for task in told or halves for job in COLLECTED[task])
             after = tuple(COLLECTED[task][1] for task in halves if COLLECTED[task][1] not in needs)
             name = notebook.removesuffix(".ipynb")
-            jobs.append(Job(name, notebook, {"profile": profile.name}, needs, after=after))
+            modules = tuple(name for task in told or halves for name in _modules(task, TASKS[task].kinds))
+            jobs.append(Job(name, notebook, {"profile": profile.name}, needs, modules, after))
     return jobs
 
 

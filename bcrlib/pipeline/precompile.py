@@ -11,7 +11,7 @@ from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
-from bcrlib.parsers.training import train
+from bcrlib.parsers.training import fit
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest
 
 SMALL = NetworkConfig(word_size=8, char_size=8, upos_size=8, hidden_size=8, num_layers=1, arc_size=8, label_size=8)
@@ -23,7 +23,7 @@ def compile_trees() -> None:
     treebank = generate_treebank(30, seed=1)
     for kind, listed in {"deepbiaf": KBest(4, labelled=True), "stackptr": Beam(4, 4)}.items():
         parser = new_parser(replace(SMALL, kind=kind), treebank, 0, Runtime())
-        train(parser, treebank, treebank, TrainingConfig(num_epochs=1), seed=0)
+        fit(parser, treebank, treebank, TrainingConfig(num_epochs=1), seed=0)
         for strategy in (listed, DropoutP(0.1, 2)):
             parser.log_probs(treebank, parser.candidates(treebank, strategy))
 
@@ -32,7 +32,7 @@ def compile_frames() -> None:
     """The semantic parser trains, is evaluated, proposes and scores once."""
     bank = generate_frames(30, seed=1)
     parser = new_parser(SMALL_SEQ2SEQ, bank, 0, Runtime())
-    train(parser, bank, bank, Seq2SeqTraining(num_epochs=1), seed=0)
+    fit(parser, bank, bank, Seq2SeqTraining(num_epochs=1), seed=0)
     parser.log_probs(bank, parser.candidates(bank, DropoutP(0.1, 2)))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bcrlib.pipeline.manifest import data_files
-from bcrlib.pipeline.plan import COLLECTED, PUBLISHING, kept_jobs, plan
+from bcrlib.pipeline.plan import PUBLISHING, kept_jobs, plan
 from bcrlib.pipeline.profile import json_values, load_profile, with_values
+from bcrlib.pipeline.results import COLLECTED, lay_out
 from bcrlib.pipeline.run import print_line, run_graph
 from bcrlib.report.tables import write_index
 
@@ -45,12 +46,8 @@ def reproduce(
     folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, workers, report=report, minutes=minutes)
     kept = output / "data" / "correctness" / profile.name
     for task in profile.halves():
-        # In place of what was kept before: the correctness that was collected, and the speed if it was measured.
-        collected, *measured = (folders[job] for job in kept_jobs(profile, task))
         shutil.rmtree(kept / task, ignore_errors=True)
-        shutil.copytree(collected / "correctness", kept / task)
-        for place in measured:
-            shutil.copy(place / "speed.json", kept / task)
+        lay_out(kept / task, *(folders[job] for job in kept_jobs(profile, task)))
     figures = output / "figures" / profile.name
     if all(task in profile.halves() for task in COLLECTED if (kept / task).exists()):
         shutil.rmtree(figures, ignore_errors=True)

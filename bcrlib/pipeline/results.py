@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 
 RECORD = "job.json"
+COLLECTED = {"dependency": ("collect", "speed"), "semantic": ("collect frames", "speed frames")}
+"""The jobs of each task whose results are kept, and told in the story: what was counted, and the speed."""
 
 
 def result_folder(runs_folder: Path, name: str, fingerprint: str) -> Path:
@@ -42,6 +44,13 @@ def fault(folder: Path, fingerprint: str) -> str | None:
         return "it is the result of something else"
     there = _file_sizes(folder)
     return next((f"{file} is missing or cut" for file, size in sizes.items() if there.get(file) != size), None)
+
+
+def lay_out(folder: Path, collected: Path, *measured: Path) -> None:
+    """Copy what jobs of a task left, as data/correctness/PROFILE/TASK keeps it: the correctness, and speed.json."""
+    shutil.copytree(collected / "correctness", folder)
+    for place in measured:
+        shutil.copy(place / "speed.json", folder)
 
 
 def new_partial(runs_folder: Path, name: str, fingerprint: str) -> Path:

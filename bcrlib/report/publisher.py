@@ -1,8 +1,9 @@
-"""Where a story notebook reads and writes, in a run or opened by hand, and how it saves what it shows."""
+"""What a story notebook reads, and how it shows tables and figures and, if asked to, saves them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,42 +11,40 @@ from matplotlib.figure import Figure
 from bcrlib.report.draw_trees import save_drawing
 from bcrlib.report.style import save_figure
 from bcrlib.report.tables import markdown_grid, tidy, write_table
+from bcrlib.tasks.names import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
-_NOUN = {"dependency": "", "semantic": " frames"}
-"""How the names of a task's jobs go on."""
 
 
-@dataclass(frozen=True)
-class Places:
-    """Folders of one task of a profile; both tasks' tables and figures go into one."""
+def stored(profile: str, results: str = "", task: str = "dependency") -> Path:
+    """The folder with a task's stored results: correctness, for CorrectnessStore, and speed.json.
 
-    correctness: Path
-    """Tables of correctness, for CorrectnessStore."""
-    figures: Path
-    """Where tables and figures go."""
-    speed: Path
-    """The JSON file of measured speeds."""
-
-
-def places(profile: str, inputs: Mapping[str, str], output_folder: str, task: str = "dependency") -> Places:
-    """In a run: the results of the jobs before, and the job's own folder. By hand: what the repository keeps.
-
-    KeyError for an unknown task, and in a run for a task of which nothing was collected.
+    results: the folder of the tasks' folders; "": what the repository keeps of the profile. ValueError names the
+    choices for an unknown task or profile; FileNotFoundError says how to make results that are not there.
     """
-    noun = _NOUN[task]
-    if inputs:
-        correctness = Path(inputs[f"collect{noun}"], "correctness")
-        return Places(correctness, Path(output_folder, "figures"), Path(inputs[f"speed{noun}"], "speed.json"))
-    kept = ROOT / "data" / "correctness" / profile / task
-    return Places(kept, ROOT / "figures" / profile, kept / "speed.json")
+    if task not in TASKS:
+        raise ValueError(f"unknown task {task!r}; choose one of {', '.join(TASKS)}")
+    folder = _of_all_tasks(profile, results) / task
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no stored results of the task {task!r}: `{command_of(profile)}` makes them")
+    return folder
 
 
-def tasks_measured(profile: str, inputs: Mapping[str, str]) -> list[str]:
-    """The tasks whose speed was measured: in a run those of the jobs before, by hand those that are kept."""
-    if inputs:
-        return [task for task, noun in _NOUN.items() if f"speed{noun}" in inputs]
-    return [task for task in _NOUN if places(profile, {}, "", task).speed.is_file()]
+def tasks_measured(profile: str, results: str = "") -> list[str]:
+    """The tasks whose speed was measured. Errors as of `stored`."""
+    folder = _of_all_tasks(profile, results)
+    return [task for task in TASKS if (folder / task / "speed.json").is_file()]
+
+
+def _of_all_tasks(profile: str, results: str) -> Path:
+    folder = Path(results) if results else ROOT / "data" / "correctness" / profile
+    known = sorted(path.stem for path in (ROOT / "notebooks" / "profiles").glob("*.yaml"))
+    if not results and profile not in known:
+        raise ValueError(f"unknown profile {profile!r}; choose one of {', '.join(known)}")
+    if not folder.is_dir():
+        where = results or f"the profile {profile!r}"
+        raise FileNotFoundError(f"no stored results of {where}: `{command_of(profile)}` makes them")
+    return folder
 
 
 def command_of(profile: str) -> str:
@@ -55,9 +54,10 @@ def command_of(profile: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Publisher:
-    """Saves into one folder; what `write_table`, `save_figure` and `save_drawing` need beyond the thing itself."""
+    """What `write_table`, `save_figure` and `save_drawing` need beyond the thing itself."""
 
-    folder: Path
+    output: Path | str
+    """The folder for tables and figures; "": they are shown only."""
     signature: Mapping[str, object]
     """The settings under the numbers."""
     command: str
@@ -68,18 +68,21 @@ class Publisher:
 
     def table(self, rows: pd.DataFrame | Iterable[Mapping[str, object]], name: str, title: str, caption: str) -> str:
         """Save a table, the command in every row; returns its numbers as text, without the commands."""
-        about = {"title": title, "caption": caption, "signature": self.signature, "command": self.command}
-        record = write_table(tidy(rows).assign(command=self.command), self.folder, name, **about)
+        rows, about = tidy(rows).assign(command=self.command), self._about(caption) | {"title": title}
+        record = write_table(rows, Path(self.output) if self.output else None, name, **about)
         return markdown_grid(replace(record, rows=[row | {"command": ""} for row in record.rows]))
 
     def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Figure:
         """Save a figure with the numbers it plots; returns it, for a cell to show."""
-        about = {"caption": caption, "signature": self.signature, "command": self.command}
-        save_figure(figure, self.folder, name, rows, **about)
+        if self.output:
+            save_figure(figure, Path(self.output), name, rows, **self._about(caption))
         return figure
 
     def drawing(self, svg: str, name: str, title: str, caption: str) -> str:
         """Save a tree drawing; returns it."""
-        about = {"title": title, "caption": caption, "signature": self.signature, "command": self.command}
-        save_drawing(svg, self.folder, name, **about)
+        if self.output:
+            save_drawing(svg, Path(self.output), name, title=title, **self._about(caption))
         return svg
+
+    def _about(self, caption: str) -> dict[str, Any]:
+        return {"caption": caption, "signature": self.signature, "command": self.command}

@@ -199,7 +199,7 @@ def beside_paper(
 
 def write_table(
     rows: pd.DataFrame | Iterable[Mapping[str, object]],
-    folder: Path,
+    folder: Path | None,
     name: str,
     *,
     title: str,
@@ -209,15 +209,16 @@ def write_table(
 ) -> Record:
     """Writes NAME.json (rates in [0, 1]), NAME.md and NAME.tex (per cent, two decimals) into `folder`; the record.
 
-    `name` is the paper's: "table3", or "table3_words" for a part of it.  `title` is the claim.  `signature` holds the
-    settings under the numbers (task, corpus, preset, seeds, ...).  Equal arguments give equal bytes.  ValueError for
-    rows that `tidy` refuses.
+    None: nothing is written.  `name` is the paper's: "table3", or "table3_words" for a part of it.  `title` is the
+    claim.  `signature` holds the settings under the numbers (task, corpus, preset, seeds, ...).  Equal arguments give
+    equal bytes.  ValueError for rows that `tidy` refuses.
     """
     rows = plain_rows(tidy(rows))
     record = Record("table", name, title, caption, format_signature(signature), command, rows)
-    write_record(record, folder)
-    write_text(folder / f"{name}.md", to_markdown(record))
-    write_text(folder / f"{name}.tex", to_latex(record))
+    if folder is not None:
+        write_record(record, folder)
+        write_text(folder / f"{name}.md", to_markdown(record))
+        write_text(folder / f"{name}.tex", to_latex(record))
     return record
 
 

@@ -189,7 +189,8 @@ class Joined(Strategy):
 def parse_strategy(text: str, num_candidates: int = 10) -> Strategy:
     """The strategy that prints as `text`, e.g. "k-best", "beam(b=10)", "top-k(k=5)", "nucleus(p=0.9,t=0.7)".
 
-    Joined ones have a "+" between their parts, "k-best+dropout-p(p=0.05)"; `num_candidates` is that of each part.
+    The letter of the first number may be left out, "beam(10)". Joined ones have a "+" between their parts,
+    "k-best+dropout-p(p=0.05)"; `num_candidates` is that of each part.
     ValueError names the choices.
     """
     if JOINT in text:
@@ -214,7 +215,8 @@ def _values(kind: type[Single], words: list[str]) -> dict[str, bool | int | floa
     """The fields that the words behind a name say; None where they are no such words, or one is missing."""
     types, values = get_type_hints(kind), {}
     for text in words:
-        word, equals, number = text.partition("=")
+        letter = f"{next(iter(kind.said), '')}=" if text[:1].isdigit() else ""
+        word, equals, number = (letter + text).partition("=")
         field = kind.said.get(word)
         if field is None or field in values or (types[field] is bool) == bool(equals):
             return None

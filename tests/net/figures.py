@@ -22,8 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bcrlib.pipeline.execute import execute_notebook
-from bcrlib.pipeline.jobs import Job, read_notebook
-from bcrlib.pipeline.plan import COLLECTED, STORY, plan
+from bcrlib.pipeline.jobs import Job, declared_parameters, read_notebook
+from bcrlib.pipeline.plan import STORY, plan
 from bcrlib.pipeline.profile import load_profile
 from bcrlib.report.tables import write_index
 
@@ -54,10 +54,9 @@ def remade(profile: str, out: Path, numbers: Sequence[str]) -> Path:
         folder.mkdir(parents=True)
     jobs = [job for job in plan(load_profile(profile)) if job.notebook in STORY]
     with tempfile.TemporaryDirectory() as scratch:
-        inputs = kept_inputs(profile, Path(scratch))
         for job in jobs:
             if not numbers or job.notebook[:2] in numbers:
-                run(job, inputs, executed, Path(scratch, job.name))
+                run(job, executed, Path(scratch, job.name))
         for file in sorted(Path(scratch).glob("*/figures/*")):  # as the pipeline publishes them
             shutil.copy(file, figures)
     if not numbers:
@@ -65,25 +64,14 @@ def remade(profile: str, out: Path, numbers: Sequence[str]) -> Path:
     return figures
 
 
-def kept_inputs(profile: str, scratch: Path) -> dict[str, str]:
-    """Job -> folder that looks as the job left it, for all that the story reads."""
-    inputs = {}
-    for task, (collect, speed) in COLLECTED.items():
-        kept = ROOT / "data" / "correctness" / profile / task
-        folder = scratch / "inputs" / collect
-        folder.mkdir(parents=True)
-        (folder / "correctness").symlink_to(kept, target_is_directory=True)
-        inputs |= {collect: str(folder), speed: str(kept)}
-    return inputs
-
-
-def run(job: Job, inputs: dict[str, str], executed: Path, folder: Path) -> None:
+def run(job: Job, executed: Path, folder: Path) -> None:
     """Execute a story notebook as the job that it is; its figures go into folder/figures."""
     start = time.monotonic()
     folder.mkdir()
-    needs = {need: inputs[need] for need in job.needs}
-    parameters = {**job.params, "output_folder": ".", "inputs": needs}
     notebook = read_notebook(ROOT / "notebooks", job.notebook)
+    parameters = {**job.params, "output": "figures"}
+    if "results" in declared_parameters(notebook):
+        parameters["results"] = str(ROOT / "data" / "correctness" / job.params["profile"])
     execute_notebook(notebook, job.notebook, executed / job.notebook, parameters, folder, num_threads=1)
     print(f"{job.params['profile']}  {job.notebook}  {time.monotonic() - start:.0f} s", flush=True)
 

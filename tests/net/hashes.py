@@ -46,7 +46,7 @@ from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTr
 from bcrlib.parsers.generator import TextPool
 from bcrlib.parsers.parser import Parser
 from bcrlib.parsers.s2s import Seq2SeqParser
-from bcrlib.parsers.training import train
+from bcrlib.parsers.training import fit
 from bcrlib.reranking import bcr_scores, choose
 from bcrlib.samplers.strategies import Beam, DropoutP, Strategy, parse_strategy
 from bcrlib.tasks import dependency, semantic
@@ -203,7 +203,7 @@ def trained_on_trees(
     treebank, dev = generate_treebank(20, seed=1), generate_treebank(8, seed=4)
     parser = new_parser(config, treebank, seed, Runtime())
     found[f"{name} seed {seed}: initial weights"] = weights(parser.network)
-    history = train(parser, treebank, dev, recipe, seed, precision)
+    history = fit(parser, treebank, dev, recipe, seed, precision)
     found[f"{name} seed {seed}: weights"] = weights(parser.network)
     found[f"{name} seed {seed}: history"] = digest([(r.epoch, r.loss, r.dev_score, r.is_best) for r in history])
     return parser
@@ -313,7 +313,7 @@ def trained_on_frames(
     bank, dev = short_frames(400, seed=1), short_frames(60, seed=4)
     parser = new_parser(config, bank, seed, Runtime())
     found[f"{name} seed {seed}: initial weights"] = weights(parser.network)
-    history = train(parser, bank, dev, recipe, seed, precision)
+    history = fit(parser, bank, dev, recipe, seed, precision)
     found[f"{name} seed {seed}: weights"] = weights(parser.network)
     found[f"{name} seed {seed}: history"] = digest([(r.epoch, r.loss, r.dev_score, r.is_best) for r in history])
     return parser
