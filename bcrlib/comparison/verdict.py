@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float64, Int64
 
 from bcrlib.data.files import TOP, FileError
 from bcrlib.data.frames import Node
-from bcrlib.data.presets import Preset
+from bcrlib.data.presets import SPAN_DEFINITIONS, Preset
 from bcrlib.metrics.breakdowns import ALL, Slices, flips_by_slice, rates_of_slices, unit_counts
 from bcrlib.metrics.flips import RATES, Flips, as_flips, flips_by_sentence
 from bcrlib.metrics.uncertainty import Estimate, estimate, mcnemar, resampled_sums
@@ -25,10 +25,6 @@ if TYPE_CHECKING:  # `bcr evaluate` does without
 
 JSON_LINES = "JSON Lines"
 SIDES = ("gold", "old", "new")
-SPAN_DEFINITIONS = {
-    "labelled": "a span is right with gold's labels; intents and slots differ",
-    "subtree": "a span is right with gold's complete sub-tree; an intent and a slot of the same name are equal",
-}
 NUM_RESAMPLES, BOOTSTRAP_SEED = 1000, 0
 NUM_WORST = 5
 CHANGE = "acc_change"

@@ -51,6 +51,10 @@ class Preset:
     has ended stays in the beam until something better drives it out."""
 
 
+SPAN_DEFINITIONS = {
+    "labelled": "a span is right with gold's labels; intents and slots differ",
+    "subtree": "a span is right with gold's complete sub-tree; an intent and a slot of the same name are equal",
+}
 PRESETS = {
     "official": Preset(
         name="official",

@@ -1,13 +1,11 @@
 """What the cells of an ablation tell of causes: counted, kept small, as tables, as a figure.
 
 Three questions, each a number a cell (rates of the level by which the task chooses: labelled words, spans of frames):
-
     when does dropout-p beat a list?          NFI after re-ranking its samples, minus NFI after re-ranking the list
     what makes distillation harmless?         NFI of the student minus NFI of the new model, and the same of ACC
     what drives NFI at a given NFR?           NFI = NFR / error rate: with which power of it NFR goes
 
-Intervals are of the paired bootstrap over test sentences, all cells by the same draws.  Where cells have one pair of
-seeds, as in the profile `causes`, what seeds do is not in them.
+Intervals are of the paired bootstrap over test sentences, all cells by the same draws; what seeds do is not in them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -76,8 +74,7 @@ class Found:
     @property
     def settings(self) -> dict[str, dict[str, str]]:
         """Cell -> factor -> value, in the order of the profile."""
-        combinations = (dict(zip(self.factors, values)) for values in product(*self.factors.values()))
-        return {cell_name(one): one for one in combinations}
+        return {cell_name(of := dict(zip(self.factors, each))): of for each in product(*self.factors.values())}
 
     @property
     def level(self) -> str:
@@ -92,8 +89,8 @@ class Found:
         found: dict[tuple[str, str], dict[str, Flips]] = {}
         for (cell, level, row), drawn in draws.items():
             value = micro_average(pairs[cell, level, row].counts)
-            sides = ((getattr(value, name), getattr(drawn, name)) for name in ("yy", "yn", "ny", "nn"))
-            found.setdefault((cell, level), {})[row] = Flips(*(np.append(one, many) for one, many in sides))
+            sides = (np.append(getattr(value, name), getattr(drawn, name)) for name in ("yy", "yn", "ny", "nn"))
+            found.setdefault((cell, level), {})[row] = Flips(*sides)
         return found
 
     @cached_property
@@ -108,8 +105,8 @@ class Found:
 
     def moved(self, of_cell: Mapping[str, Drawn]) -> dict[str, Drawn]:
         """Factor -> how far the mean goes from its first value to its last."""
-        means = partial(self.mean, of_cell)
-        return {name: means(name, values[-1]) - means(name, values[0]) for name, values in self.factors.items()}
+        of = self.factors.items()
+        return {name: self.mean(of_cell, name, v[-1]) - self.mean(of_cell, name, v[0]) for name, v in of}
 
     def teacher(self, cell: str, level: str) -> float:
         """What teachers get right of the data that they teach from, mean over the teachers of a cell."""
