@@ -1,6 +1,5 @@
 """What is timed: runs that do what their names say, in the batches asked for; the clock; and the yardsticks."""
 
-import time
 from importlib.util import find_spec
 
 import numpy as np
@@ -10,21 +9,22 @@ from tiny_frames import TINY_SEQ2SEQ, frame_bank, tiny_seq2seq
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
 from bcrlib.bench.contestants import (
+    GoldShapeParser,
     Work,
-    arc_score_tables,
-    beside_generate,
-    beside_lstm,
+    bare_lstm,
     contestants,
+    encoder_decoder,
+    greedy_generation,
     limits,
     longest_batches,
+    lstm_over,
     over_batch_sizes,
     over_candidates,
     steps,
-    tree_searches,
 )
 from bcrlib.bench.grid import PAPER_BATCH, STEPS, SpeedGrid
-from bcrlib.bench.timing import Contestant, throughput, timed
-from bcrlib.bench.yardsticks import GoldShapeParser, bare_lstm, encoder_decoder, greedy_generation, lstm_over
+from bcrlib.bench.measure import arc_score_tables, beside_generate, beside_lstm, tree_searches
+from bcrlib.bench.timing import throughput
 from bcrlib.data.frames import sequences_of
 from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.parsers.batches import Runtime, batches
@@ -198,7 +198,7 @@ def test_candidates_have_words_and_brackets_where_gold_has_them(shaped, strategy
 
 def test_generation_takes_the_parsers_batches_and_their_longest_targets(shaped):
     tokens = greedy_generation(encoder_decoder(shaped), shaped, FRAMES)()
-    pieces = shaped.pieces(FRAMES)
+    pieces = shaped.read(FRAMES)
     own = list(batches(pieces.lengths, 12))
     assert len(own) == len(tokens) > 2
     for utterances, generated in zip(own, tokens):
@@ -245,47 +245,3 @@ def test_score_tables_give_the_parsers_own_trees(parsers):
     heads = maximum_spanning_trees(arc_score_tables(parsers["deepbiaf"], TREES), TREES.lengths)
     flat = [head for row, length in zip(heads, TREES.lengths) for head in row[1 : length + 1]]
     assert flat == parsers["deepbiaf"].candidates(TREES, OneBest()).heads[0].tolist()
-
-
-def contestant(run) -> Contestant:
-    return Contestant("x", run, 6)
-
-
-def test_speed_is_sentences_by_the_clock():
-    slow, fast = (contestant(lambda s=seconds: time.sleep(s)) for seconds in (0.04, 0.01))
-    found = [row["value"] for row in throughput([slow, fast], "cpu", 3)]
-    assert 20 < found[0] <= 6 / 0.04 and found[0] < found[1] <= 6 / 0.01
-
-
-def test_contestants_take_turns_when_all_are_warm():
-    calls = []
-    found = timed([contestant(lambda name=name: calls.append(name)) for name in "ab"], 3, iter(range(99)).__next__)
-    assert "".join(calls) == "abababab" and [turns.tolist() for turns in found.values()] == [[1, 1, 1]] * 2
-
-
-def test_the_clock_may_wait_for_a_device_that_works_on_by_itself():
-    """A device that takes what it is given at once and needs 20 ms for it: without waiting it would cost nothing."""
-    pending = []
-
-    def clock() -> float:
-        time.sleep(0.02 * len(pending))
-        pending.clear()
-        return time.perf_counter()
-
-    runs = (lambda: pending.append(1), lambda: None, lambda: pending.extend([1, 1]))
-    one, none, two = timed([contestant(run) for run in runs], 2, clock).values()
-    assert one.min() >= 0.02 and two.min() >= 0.04 and np.median(none) < 0.02
-
-
-def test_what_does_not_fit_into_memory_is_left_out():
-    calls = []
-
-    def too_large():
-        calls.append("too large")
-        raise torch.OutOfMemoryError("CUDA out of memory")
-
-    rows = throughput([contestant(too_large), contestant(lambda: calls.append("fits"))], "cpu", 2)
-    assert rows[0]["value"] is None and rows[1]["value"] > 0
-    assert calls == ["too large", "fits", "fits", "fits"]
-    with pytest.raises(RuntimeError, match="another fault"):
-        throughput([contestant(lambda: (_ for _ in ()).throw(RuntimeError("another fault")))], "cpu", 1)

@@ -5,9 +5,9 @@ import json
 import pytest
 from command_runs import TINY, refused, run, work_folder  # noqa: F401  a fixture
 
-from bcrlib.bench.bars import RATIOS
 from bcrlib.bench.contestants import nearest_in_length
 from bcrlib.bench.measure import accuracy
+from bcrlib.bench.timing import RATIOS
 from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.treebank import write_conllu
 from bcrlib.pipeline.profile import load_profile

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from command_runs import SIZES, TINY, TINY_STACKPTR, bcr, refused, run, work_folder  # noqa: F401  a fixture
 
-from bcrlib.cli.options import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
+from bcrlib.cli.candidates import chosen_strategy, strategies_of
 from bcrlib.data.candidate_files import read_candidates
 from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import read_conllu
@@ -376,16 +376,16 @@ def test_candidates_of_a_stackptr_refuses_what_it_cannot_do(work, tmp_path, opti
 
 
 def test_a_strategy_in_words_and_as_tables_print_it():
-    options = StrategyOptions(keep_duplicates=True)
+    options = {"keep_duplicates": True}
     assert chosen_strategy("beam(b=4)", "stackptr", 7, options) == Beam(4, 7, keep_duplicates=True)
-    assert chosen_strategy("beam", "stackptr", 7, StrategyOptions(beam_width=4)) == Beam(4, 7)
-    assert chosen_strategy("nucleus", "stackptr", 7, StrategyOptions(p=0.5, temperature=2.0)) == Nucleus(0.5, 7, 2.0)
-    assert chosen_strategy("top-k(k=2)", "stackptr", 7, StrategyOptions()) == TopK(2, 7)
-    for options in (StrategyOptions(), StrategyOptions(labelled=True)):
+    assert chosen_strategy("beam", "stackptr", 7, {"beam_width": 4}) == Beam(4, 7)
+    assert chosen_strategy("nucleus", "stackptr", 7, {"p": 0.5, "temperature": 2.0}) == Nucleus(0.5, 7, 2.0)
+    assert chosen_strategy("top-k(k=2)", "stackptr", 7, {}) == TopK(2, 7)
+    for options in ({}, {"labelled": True}):
         assert chosen_strategy(None, "deepbiaf", 7, options) == KBest(7, labelled=True)
-        assert chosen_strategy("k-best", "deepbiaf", 7, options) == KBest(7, options.labelled)
+        assert chosen_strategy("k-best", "deepbiaf", 7, options) == KBest(7, bool(options))
         assert chosen_strategy("k-best(labelled)", "deepbiaf", 7, options) == KBest(7, labelled=True)
-    assert chosen_strategy("1-best", "deepbiaf", 7, StrategyOptions()) == OneBest()
+    assert chosen_strategy("1-best", "deepbiaf", 7, {}) == OneBest()
 
 
 def test_no_parser_refuses_what_the_command_line_offers_for_its_kind(work):
@@ -399,7 +399,8 @@ def test_no_parser_refuses_what_the_command_line_offers_for_its_kind(work):
                 possible.append(str(strategy).partition("(")[0])
             except ValueError:
                 pass
-        assert tuple(possible) == STRATEGIES[kind] and DEFAULTS[kind].partition("(")[0] in possible
+        assert tuple(possible) == strategies_of(kind)
+        assert str(chosen_strategy(None, kind, 2, {})).partition("(")[0] in possible
 
 
 @pytest.mark.parametrize(("old", "new"), [("old", "stackptr"), ("stackptr", "new"), ("stackptr", "stackptr")])

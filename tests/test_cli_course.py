@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from bcrlib.cli.course import students_copy, write_course
+from bcrlib.cli.reproduce import students_copy, write_course
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 SOLVED = """def nfr(old, new):
@@ -97,6 +97,6 @@ def dedented(source: str) -> str:
 
 def test_what_students_wrote_is_not_overwritten(tmp_path):
     (tmp_path / "work.ipynb").write_text("mine")
-    with pytest.raises(FileExistsError, match="not empty"):
+    with pytest.raises(FileExistsError, match="exists already"):
         write_course(NOTEBOOKS, tmp_path)
     assert (tmp_path / "work.ipynb").read_text() == "mine"

@@ -11,7 +11,7 @@ import pytest
 from command_runs import bcr, refused, run
 from tiny_frames import frame_bank
 
-from bcrlib.cli.options import DEFAULTS, STRATEGIES, StrategyOptions, chosen_strategy
+from bcrlib.cli.candidates import chosen_strategy, strategies_of
 from bcrlib.data.candidate_files import read_candidates, write_candidates
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank, frame_text, frame_words, read_predicted_top, read_top
@@ -262,9 +262,9 @@ def test_no_strategy_that_the_command_line_offers_is_refused_by_the_parser(work)
             possible.append(str(strategy).partition("(")[0])
         except ValueError:
             pass
-    assert tuple(possible) == STRATEGIES["s2s"] and DEFAULTS["s2s"] == "beam"
-    assert chosen_strategy(None, "s2s", 7, StrategyOptions(beam_width=4)) == Beam(4, 7)
-    assert chosen_strategy("beam(b=4,ended)", "s2s", 7, StrategyOptions()) == Beam(4, 7, ended=True)
+    assert tuple(possible) == strategies_of("s2s") and chosen_strategy(None, "s2s", 7, {}) == Beam(10, 7)
+    assert chosen_strategy(None, "s2s", 7, {"beam_width": 4}) == Beam(4, 7)
+    assert chosen_strategy("beam(b=4,ended)", "s2s", 7, {}) == Beam(4, 7, ended=True)
 
 
 def log_probs(work: Path, model: Path, mean: bool = False) -> np.ndarray:

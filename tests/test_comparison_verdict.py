@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 from comparison_files import evaluate_files, random_items, tree_update, write_items
 
-from bcrlib.comparison.read import read_items, read_update
-from bcrlib.comparison.update import ItemsError, Update
-from bcrlib.comparison.verdict import CHANGE, EVERY_LEVEL, Gate, judge, read_must_not_break
-from bcrlib.data.files import InputFile
+from bcrlib.comparison.read import read_items, read_must_not_break, read_update
+from bcrlib.comparison.verdict import CHANGE, EVERY_LEVEL, Gate, ItemsError, Update, judge
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import read_conllu
 from bcrlib.metrics.flips import flips
@@ -161,13 +159,15 @@ def test_an_item_in_which_nothing_counts_cannot_be_listed(tmp_path):
     assert judge(read_update(path, path, path, [], PRESETS["official"]), Gate(must_not_break={"b": "l"})).passed
 
 
-def test_a_list_of_ids():
-    content = b"# demos\na\n\n  b c \r\n"
-    assert read_must_not_break(InputFile("l", content)) == {"a": "l:2", "b c": "l:4"}
-    with pytest.raises(ItemsError, match="l:5: the id 'a' a second time; the first is l:2"):
-        read_must_not_break(InputFile("l", content + b"a"))
-    with pytest.raises(ItemsError, match="l:1: not UTF-8: byte 0xff"):
-        read_must_not_break(InputFile("l", b"\xff"))
+def test_a_list_of_ids(tmp_path):
+    path, content = tmp_path / "l", b"# demos\na\n\n  b c \r\n"
+    path.write_bytes(content)
+    assert read_must_not_break(path) == {"a": f"{path}:2", "b c": f"{path}:4"}
+    twice = f"l:5: the id 'a' a second time; the first is {path}:2"
+    for bad, fault in ((content + b"a", twice), (b"\xff", "l:1: not UTF-8: byte 0xff")):
+        path.write_bytes(bad)
+        with pytest.raises(ItemsError, match=fault):
+            read_must_not_break(path)
 
 
 def test_the_worst_items_lose_the_most_parts(trees):

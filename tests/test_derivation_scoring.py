@@ -13,7 +13,7 @@ from tiny_parsers import tiny_parser, tiny_pointer_parser, whole_batch
 from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.stackptr import StackPtrParser
+from bcrlib.parsers.stackptr import Reader, StackPtrParser
 from bcrlib.samplers.brute_force import all_trees
 from bcrlib.samplers.rules import start
 from bcrlib.samplers.strategies import Beam, KBest, Nucleus, OneBest, TopK
@@ -149,11 +149,12 @@ def test_each_step_is_a_distribution(treebank, preset):
     parser = tiny_pointer_parser(treebank, preset=preset)
     batch = whole_batch(parser, treebank)
     with torch.no_grad():
-        scorer = parser.scorer(batch, None)
+        memory = parser.network.memory(batch, None, parser.runtime)
+        reader = Reader(parser.network, memory, parser.runtime)
         hyps = start(batch.packing.lengths)
-        pointers = scorer.advance(hyps, torch.zeros_like(hyps.top))
+        pointers = reader.advance(hyps, torch.zeros_like(hyps.top))
         word = torch.ones(40, 1, dtype=torch.int64)
-        labels = scorer.label_log_probs(torch.zeros_like(word), word, torch.ones(40, 1, dtype=torch.bool))
+        labels = reader.label_log_probs(torch.zeros_like(word), word, torch.ones(40, 1, dtype=torch.bool))
     behind = torch.arange(10) >= batch.packing.lengths[:, None]
     assert (pointers[:, 0][behind] == -torch.inf).all() and pointers[:, 0][~behind].isfinite().all()
     torch.testing.assert_close(pointers.exp().sum(dim=2), torch.ones(40, 1))

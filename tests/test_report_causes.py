@@ -22,8 +22,7 @@ from bcrlib.pipeline.profile import cell_name
 from bcrlib.pipeline.reproduce import reproduce
 from bcrlib.report import causes
 from bcrlib.report.candidate_sources import SAMPLED
-from bcrlib.report.causes import DISTILLED, LISTED, UNTREATED
-from bcrlib.report.departures import why_ours_differs
+from bcrlib.report.causes import DISTILLED, LISTED, UNTREATED, why_ours_differs
 from bcrlib.report.reproducibility import reproducibility
 from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.samplers.strategies import OneBest

@@ -1,16 +1,33 @@
-"""The paper's rows beside a run's: every number once, every name found, the verdict by hand."""
+"""The paper's rows beside a run's: every number once, every name found, verdicts by hand, what differs by design."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from bcrlib.data.presets import PRESETS
 from bcrlib.experiments.paper_numbers import lookup, paper_numbers, reranked_from
-from bcrlib.report.paper import PLACES, PaperRow, Printed, Run, paper_rows, strategy_of, verdict
+from bcrlib.pipeline.profile import load_profile
+from bcrlib.report.paper import (
+    COUNTING,
+    PLACES,
+    PaperRow,
+    Printed,
+    Run,
+    asked_of,
+    departures,
+    differing_switches,
+    paper_rows,
+    strategy_of,
+    verdict,
+)
 from bcrlib.report.publisher import ROOT
 from bcrlib.report.tables import Record, beside_paper, plain_rows, write_record, write_table
 
 ABOUT = {"title": "t", "caption": "c", "signature": {}, "command": "make reproduce"}
 DD, SIZE = "deepbiaf=>deepbiaf", "s2s-base=>s2s-large"
+ROWS = [row for table in PLACES for row in paper_rows(table)]
+SMALL = load_profile("small")
 
 
 def row_of(table: str, update: str, name: str, level: str) -> PaperRow:
@@ -29,8 +46,7 @@ def run_with(folder: Path, preset: str = "clean", **tables: list[dict]) -> Run:
 
 
 def test_every_number_of_the_paper_is_in_one_row():
-    rows = [row for table in PLACES for row in paper_rows(table)]
-    printed = [one for row in rows for one in row.numbers.values()]
+    printed = [one for row in ROWS for one in row.numbers.values()]
     values = sorted([one.value for one in printed] + [one.spread for one in printed if one.spread is not None])
     of_file = paper_numbers().query("source == 'paper'")
     assert len(values) == len(of_file) == 422
@@ -138,3 +154,53 @@ def test_the_committed_tables_of_both_profiles_have_every_row(table):
             assert run.counted(row) == ["clean", "official"]
             cells = [run.cell(row, metric, name) for metric in row.numbers for name in run.counted(row)]
             assert all(cell["low"] <= cell["value"] <= cell["high"] for cell in cells)
+
+
+def texts(name: str, task: str, precisions: tuple = ()) -> dict[str, str]:
+    return {one.what: one.text for one in departures(task, asked_of(load_profile(name), task), precisions)}
+
+
+@pytest.mark.parametrize("task", ["dependency", "semantic"])
+def test_the_authors_profile_differs_in_what_no_profile_can_have(task):
+    always = {"dependency": {"Word vectors", "Ensembles", "Dropout rate"}}
+    always["semantic"] = {"Ensembles", "Dropout rate", "Part of the data"}
+    assert set(texts("authors", task)) == always[task]
+
+
+def test_a_smaller_network_is_told_value_by_value():
+    network = texts("small", "dependency")["Network"]
+    assert "`hidden_size` 200 (512)" in network and "`num_layers` 2 (3)" in network
+    assert "`word_size` 300 (100)" in network and "decoder_input_size" not in network  # the same
+    assert texts("small", "semantic")["Encoder"].startswith("base: `encoder` minilm (roberta-base), `encoder_layers` 3")
+
+
+def test_precision_and_seeds():
+    assert "Precision" not in texts("small", "dependency", ("float32",))
+    assert texts("small", "dependency", ("bfloat16", "float32"))["Precision"].endswith("in bfloat16 (float32)")
+    num = len(SMALL.old_seeds)
+    assert texts("small", "dependency")["Seeds"].startswith(f"{num} old and {len(SMALL.new_seeds)} new models")
+    old_manifest = asked_of(SMALL, "dependency") | {"ensembles": ["(1, 2, 3)"]}  # a group was text there
+    (ensembles,) = [one.text for one in departures("dependency", old_manifest) if one.what == "Ensembles"]
+    assert ensembles.startswith("1 of 3 (5 of 5)")
+
+
+def test_every_switch_belongs_to_one_task():
+    clean, official = (asdict(PRESETS[name]) for name in ("clean", "official"))
+    of_tasks = [differing_switches(task) for task in ("dependency", "semantic")]
+    assert not set(of_tasks[0]) & set(of_tasks[1])
+    assert set().union(*of_tasks) == {name for name in clean if clean[name] != official[name]} - {"name"}
+    assert set(COUNTING) < set().union(*of_tasks)
+
+
+def test_a_departure_concerns_its_own_rows():
+    found = {one.what: one for one in departures("dependency", asked_of(SMALL, "dependency"))}
+    names = {
+        what: {row.name for row in ROWS if one.concerns(row, "clean") and not row.is_single}
+        for what, one in found.items()
+    }
+    assert names["Ensembles"] == {"Ensemble"} and names["Students"] == {"Distillation"}
+    assert names["Dropout rate"] == {"BCR (dropout-p)", "oracle NFR", "oracle ACC"}
+    assert names["Network"] >= {"Old", "Untreated", "Ensemble"}
+    counting, (row, *_) = found["Switches of counting"], paper_rows("Table 3")
+    assert counting.concerns(row, "clean") and not counting.concerns(row, "official")
+    assert not any(one.concerns(row, "clean") for one in departures("semantic", asked_of(SMALL, "semantic")))

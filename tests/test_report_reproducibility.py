@@ -1,4 +1,4 @@
-"""REPRODUCIBILITY.md: is what its files say, number by number, and copes with what is missing."""
+"""REPRODUCIBILITY.md: is what its files say, number by number, copes with what is missing; each row's command."""
 
 import json
 import re
@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from bcrlib.experiments.paper_numbers import lookup
-from bcrlib.report.paper import PLACES, paper_rows
-from bcrlib.report.reproducibility import PROFILE, ROOT, reproducibility
+from bcrlib.pipeline.plan import plan
+from bcrlib.pipeline.profile import load_profile
+from bcrlib.report.paper import PLACES, RETRAINED, PaperRow, paper_rows
+from bcrlib.report.reproducibility import PROFILE, ROOT, reproducibility, row_command, row_overrides, row_seconds
 from bcrlib.report.tables import read_record
 
 DD = "deepbiaf=>deepbiaf"
+SMALL = load_profile("small")
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +116,56 @@ def test_a_manifest_says_what_it_has(tmp_path):
     told = reproducibility("small", tmp_path)
     assert "| abc+ |" in told and "a/b.conllu 1234567890ab, roberta-base from the hub" in told
     assert "old 1 2, ensembles (3, 4), sampling 7" in told
+
+
+@pytest.mark.parametrize("name", ["demo", "small", "paper"])
+def test_every_command_plans_the_models_and_the_notebook_of_its_row(name):
+    profile = load_profile(name)
+    for row in {(row.table, row.update, row.method): row for table in PLACES for row in paper_rows(table)}.values():
+        overrides = row_overrides(profile, row)
+        if overrides is None:
+            assert row_command(profile, row) is None
+            continue
+        jobs = {job.name for job in plan(load_profile(name, tuple(overrides)))}
+        assert PLACES[row.table].notebook.removesuffix(".ipynb") in jobs
+        half = profile if PLACES[row.table].task == "dependency" else profile.semantic
+        old, new = half.old_seeds[0], half.new_seeds[0]
+        if row.is_single:
+            assert {f"train {row.update} {old}", f"train {row.update} {new}"} & jobs
+        elif row.table in RETRAINED and any(
+            update.old == row.update.split("=>")[1] for update in half.parsed_updates()
+        ):
+            assert {f"train {kind} {old}" for kind in row.update.split("=>")} <= jobs
+        else:
+            replaced, by = row.update.split("=>")
+            assert {f"train {replaced} {old}", f"train {by} {new}"} <= jobs
+
+
+def row_of(table: str, update: str) -> PaperRow:
+    return next(row for row in paper_rows(table) if row.update == update)
+
+
+def test_a_command_leaves_out_what_the_row_does_not_need():
+    command = row_command(SMALL, row_of("Table 3", DD))
+    expected = f"--set 'updates=[{DD}]' --set 'semantic.updates=[]' -o again"
+    assert command == f"bcr reproduce --profile small {expected}"
+    overrides = row_overrides(SMALL, row_of("Table 3", DD))
+    jobs = {job.name for job in plan(load_profile("small", tuple(overrides)))}
+    assert not any("stackptr" in job or "frames" in job for job in jobs if not job[0].isdigit())
+    assert row_overrides(load_profile("demo"), row_of("Table 4", "s2s-large-part=>s2s-large")) is None
+
+
+def test_the_notebook_of_both_tasks_gets_one_update_of_the_other():
+    overrides = row_overrides(SMALL, row_of("Table 4", "s2s-base=>s2s-large"))
+    assert overrides == ["updates=[deepbiaf-static=>deepbiaf]", "semantic.updates=[s2s-base=>s2s-large]"]
+    assert row_overrides(SMALL, row_of("Table 5", "s2s-base=>s2s-large"))[0] == "updates=[]"
+
+
+def test_seconds_are_those_of_the_jobs_that_the_command_plans():
+    row = row_of("Table 3", DD)
+    later = ("collect", "speed")
+    planned = [job.name for job in plan(load_profile("small", tuple(row_overrides(SMALL, row))))]
+    working = [name for name in planned if name not in later and not name[:2].isdigit()]
+    jobs = {name: {"seconds": 2.0} for name in [*working, "train stackptr 1"]}
+    assert row_seconds(SMALL, row, jobs) == 2.0 * len(working)
+    assert row_seconds(SMALL, row, dict(list(jobs.items())[1:])) is None

@@ -43,9 +43,8 @@ def test_sizes_are_the_papers(treebank):
 
 
 def test_the_encoder_is_that_of_deepbiaf(treebank):
-    vocabulary = build_vocabulary(treebank)
     networks = [
-        new_parser(replace(TINY, kind=kind), vocabulary, 3, Runtime()).network for kind in ("deepbiaf", "stackptr")
+        new_parser(replace(TINY, kind=kind), treebank, 3, Runtime()).network for kind in ("deepbiaf", "stackptr")
     ]
     first, second = (network.encoder.state_dict() for network in networks)
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)

@@ -1,1 +1,1 @@
-"""Speed: what is measured and where (grid), by whom (contestants, yardsticks), how (timing), and how fast is enough."""
+"""Speed: what is measured (grid), of whom (contestants), how and how fast is enough (timing); `bcr bench` (measure)."""

@@ -1,7 +1,11 @@
-"""What is timed, of either task and on any device: what a parser does with sentences, and its yardsticks beside it."""
+"""Who is timed: what a parser of either task does with sentences, on any device, and yardsticks beside it.
+
+Yardsticks are a bare LSTM and `generate` of transformers. Parsers beside them have random weights; targets of s2s are
+as long as a trained one's, so that decoding costs the same. A trained parser's candidates agree more, and are re-ranked
+faster.
+"""
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -9,31 +13,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Integer
-from torch import nn
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+from transformers import AutoModel, BertConfig, BertLMHeadModel, EncoderDecoderModel, GenerationConfig
 
 from bcrlib.bench.grid import NUM_CANDIDATES, PAPER_BATCH, STEPS, SpeedGrid
 from bcrlib.bench.timing import Contestant
-from bcrlib.bench.yardsticks import (
-    GoldShapeParser,
-    bare_lstm,
-    encoder_decoder,
-    greedy_generation,
-    lstm_over,
-    ufal_over,
-)
-from bcrlib.data.frames import FrameBank
+from bcrlib.data.download import DataError
+from bcrlib.data.frames import FrameBank, sequences_of
 from bcrlib.data.treebank import Treebank
-from bcrlib.parsers.batches import Runtime, batches, training_batches
-from bcrlib.parsers.configuration import TrainingConfig
+from bcrlib.parsers.batches import Runtime, batches
+from bcrlib.parsers.checkpoint import new_parser
+from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig
 from bcrlib.parsers.deepbiaf import DeepBiafParser
 from bcrlib.parsers.encoding import EncodedTreebank, decoding_batches, make_batch
+from bcrlib.parsers.pieces import Pieces
+from bcrlib.parsers.pretrained import MINILM, empty_encoder, tiny_tokenizer
 from bcrlib.parsers.s2s import Seq2SeqParser
-from bcrlib.parsers.s2s_network import make_source
+from bcrlib.parsers.s2s_network import Seq2Seq, Source, make_source
 from bcrlib.parsers.stackptr import StackPtrParser
-from bcrlib.samplers.dropout_p import Noise
-from bcrlib.samplers.k_best import k_best_spanning_trees
-from bcrlib.samplers.spanning_trees import maximum_spanning_trees
+from bcrlib.parsers.targets import targets_of
+from bcrlib.samplers.rules import END
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, OneBest, Strategy
 
 Items = Treebank | FrameBank
@@ -47,10 +48,6 @@ ONE_PASS, PASSES = "dropout-p", "dropout-p, one by one"
 RERANKING, RERANKING_SAMPLES = "re-ranking", "re-ranking dropout-p"
 SOME = ("encoder", "1-best", ONE_PASS, RERANKING)
 """Steps that are timed for sentences of each length, and whose memory is measured."""
-NUM_DISTINCT = 3
-"""So many of ten candidates of dropout-p differ where trained parsers sample them: 2.6 on TOP at this rate."""
-NUM_TRAINING_BATCHES, BATCH_TOKENS = 8, 2000
-TREE_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,13 +82,13 @@ def contestants(parser: SingleParser, items: Items, grid: SpeedGrid) -> list[Con
 def over_batch_sizes(work: Work, batch_sizes: Iterable[int]) -> list[Contestant]:
     """Every step with ten candidates, in batches of each size and of the paper's; ten passes in the paper's alone."""
     sizes = sorted({*batch_sizes, PAPER_BATCH})
-    found = [one for size in sizes for one in _contestants(work, steps(work, size), size)]
     parser = _in_batches_of(work.parser, PAPER_BATCH)
 
     def one_by_one() -> None:  # as the authors draw samples
         for sample in range(NUM_CANDIDATES):
             parser.decoded(work.items, _dropout_p(parser, 1), seed=sample)
 
+    found = [one for size in sizes for one in _contestants(work, steps(work, size), size)]
     return [*found, *_contestants(work, {PASSES: one_by_one})]
 
 
@@ -163,91 +160,6 @@ def limits(parser: SingleParser, items: Items) -> Runs:
     return {"encoder": _encoder_over(parser, made), "bare LSTM": lstm}
 
 
-def beside_lstm(parser: DeepBiafParser | StackPtrParser, treebank: Treebank) -> list[Contestant]:
-    """On a CPU: `steps`, and training, beside the bare LSTM in float32, forward ("bare LSTM") and backward too.
-
-    What concerns dropout-p of a stackptr, ten beam searches a sentence, is done with every fourth sentence.
-    """
-    encoded = parser.read(treebank)
-    lstm, cut = bare_lstm(parser.network.config), list(decoding_batches(encoded, parser.runtime))
-    drawn = training_batches(encoded.lengths, BATCH_TOKENS, np.random.default_rng(0))[:NUM_TRAINING_BATCHES]
-    num_tokens = sum(int(encoded.lengths[sentences].sum()) for sentences in drawn)
-    part = treebank if isinstance(parser, DeepBiafParser) else treebank.select(np.arange(0, treebank.num_sentences, 4))
-    of_all, of_part = steps(Work(parser, treebank)), steps(Work(parser, part))
-    whole = ("1-best", *strategies(parser), RERANKING)
-    return [
-        Contestant("bare LSTM", lstm_over(lstm, encoded, cut, Runtime()), treebank.num_sentences),
-        *(Contestant(step, of_all[step], treebank.num_sentences) for step in whole),
-        *(Contestant(step, of_part[step], part.num_sentences) for step in (ONE_PASS, RERANKING_SAMPLES)),
-        Contestant("training of bare LSTM", lstm_over(lstm, encoded, drawn, Runtime(), backward=True), num_tokens),
-        Contestant("training", _training(parser, encoded, drawn), num_tokens),
-    ]
-
-
-def beside_generate(parser: Seq2SeqParser, bank: FrameBank) -> tuple[list[Contestant], list[float]]:
-    """On a CPU: what an untrained s2s does, beside the library's `generate`, and how many re-ranked candidates differ.
-
-    Our targets have the shape of the gold ones (`GoldShape`): as long as a trained parser's, in batches that utterances
-    leave when they have ended. The library's `generate` writes as many tokens for the same batches as the longest gold
-    target of each has: utterances do not leave its batches. Every eighth utterance gets ten candidates.
-
-    Ten thinned networks that have learnt nothing hardly agree. Re-ranking, which scores equal candidates once, is
-    therefore timed twice: over the first NUM_DISTINCT of them, repeated, and over the candidates as they are. The
-    second result is the mean number of different candidates in these two pools.
-    """
-    few, number = bank.select(np.arange(0, len(bank), 8)), len(bank)
-    shaped, part = GoldShapeParser(parser, bank), Work(GoldShapeParser(parser, few), few)
-    agreeing, of_few = part.sampled.take(np.arange(NUM_CANDIDATES) % NUM_DISTINCT), steps(part)
-    of_few |= {"1-best of few": of_few["1-best"]}
-    of_few |= {"re-ranking agreeing dropout-p": partial(part.parser.log_probs, few, agreeing)}
-    names = ("1-best of few", "beam", ONE_PASS, "re-ranking agreeing dropout-p", RERANKING_SAMPLES)
-    found = [
-        Contestant("generate", greedy_generation(encoder_decoder(parser), shaped, bank), number),
-        Contestant("1-best", steps(Work(shaped, bank))["1-best"], number),
-        *(Contestant(step, of_few[step], len(few)) for step in names),
-    ]
-    return found, [float(pool.num_distinct().mean()) for pool in (agreeing, part.sampled)]
-
-
-def tree_searches(
-    arc_scores: Float[np.ndarray, "sentence dep head"], lengths: Integer[np.ndarray, "sentence"]
-) -> list[Contestant]:
-    """Searches over score tables, padded as for `maximum_spanning_trees`, and ufal.chu_liu_edmonds where installed.
-
-    Sentences are decoded in batches of 64 of like length, as parsers do.
-    """
-    by_length, cut = np.argsort(lengths, kind="stable"), []
-    for rows in np.split(by_length, range(TREE_BATCH, len(lengths), TREE_BATCH)):
-        size = int(lengths[rows].max()) + 1
-        cut.append((np.ascontiguousarray(arc_scores[rows, :size, :size]), lengths[rows]))
-    searches = {
-        "one_best_single_root": maximum_spanning_trees,
-        "one_best_unconstrained": partial(maximum_spanning_trees, single_root=False),
-        "ten_best_single_root": partial(k_best_spanning_trees, k=NUM_CANDIDATES),
-    }
-    runs = {name: lambda search=search: [search(*batch) for batch in cut] for name, search in searches.items()}
-    with suppress(ImportError):  # a peer, not needed
-        runs["ufal_single_root"] = ufal_over(cut)
-    return [Contestant(name, run, len(lengths)) for name, run in runs.items()]
-
-
-@torch.inference_mode()
-def arc_score_tables(parser: DeepBiafParser, treebank: Treebank) -> Float32[np.ndarray, "sentence dep head"]:
-    """log p of every arc with its best relation, as the parser hands them to a tree search; padding is minus infinity.
-
-    O(sentences longest^2) memory.
-    """
-    encoded = parser.read(treebank)
-    size = int(treebank.lengths.max()) + 1
-    scores = np.full((treebank.num_sentences, size, size), -np.inf, dtype=np.float32)
-    for sentences in decoding_batches(encoded, parser.runtime):
-        batch = make_batch(encoded, sentences, parser.runtime.device)
-        tables = parser.tables(batch)
-        found = (tables.arcs + tables.labels.amax(dim=2)).cpu().numpy()
-        scores[batch.sentences, : found.shape[1], : found.shape[2]] = found
-    return scores
-
-
 def evenly_drawn(items: Items, number: int) -> Items:
     """So many items evenly drawn, for files are not in random order; all of them where `number` is 0 or too large."""
     most = len(items)
@@ -296,24 +208,145 @@ def _encoder_over(parser: SingleParser, inputs: list[tuple]) -> Callable[[], Non
     return run
 
 
-def _training(
-    parser: DeepBiafParser | StackPtrParser, encoded: EncodedTreebank, drawn: list[np.ndarray]
-) -> Callable[[], None]:
-    """Whole steps: batch making, masks, loss, gradient, clipping, update."""
-    network, recipe = parser.network, TrainingConfig()
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+def untrained(config: NetworkConfig | Seq2SeqConfig, items: Items, runtime: Runtime) -> SingleParser:
+    """A parser of these sizes for the words of a treebank or a bank; of s2s the encoder alone has learnt something.
 
+    Where MiniLM cannot be had, not even that: random weights of its sizes, and word pieces made of the bank.
+    """
+    try:
+        return new_parser(config, items, 0, runtime)
+    except DataError:
+        if not (isinstance(config, Seq2SeqConfig) and config.encoder == "minilm"):
+            raise
+    network = Seq2Seq(config, empty_encoder(MINILM), len(items.labels))
+    return Seq2SeqParser([network], items.labels, tiny_tokenizer(items.utterances), runtime)
+
+
+class GoldShape:
+    """Where the gold target has a bracket there is any bracket; its pieces and its end stand where they stand.
+
+    As `bcrlib.samplers.rules.TargetRules`. Hypotheses are as long as the gold target and differ by their labels.
+    """
+
+    def __init__(self, targets: Int64[Tensor, "utterance step"], num_labels: int, num_actions: int) -> None:
+        self.targets, self.num_hypotheses = targets, 1
+        actions = torch.arange(num_actions, device=targets.device)
+        self.actions, self.brackets = actions, (actions > END) & (actions <= 2 * num_labels)
+
+    def allowed(self, step: int) -> Bool[Tensor, "utterance hypothesis action"]:
+        """Which tokens may come next."""
+        gold = self.targets[:, step, None]
+        is_bracket = self.brackets[gold[:, 0]][:, None]
+        mask = torch.where(is_bracket, self.brackets, self.actions == gold)
+        return mask[:, None].expand(-1, self.num_hypotheses, -1)
+
+    def advance(self, parent: Int64[Tensor, "u child"], tokens: Int64[Tensor, "u child"]) -> None:
+        """Go on to the children."""
+        self.num_hypotheses = tokens.shape[1]
+
+    def keep(self, rows: Int64[Tensor, "kept"]) -> None:
+        """Go on with these utterances only."""
+        self.targets = self.targets[rows]
+
+
+class GoldShapeParser(Seq2SeqParser):
+    """A parser of one bank, whose targets all have the shape of the bank's own."""
+
+    def __init__(self, parser: Seq2SeqParser, bank: FrameBank) -> None:
+        super().__init__(parser.networks, parser.labels, parser.tokenizer, parser.runtime)
+        self.sequences = sequences_of(bank, parser.labels)
+
+    def rules(self, read: Pieces, rows: Int64[np.ndarray, "row"], source: Source) -> GoldShape:
+        """Those of the gold targets of these utterances of the bank."""
+        targets = self.gold_targets(read, rows)
+        num_actions = 1 + 2 * len(self.labels) + source.pieces.stop - source.pieces.start
+        return GoldShape(torch.from_numpy(targets).to(self.runtime.device), len(self.labels), num_actions)
+
+    def gold_targets(self, pieces: Pieces, rows: Int64[np.ndarray, "row"]) -> Int64[np.ndarray, "row step"]:
+        """Filled up with ends."""
+        targets = targets_of(self.sequences[rows], rows, self.labels, pieces, self.labels)
+        return targets.padded(np.arange(len(rows)))
+
+
+def bare_lstm(config: NetworkConfig) -> nn.LSTM:
+    """An LSTM of the size of this parser's encoder, with random weights."""
+    width = config.word_size + config.char_size + config.upos_size
+    return nn.LSTM(width, config.hidden_size, config.num_layers, bidirectional=True)
+
+
+def lstm_over(
+    lstm: nn.LSTM, encoded: EncodedTreebank, cut: list[np.ndarray], runtime: Runtime, backward: bool = False
+) -> Callable[[], None]:
+    """A run over length-sorted packed batches, forward alone or, three times as dear, forward and backward.
+
+    It is fed with vectors that are there already: a parser must also embed words, score, and find trees. On the
+    runtime's device and in its precision, nothing is left to autocast.  O(tokens * hidden * (input + hidden)) a layer.
+    """
+    packings = [make_batch(encoded, sentences).packing for sentences in cut]
+    lstm = lstm.to(runtime.device, torch.bfloat16 if runtime.precision == "bfloat16" else torch.float32)
+    like = next(lstm.parameters())
+
+    @torch.inference_mode(not backward)
     def run() -> None:
-        network.train()
-        for sentences in drawn:
-            batch = make_batch(encoded, sentences)
-            noise = Noise(torch.arange(len(sentences)), batch.packing, recipe.dropout)
-            with parser.runtime.autocast():
-                loss = network.loss(batch, noise)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
-            optimizer.step()
-        network.eval()
+        for packing in packings:
+            rows = torch.randn(packing.num_rows, lstm.input_size, device=like.device, dtype=like.dtype)
+            outputs = lstm(PackedSequence(rows, torch.tensor(packing.counts)))[0].data
+            if backward:
+                outputs.sum().backward()
+
+    return run
+
+
+def encoder_decoder(parser: Seq2SeqParser) -> EncoderDecoderModel:
+    """The library's encoder and decoder of the parser's sizes, with random weights.
+
+    Its vocabulary are our brackets and pieces. Where the library would do more than we do, it is spared: no transform
+    before the logits, and the decoder's keys and values come straight from encodings of the encoder's width, which the
+    library would first project to the decoder's, anew at every step.
+    """
+    sizes, config = parser.network.encoder.network.config, parser.config
+    of_decoder = BertConfig(
+        vocab_size=1 + 2 * len(parser.labels) + config.max_pieces,
+        hidden_size=config.decoder_size,
+        num_hidden_layers=config.decoder_layers,
+        num_attention_heads=config.decoder_heads,
+        intermediate_size=config.decoder_inner_size,
+        max_position_embeddings=config.max_steps + 1,
+        is_decoder=True,
+        add_cross_attention=True,
+        cross_attention_hidden_size=sizes.hidden_size,
+    )
+    decoder = BertLMHeadModel(of_decoder)
+    for layer in decoder.bert.encoder.layer:
+        read = layer.crossattention.self
+        read.key, read.value = (nn.Linear(sizes.hidden_size, read.all_head_size) for _ in range(2))
+    decoder.cls.predictions.transform = nn.Identity()
+    encoder = AutoModel.from_config(sizes, attn_implementation="sdpa")
+    encoder.pooler = None
+    return EncoderDecoderModel(encoder=encoder, decoder=decoder).eval().to(parser.runtime.device)
+
+
+def greedy_generation(
+    model: EncoderDecoderModel, parser: GoldShapeParser, bank: FrameBank
+) -> Callable[[], list[Tensor]]:
+    """A run over the parser's batches; gives the tokens of each. As many steps a batch as its longest gold target.
+
+    It cannot do without: the library keeps an utterance that has ended in the batch until all have ended.
+    """
+    pieces, work = parser.read(bank), []
+    for utterances in batches(pieces.lengths, parser.runtime.max_tokens):
+        num_steps = min(parser.gold_targets(pieces, utterances).shape[1], parser.config.max_steps)
+        greedy = GenerationConfig(  # no token is an end: none has to be looked for
+            max_new_tokens=num_steps, do_sample=False, use_cache=True, decoder_start_token_id=END, pad_token_id=END
+        )
+        work.append((make_source(pieces, utterances, parser.runtime.device), greedy))
+
+    @torch.inference_mode()
+    def run() -> list[Tensor]:
+        with parser.runtime.autocast():
+            return [
+                model.generate(source.ids, attention_mask=source.mask.long(), generation_config=greedy)
+                for source, greedy in work
+            ]
 
     return run

@@ -11,7 +11,7 @@ from bcrlib.cli.options import Json, kind_of, load_model, print_json, progress, 
 from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.bench.bars import Bar
+    from bcrlib.bench.timing import Bar
     from bcrlib.parsers.deepbiaf import DeepBiafParser
 
 BATCH_SIZES = {"cpu": (8, 32), "cuda": (32, 128, 512)}
@@ -58,8 +58,7 @@ BatchSizes = Annotated[
     ),
 ]
 Corpus = Annotated[
-    str | None,
-    typer.Option(help="Its test split is parsed.", show_default="ewt where BCRLIB_DATA has it, else demo"),
+    str | None, typer.Option(help="Its test split is parsed.", show_default="ewt where BCRLIB_DATA has it, else demo")
 ]
 Sentences = Annotated[
     int | None,
@@ -125,11 +124,8 @@ def bench(
 
     Example: [green]bcr bench --device cuda --kind deepbiaf[/green]
     """
-    kinds = _kinds(kind, model, accuracy)
-    if device is None and batch_sizes:
-        raise ValueError("--batch-size is about --device")
-    if device is not None:
-        _check(device, model, accuracy)
+    _check(kind, model, accuracy, device, batch_sizes)
+    kinds = tuple(KINDS) if kind is None else (kind,)
     from bcrlib.bench.measure import Asked, on_device, on_one_core, sample
 
     samples = {}
@@ -150,17 +146,18 @@ def bench(
         typer.echo("\n".join([where, "", *bar_table(bars)]))
 
 
-def _kinds(kind: str | None, model: Path | None, accuracy: bool) -> tuple[str, ...]:
-    known = tuple(KINDS)
-    if kind is not None and kind not in known:
-        raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(known)}")
+def _check(
+    kind: str | None, model: Path | None, accuracy: bool, device: str | None, batch_sizes: list[int] | None
+) -> None:
+    """ValueError for a kind or a device that is not there, and for what is not measured of it."""
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(KINDS)}")
     if kind not in (None, "deepbiaf") and (model is not None or accuracy):
         raise ValueError(f"--model and --accuracy are about deepbiaf; leave out --kind {kind}")
-    return known if kind is None else (kind,)
-
-
-def _check(device: str, model: Path | None, accuracy: bool) -> None:
-    """ValueError for a device that is not there, and for what is not measured on one."""
+    if device is None:
+        if batch_sizes:
+            raise ValueError("--batch-size is about --device")
+        return
     import torch
 
     if model is not None or accuracy:

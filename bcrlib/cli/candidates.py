@@ -1,22 +1,14 @@
 """`bcr candidates`: a model's parses of every item, several each; `bcr rerank`: the old model picks among them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcrlib.cli.options import (
-    Json,
-    StrategyOptions,
-    check_output_file,
-    chosen_strategy,
-    common_kind,
-    kind_of,
-    load_model,
-    print_json,
-    task_of,
-)
+from bcrlib.cli.options import Json, check_output_file, common_kind, kind_of, load_model, print_json, task_of
+from bcrlib.samplers.strategies import JOINT, STRATEGIES, Joined, Strategy, parse_strategy
 
 if TYPE_CHECKING:  # at run time these take a while
     from bcrlib.data.candidates import Pool
@@ -120,16 +112,19 @@ def candidates(
 
     [green]bcr candidates new test.tsv --strategy 1-best --constrained -o parsed.tsv[/green]
     """
-    several = num_candidates != 1 or "+" in (strategy or "")
+    several = num_candidates != 1 or JOINT in (strategy or "")
     if output.suffix in ONE_BEST and strategy != "1-best" and several:
         raise ValueError(f"{output}: {ONE_BEST[output.suffix]}; use --strategy 1-best, or name a .jsonl")
     check_output_file(output)
     kind = kind_of(model)
-    task, options = task_of(kind), StrategyOptions(beam_width, k, p, temperature, keep_duplicates, labelled)
+    task = task_of(kind)
     suffix = task.names.suffix
     if output.suffix in ONE_BEST and output.suffix != suffix:
         raise ValueError(f"{output}: a parser of kind {kind} writes {suffix}, or candidates as .jsonl")
-    chosen = chosen_strategy(strategy, kind, num_candidates, options)
+    options = {"beam_width": beam_width, "k": k, "p": p, "temperature": temperature}
+    options |= {"keep_duplicates": keep_duplicates or None, "labelled": labelled or None}
+    given = {name: value for name, value in options.items() if value is not None}
+    chosen = chosen_strategy(strategy, kind, num_candidates, given)
     words, parser = task.read(text, kind), load_model(model)
     pool = task.propose(task.constrained(parser) if constrained else parser, words, chosen, seed)
     if output.suffix == suffix:
@@ -153,6 +148,69 @@ def candidates(
 
 def _in_words(failures: Mapping[str, int]) -> str:
     return "".join(f", no frames: {number}" for number in failures.values())
+
+
+FLAGS = {"keep_duplicates", "labelled"}
+OPTIONS = {
+    "k-best": {"labelled"},
+    "beam": {"beam_width", "keep_duplicates"},
+    "top-k": {"k", "temperature"},
+    "nucleus": {"p", "temperature"},
+    "dropout-p": {"p"},
+}
+"""Of each strategy that options tell more of."""
+NEEDED = {
+    "top-k": ("k", "the number of actions to choose among, e.g. --k 5"),
+    "nucleus": ("p", "the probability that is kept, e.g. --p 0.9"),
+    "dropout-p": ("p", "its rate, e.g. --p 0.15"),
+}
+
+
+def strategies_of(kind: str) -> tuple[str, ...]:
+    """What this kind of parser can do, by the first part of a strategy's name."""
+    return tuple(name for name, strategy in STRATEGIES.items() if kind in strategy.kinds)
+
+
+def chosen_strategy(
+    name: str | None, kind: str, num_candidates: int, given: Mapping[str, int | float | bool]
+) -> Strategy:
+    """The strategy of this name for a parser of this kind; without a name the kind's own.
+
+    A name is short, e.g. "beam", its numbers then come from the options that were `given`; or it is a strategy as
+    tables print it, e.g. "beam(b=10)", or several joined, "1-best+beam(b=10)+dropout-p(p=0.1)", each with
+    `num_candidates`.  ValueError: no such strategy, or it is of another kind, an option of another strategy, one that
+    is missing, a number out of range.
+    """
+    possible = strategies_of(kind)
+    if name is None:
+        name = "k-best(labelled)" if "k-best" in possible else "beam"
+    if JOINT in name:
+        if given:
+            raise ValueError(f"--strategy {name!r} joins several: say {_flags(given)} in the name, a rate as (p=0.1)")
+        return Joined(tuple(chosen_strategy(part, kind, num_candidates, given) for part in name.split(JOINT)))
+    short, parenthesis, _ = name.partition("(")
+    if short not in possible:
+        a_parser = f"{'an' if kind == 's2s' else 'a'} {kind}"
+        fault = f"{a_parser} has no strategy {short}" if short in STRATEGIES else f"unknown strategy {name!r}"
+        raise ValueError(f"{fault}; for {a_parser} choose one of {', '.join(possible)}")
+    if foreign := given.keys() - OPTIONS.get(short, set()):
+        raise ValueError(f"{_flags(foreign)} is no option of --strategy {short}")
+    if kind == "s2s" and "keep_duplicates" in given:
+        raise ValueError("--keep-duplicates is of a stackptr: a frame is written in one way only")
+    if parenthesis or short not in OPTIONS:
+        if twice := given.keys() - FLAGS:
+            raise ValueError(f"--strategy {name!r} already says what {_flags(twice)} says; give one of them")
+        return replace(parse_strategy(name, num_candidates), **given)
+    needed, what = NEEDED.get(short, (None, ""))
+    if needed and needed not in given:
+        raise ValueError(f"--strategy {short} needs {what}")
+    values = {"width": 10} if short == "beam" else {}
+    values |= {"width" if option == "beam_width" else option: value for option, value in given.items()}
+    return STRATEGIES[short](num_candidates=num_candidates, **values)
+
+
+def _flags(options: Iterable[str]) -> str:
+    return ", ".join(f"--{option.replace('_', '-')}" for option in sorted(options))
 
 
 ROUNDING = 0.05

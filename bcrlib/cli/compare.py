@@ -9,7 +9,7 @@ import typer
 from bcrlib.cli.options import Json, check_output_file, print_json
 
 if TYPE_CHECKING:
-    from bcrlib.comparison.update import Update
+    from bcrlib.comparison.verdict import Update
 
 PASSED, GATE_FAILED = 0, 1
 
@@ -103,12 +103,12 @@ def compare(
     for output in filter(None, (markdown, junit, html)):
         check_output_file(output)
     from bcrlib.comparison.page import to_html
+    from bcrlib.comparison.read import read_must_not_break
     from bcrlib.comparison.reports import to_json, to_junit, to_markdown, to_text
-    from bcrlib.comparison.verdict import Gate, judge, read_must_not_break
-    from bcrlib.data.files import read_input
+    from bcrlib.comparison.verdict import Gate, judge
     from bcrlib.report.tables import write_text
 
-    listed = read_must_not_break(read_input(must_not_break)) if must_not_break else {}
+    listed = read_must_not_break(must_not_break) if must_not_break else {}
     gate = Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed)
     verdict = judge(_read(items, gold, old, new, old_seeds, preset), gate, worst)
     for path, make in ((markdown, to_markdown), (junit, to_junit), (html, to_html)):

@@ -11,32 +11,21 @@ import typer
 from bcrlib.cli.options import Json, Overrides, check_new_folder, print_json, progress, read_profile, task_of
 
 if TYPE_CHECKING:  # at run time these would bring torch
-    from bcrlib.data.candidates import Bank
     from bcrlib.parsers.training import EpochReport
-    from bcrlib.pipeline.profile import Profile, SemanticProfile
-    from bcrlib.tasks import Task
 
-SIZES = {
-    "deepbiaf-static": "model",
-    "deepbiaf": "model",
-    "stackptr": "model",
-    "s2s-base": "semantic.base",
-    "s2s-large": "semantic.large",
+SECTIONS = {
+    "deepbiaf-static": ("model", "static_training"),
+    "deepbiaf": ("model", "training"),
+    "stackptr": ("model", "stackptr_training"),
+    "s2s-base": ("semantic.base", "semantic.base_training"),
+    "s2s-large": ("semantic.large", "semantic.large_training"),
 }
-"""Section of a profile that says how large a kind of parser is; part models are of the kind they are named after."""
-RECIPES = {
-    "deepbiaf-static": "static_training",
-    "deepbiaf": "training",
-    "stackptr": "stackptr_training",
-    "s2s-base": "semantic.base_training",
-    "s2s-large": "semantic.large_training",
-}
-"""Section that says how it is trained."""
+"""Where a profile says how large a kind of parser is, and how it is trained; part models are of the kind they are named
+after."""
 CORPUS_FIELDS = ("corpus", "ambiguity")
 MAY_BE_0 = ("encoder_layers", "batch_tokens", "num_steps", "patience", "reset_after")
 """Sizes that mean something else then: all, the authors' batches, as many as the epochs have."""
 RATES = ("dropout", "attention_dropout", "label_smoothing")
-
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="New folder for the trained parser.")]
 Kind = Annotated[
@@ -99,14 +88,21 @@ def train(
     [green]bcr train --kind s2s-base -o old --set semantic.base_training.num_epochs=20[/green]
     """
     kind = "s2s-base" if kind == "s2s" else kind
-    _check_kind(kind, overrides)
-    settings = read_profile(profile, overrides)
-    task, half = task_of(kind), settings if SIZES[_whole(kind)] == "model" else settings.semantic
-    network = half.network(kind)
-    for place, numbers in ((SIZES[_whole(kind)], network), (RECIPES[_whole(kind)], half.recipe(kind))):
+    _check_places(kind, overrides)
+    settings, sections = read_profile(profile, overrides), SECTIONS[_whole(kind)]
+    task, half = task_of(kind), settings if sections[0] == "model" else settings.semantic
+    network, recipe = half.network(kind), half.recipe(kind)
+    for place, numbers in zip(sections, (network, recipe)):
         _check_numbers(place, asdict(numbers))
     check_new_folder(output)
-    gold, dev = _corpora(task, half, kind, corpus, train_file, dev_file)
+    if (train_file is None) != (dev_file is None):
+        raise ValueError("--train and --dev go together: a file to learn from, and one to choose the best epoch on")
+    if train_file is None:
+        gold, dev = (task.load(corpus or half.corpus, split, half.ambiguity) for split in ("train", "dev"))
+    elif corpus is not None:
+        raise ValueError("give either --corpus or --train and --dev")
+    else:
+        gold, dev = (task.read(file, kind, gold=True) for file in (train_file, dev_file))
     start = time.perf_counter()
     from bcrlib.data.files import whole
     from bcrlib.parsers.batches import best_runtime, fast_precision
@@ -123,7 +119,7 @@ def train(
             parser.read(bank)  # complains now about what is too long, not when it is to be parsed
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-    history = fit(parser, seen, dev, half.recipe(kind), seed, precision, _report)
+    history = fit(parser, seen, dev, recipe, seed, precision, _report)
     record = {"precision": precision, "device": runtime.device, "history": [asdict(epoch) for epoch in history]}
     record |= {"kind": kind, "seed": seed, "corpus": corpus or str(train_file or half.corpus)}
     with whole(output) as unfinished:
@@ -143,7 +139,8 @@ def _whole(kind: str) -> str:
     return kind.removesuffix("-part")
 
 
-def _check_kind(kind: str, overrides: list[str]) -> None:
+def _check_places(kind: str, overrides: list[str]) -> None:
+    """ValueError for an unknown kind, and for overrides of what another kind is."""
     from bcrlib.tasks.names import TASKS
 
     kinds = [name for task in TASKS.values() for name in task.kinds]
@@ -160,13 +157,14 @@ def _check_kind(kind: str, overrides: list[str]) -> None:
 def _own_place(place: str, kind: str) -> str:
     """Where this kind has what others have in a place of the profile; the place itself if it is of no kind."""
     section, _, name = place.rpartition(".")
-    if place in ("model.vectors", "static_vectors") and SIZES[kind] == "model":
+    of_trees = SECTIONS[kind][0] == "model"
+    if of_trees and place in ("model.vectors", "static_vectors"):
         return "static_vectors" if kind == "deepbiaf-static" else "model.vectors"
     if section in ("", "semantic") and name in CORPUS_FIELDS:
-        return name if SIZES[kind] == "model" else f"semantic.{name}"
-    for sections in (SIZES, RECIPES):
-        if section in sections.values():
-            return f"{sections[kind]}.{name}"
+        return name if of_trees else f"semantic.{name}"
+    for own, *others in zip(SECTIONS[kind], *SECTIONS.values()):
+        if section in others:
+            return f"{own}.{name}"
     return place
 
 
@@ -183,24 +181,6 @@ def _check_numbers(place: str, numbers: dict[str, Any]) -> None:
         raise ValueError(
             f"{place}.decoder_size must be even, at least 4 and a multiple of the {heads} heads, not {size}"
         )
-
-
-def _corpora(
-    task: "Task",
-    half: "Profile | SemanticProfile",
-    kind: str,
-    corpus: str | None,
-    train_file: Path | None,
-    dev_file: Path | None,
-) -> tuple["Bank", "Bank"]:
-    if (train_file is None) != (dev_file is None):
-        raise ValueError("--train and --dev go together: a file to learn from, and one to choose the best epoch on")
-    if train_file is not None:
-        if corpus is not None:
-            raise ValueError("give either --corpus or --train and --dev")
-        return task.read(train_file, kind, gold=True), task.read(dev_file, kind, gold=True)
-    train, dev = (task.load(corpus or half.corpus, split, half.ambiguity) for split in ("train", "dev"))
-    return train, dev
 
 
 def _report(epoch: "EpochReport") -> None:

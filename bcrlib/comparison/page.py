@@ -6,28 +6,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from bcrlib.comparison.tables import (
-    LONGEST_TEXT,
-    SIDES,
-    SLICE_NOTE,
-    accuracy_table,
-    clip,
-    clip_id,
-    flip_table,
-    gate_table,
-    headline,
-    item_lines,
-    item_values,
-    noise_table,
-    per_cent,
-    setting,
-    slice_table,
-    summary,
-    tree_changes,
-    what_broke,
-)
-from bcrlib.comparison.update import TextView, Tree, TreeView
-from bcrlib.comparison.verdict import LevelVerdict, Update, Verdict, WorstItem
+from bcrlib.comparison import tables
+from bcrlib.comparison.tables import clip
+from bcrlib.comparison.verdict import SIDES, LevelVerdict, TextView, Tree, TreeView, Update, Verdict, WorstItem
 from bcrlib.data.files import CONLLU, TOP
 from bcrlib.data.frames import OPEN, Node, frame_tokens, frame_words
 from bcrlib.report.draw_frames import draw_frame, draw_frame_update
@@ -47,23 +28,23 @@ DRAWING_NOTES = {
 
 def to_html(verdict: Verdict) -> str:
     """The page, light and dark.  Equal verdicts give equal bytes.  O(report + words^2 of the items drawn)."""
-    checks, noise = verdict.checks, noise_table(verdict)
+    checks, noise = verdict.checks, tables.noise_table(verdict)
     limits = {check.level: check.limit for check in checks if check.rule == "max_nfr"}
-    gate, more_checks = gate_table(checks, MOST_CHECKS)
+    gate, more_checks = tables.gate_table(checks, MOST_CHECKS)
     values = {
-        "headline": headline(verdict),
+        "headline": tables.headline(verdict),
         "state": "none" if not checks else "passed" if verdict.passed else "failed",
-        "summary": summary(verdict),
-        "setting": setting(verdict),
+        "summary": tables.summary(verdict),
+        "setting": tables.setting(verdict),
         "gate": gate if checks else None,
         "more_checks": more_checks,
-        "flips": flip_table(verdict),
+        "flips": tables.flip_table(verdict),
         "chart": nfr_chart(verdict.levels, limits),
         "has_noise": noise is not None,
         "has_limits": bool(limits),
-        "others": [*([noise] if noise else []), accuracy_table(verdict)],
+        "others": [*([noise] if noise else []), tables.accuracy_table(verdict)],
         "slices": [_slices(name, level) for name, level in verdict.levels.items() if not level.slices.empty],
-        "slice_note": SLICE_NOTE,
+        "slice_note": tables.SLICE_NOTE,
         "worst": [_item(worst, verdict.update) for worst in verdict.worst],
         "drawing_note": DRAWING_NOTES.get(verdict.update.format, ""),
         "number": _number,
@@ -82,7 +63,7 @@ def _number(cell: str) -> str:
 
 def _slices(name: str, level: LevelVerdict) -> dict[str, Any]:
     """Of one level: the table, and for each row how long its bar is, in per cent of the longest."""
-    table = slice_table(name, level, MOST_SLICES, only_harmed=False)
+    table = tables.slice_table(name, level, MOST_SLICES, only_harmed=False)
     broken = [int(row[3].replace(",", "")) for row in table.rows]
     meter = [round(100 * number / max(broken)) for number in broken]
     counts = {"num_harmed": int(level.slices["is_harmed"].sum()), "num_slices": len(level.slices)}
@@ -95,13 +76,14 @@ def _item(worst: WorstItem, update: Update) -> dict[str, Any]:
     A word is cut where it would take half the page.
     """
     view = worst.view
-    told = {"id": printable(clip_id(worst.id)), "told": what_broke(worst, update), "sides": [], "lines": []}
+    named = {"id": printable(tables.clip_id(worst.id)), "told": tables.what_broke(worst, update)}
+    told = named | {"sides": [], "lines": []}
     if isinstance(view, TreeView):
         drawings = _tree_drawings(view) if len(view.forms) <= MOST_WORDS else []
-        return told | {"drawings": drawings, "lines": [] if drawings else item_lines(view)}
+        return told | {"drawings": drawings, "lines": [] if drawings else tables.item_lines(view)}
     drawings = _frame_drawings(view) if view.frames and len(view.words) <= MOST_WORDS else []
     drawn = view.frames if drawings else (None,) * len(SIDES)
-    texts = [printable(clip(text, LONGEST_TEXT)) for text in item_values(view)]
+    texts = [printable(clip(text, tables.LONGEST_TEXT)) for text in tables.item_values(view)]
     sides = [(side, text) for side, text, frame in zip(SIDES, texts, drawn) if frame is None]
     return told | {"drawings": drawings, "sides": sides}
 
@@ -111,7 +93,7 @@ def _tree_drawings(view: TreeView) -> list[str]:
         return [head for head, _ in tree], [clip(relation, LONGEST_LABEL) for _, relation in tree]
 
     forms, upos = ([clip(text, LONGEST_WORD) for text in column] for column in (view.forms, view.upos))
-    broken = [word for word, kind in enumerate(tree_changes(view), 1) if kind == NEGATIVE.name]
+    broken = [word for word, kind in enumerate(tables.tree_changes(view), 1) if kind == NEGATIVE.name]
     gold = draw_tree(forms, upos, *columns(view.gold), marked=broken, title="gold")
     if view.new is None:
         return [gold, draw_tree(forms, upos, *columns(view.old), marked=broken, title="old (there is no new one)")]
@@ -169,7 +151,7 @@ def nfr_chart(levels: Mapping[str, LevelVerdict], limits: Mapping[str, float]) -
         parts.append(f'<path class="bar" d="M{x(nfr.low):.1f} {y:.1f}H{x(nfr.high):.1f}"/>')
         parts.append(f'<circle class="dot" cx="{x(nfr.value):.1f}" cy="{y:.1f}" r="6"/>')
         parts.append(text_at(LABEL_WIDTH - 10, y + 5, 14, name, 'class="ink" text-anchor="end" font-weight="bold"'))
-        parts.append(text_at(x(nfr.high) + 10, y + 5, 12.5, f"{per_cent(nfr.value)} %", 'class="ink"'))
+        parts.append(text_at(x(nfr.high) + 10, y + 5, 12.5, f"{tables.per_cent(nfr.value)} %", 'class="ink"'))
     return "".join([*parts, "</svg>"])
 
 

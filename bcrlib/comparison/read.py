@@ -1,25 +1,28 @@
-"""From files to an update: dependency trees in CoNLL-U or semantic frames in rows of TOP, read and aligned in one way.
+"""From files to an update: trees in CoNLL-U or frames in rows of TOP, read and aligned in one way, or JSON Lines.
 
 Predictions must have gold's words in every item.  Items are brought together by their ids where files have some
-(`# sent_id`), else by their order.
+(`# sent_id`), else by their order.  A file of JSON Lines has gold and both predictions of any task with exact match.
 """
 
+import json
+import math
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
-from bcrlib.comparison.json_items import read_json_items
-from bcrlib.comparison.update import TextView, TreeView, Update, make_levels
-from bcrlib.data.files import CONLLU, TOP, InputFile, read_input
+from bcrlib.comparison.verdict import JSON_LINES, SIDES, ItemsError, TextView, TreeView, Update, make_levels
+from bcrlib.data.files import CONLLU, TOP, InputFile, decoded, read_input
 from bcrlib.data.frames import FrameBank, Node, TopError, parse_predicted_top, parse_top
 from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import ConlluError, Treebank, parse_conllu
 from bcrlib.metrics import attachment, frames
-from bcrlib.metrics.breakdowns import frame_slices, tree_slices
+from bcrlib.metrics.breakdowns import Slices, by_tag, frame_slices, merge_rare, tree_slices
 
 Path = str | os.PathLike[str]
 MISSING_HEAD, MISSING_RELATION = -1, ""  # gold has neither
@@ -72,42 +75,42 @@ def read_update(
     """
     files = [read_input(path) for path in (gold, old, new, *old_seeds)]
     for file in files:
-        if by_id and is_json_lines(file):
+        if by_id and file.content[:1] == b"{":
             raise ValueError(f"{file.name} holds JSON Lines; gold, old and new stand in one such file, given alone")
     return update_of(files, preset, by_id)
 
 
-def read_items(items: Path, preset: Preset) -> Update:
-    """The update in one file of JSON Lines; see `json_items`.  Raises ItemsError, OSError.  O(bytes)."""
-    file = read_input(items)
-    if not is_json_lines(file) and file.format is not None:
-        raise ValueError(f"{file.name} holds {file.format}; give it with --gold, --old and --new")
-    return read_json_items(file, preset)
-
-
-def is_json_lines(file: InputFile) -> bool:
-    """Whether a file begins as an object of JSON does.  O(1)."""
-    return file.content[:1] == b"{"
-
-
 def update_of(files: Sequence[InputFile], preset: Preset, by_id: bool = True) -> Update:
     """`read_update` of the contents of gold, old, new and further seeds of old."""
-    if common_format(files) == TOP:
+    if _common_format(files) == TOP:
         gold, *models = [_frames(file, is_gold=place == 0) for place, file in enumerate(files)]
         judge = _judge_frames
     else:
         gold, *models = [_trees(file, by_id) for file in files]
         judge = _judge_trees
-    numbers = [align(gold, items, may_lack=place == 1) for place, items in enumerate(models)]
+    numbers = [_align(gold, items, may_lack=place == 1) for place, items in enumerate(models)]
     return judge(gold, models, numbers, preset)
 
 
-def common_format(files: Sequence[InputFile]) -> str:
-    """The format of the gold file, which is the first, and of its predictions: CONLLU or TOP.
+def read_must_not_break(path: Path) -> dict[str, str]:
+    """The ids in a file, one a line, with their places; blank lines and lines that begin with "#" are none.
 
-    A gold file that is neither is left to the reader of CoNLL-U, unless it might have been meant as TOP: ValueError for
-    a first row of two or three columns without a parse, and for a prediction of the other format.
-    O(bytes of the first rows).
+    Raises ItemsError, with the line, for bad UTF-8 and for an id that stands twice; OSError.  O(bytes).
+    """
+    file, found = read_input(path), {}
+    for number, line in enumerate(decoded(file.content, file.name, ItemsError).split("\n"), 1):
+        name = line.strip()
+        if name in found:
+            raise ItemsError(file.name, number, f"the id {name!r} a second time; the first is {found[name]}")
+        if name and not name.startswith("#"):
+            found[name] = f"{file.name}:{number}"
+    return found
+
+
+def _common_format(files: Sequence[InputFile]) -> str:
+    """That of the gold file, the first.
+
+    One that is neither is left to the reader of CoNLL-U, unless it might have been meant as TOP: two or three columns.
     """
     gold = files[0]
     if gold.format is None and len(gold.first_cells) in (2, 3):
@@ -122,8 +125,8 @@ def common_format(files: Sequence[InputFile]) -> str:
     return found
 
 
-def align(gold: Items, predicted: Items, may_lack: bool = False) -> Int64[np.ndarray, "item"]:
-    """For every predicted item the number of gold's; raises gold's kind of error as `read_update` says.  O(words)."""
+def _align(gold: Items, predicted: Items, may_lack: bool) -> Int64[np.ndarray, "item"]:
+    """For every predicted item the number of gold's."""
     items, item_called, word_called = TOLD[gold.format]
     has_ids = gold.ids is not None or predicted.ids is not None
     numbers = _by_id(gold, predicted, may_lack) if has_ids else range(min(len(gold.words), len(predicted.words)))
@@ -219,7 +222,7 @@ def _judge_trees(gold: Items, predicted: Sequence[Items], numbers: Sequence[np.n
         return TreeView(bank.forms[words], bank.upos[words], correct, old, None if missing[sentence] else new)
 
     by = "sent_id" if gold.ids else "their order, since no file has '# sent_id'"
-    ids = gold.ids or _numbers(num_items)
+    ids = gold.ids or [str(i + 1) for i in range(num_items)]
     return Update(CONLLU, by, ids, missing, levels, preset, lambda: tree_slices(bank, preset), view, {})
 
 
@@ -253,11 +256,140 @@ def _judge_frames(gold: Items, predicted: Sequence[Items], numbers: Sequence[np.
         shown = (gold, *predicted[:2])
         return TextView([file.texts[row] for file in shown], gold.words[row], [file.trees[row] for file in shown])
 
-    missing = np.zeros(num_items, dtype=bool)
-    return Update(
-        TOP, "their row", _numbers(num_items), missing, levels, preset, lambda: frame_slices(bank), view, num_invalid
-    )
+    ids, missing = [str(i + 1) for i in range(num_items)], np.zeros(num_items, dtype=bool)
+    return Update(TOP, "their row", ids, missing, levels, preset, lambda: frame_slices(bank), view, num_invalid)
 
 
-def _numbers(num_items: int) -> list[str]:
-    return [str(i + 1) for i in range(num_items)]
+def read_items(items: Path, preset: Preset) -> Update:
+    """The update in one file of JSON Lines, an item a line; its only level is EM, whatever the preset.
+
+        {"id": "q1", "gold": "Paris", "old": "Paris", "new": "Lyon", "old_seeds": ["Paris", "Rome"],
+         "slices": {"language": "en"}}
+
+    (on one line).  `id`: text or a whole number, another one on every line.  `gold`, `old`, `new`: any JSON values,
+    null too; see `is_same`.  `new` may be left out: the new model has nothing to say, which is wrong.  `old_seeds`:
+    what further seeds of the old model say, equally many on every line.  `slices`: names of slices, with text, a
+    number or a boolean.  Other keys are left alone.
+
+    Raises ItemsError, with file, line and fault, for bad UTF-8, a line that is no such object, NaN and numbers out of
+    range anywhere in it, a key twice, an id twice, a line without gold or old, and where no line has new; ValueError
+    for a file of another format; OSError.  O(bytes).
+    """
+    file = read_input(items)
+    if file.content[:1] != b"{" and file.format is not None:
+        raise ValueError(f"{file.name} holds {file.format}; give it with --gold, --old and --new")
+    text = decoded(file.content, file.name, ItemsError)
+    if not text:
+        raise ItemsError(file.name, 1, "the file is empty; it must hold at least one item")
+    if text.startswith("\ufeff"):
+        raise ItemsError(file.name, 1, "byte order mark before the first line")
+    lines = text.removesuffix("\n").split("\n")
+    line_of_id: dict[str, int] = {}
+    answers: list[list[bool]] = []
+    slices: list[dict[str, str]] = []
+    missing: list[bool] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = _object(line)
+            name, right = _judged(record)
+            if line_of_id.setdefault(name, number) != number:
+                raise ValueError(f"the id {name!r} a second time; the first is in line {line_of_id[name]}")
+            answers.append(right)
+            if len(right) != len(answers[0]):
+                raise ValueError(f"{len(right) - 2} old_seeds, but {len(answers[0]) - 2} in the first line")
+            missing.append("new" not in record)
+            slices.append(_slices(record))
+        except json.JSONDecodeError as error:
+            raise ItemsError(file.name, number, f"not JSON: {error}") from None
+        except RecursionError:
+            raise ItemsError(file.name, number, "brackets nested too deeply") from None
+        except ValueError as error:
+            raise ItemsError(file.name, number, str(error)) from None
+    if all(missing):
+        raise ItemsError(file.name, 1, "no line of the file has a key 'new'")
+
+    def by_name() -> dict[str, dict[str, Slices]]:
+        breakdowns = dict.fromkeys(name for named in slices for name in named)
+        return {"EM": {b: merge_rare(by_tag([named.get(b, "") for named in slices])) for b in breakdowns}}
+
+    def view(item: int) -> TextView:
+        record = _object(lines[item])
+        values = (json.dumps(record[key], ensure_ascii=False) if key in record else None for key in SIDES)
+        return TextView(tuple(values))
+
+    right = [{"EM": column} for column in np.array(answers).T]
+    levels = make_levels({"EM": np.arange(len(lines))}, len(lines), right)
+    return Update(JSON_LINES, "id", list(line_of_id), np.array(missing), levels, preset, by_name, view, {})
+
+
+def is_same(first: Any, second: Any) -> bool:
+    """Whether two JSON values have the same type and content: 1 is 1.0 but not true, the order of keys is no matter.
+
+    RecursionError for deep ones.  O(size).
+    """
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(is_same, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(is_same(value, second[key]) for key, value in first.items())
+    return first == second
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text} is out of range")
+    return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_refuse_constant, parse_float=_number)
+
+
+def _object(line: str) -> dict[str, Any]:
+    record = _DECODER.decode(line)
+    if not isinstance(record, dict):
+        raise ValueError("the line is not a JSON object")
+    return record
+
+
+def _judged(record: dict[str, Any]) -> tuple[str, list[bool]]:
+    """The id of an item, and whether old, new and the further seeds of old are right; ValueError with the fault."""
+    for key in ("id", "gold", "old"):
+        if key not in record:
+            raise ValueError(f"no key {key!r}")
+    name, gold, seeds = record["id"], record["gold"], record.get("old_seeds", [])
+    if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "":
+        raise ValueError(f"the id {name!r} is neither text nor a whole number")
+    if not isinstance(seeds, list):
+        raise ValueError("'old_seeds' is not a list")
+    new_right = "new" in record and is_same(record["new"], gold)
+    return _encodable(str(name)), [is_same(record["old"], gold), new_right, *(is_same(seed, gold) for seed in seeds)]
+
+
+def _slices(record: dict[str, Any]) -> dict[str, str]:
+    slices = record.get("slices", {})
+    if not isinstance(slices, dict):
+        raise ValueError("'slices' is not an object")
+    for breakdown, value in slices.items():
+        if not isinstance(value, (str, int, float)):
+            raise ValueError(f"the slice {breakdown!r} is neither text nor a number nor a boolean")
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in slices.items()}
+    return {_encodable(name): _encodable(text) for name, text in texts.items()}
+
+
+def _encodable(text: str) -> str:
+    """The text with halves of characters, which JSON can spell but no encoding has, as escapes."""
+    return text if text.isprintable() else text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -8,24 +8,8 @@ from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
-from bcrlib.comparison.tables import (
-    HARMED,
-    MARKS_NOTE,
-    SLICE_NOTE,
-    Table,
-    clip_id,
-    gate_table,
-    grid,
-    harmed_slices,
-    headline,
-    item_lines,
-    setting,
-    summary,
-    tables,
-    what_broke,
-)
-from bcrlib.comparison.update import rates_of
-from bcrlib.comparison.verdict import CHANGE, Check, LevelVerdict, Verdict
+from bcrlib.comparison import tables
+from bcrlib.comparison.verdict import CHANGE, Check, LevelVerdict, Verdict, rates_of
 from bcrlib.metrics.uncertainty import Estimate
 from bcrlib.report.draw_trees import printable
 from bcrlib.report.tables import markdown_table
@@ -39,23 +23,24 @@ def to_text(verdict: Verdict) -> str:
     """Lines of some 100 characters: regressions first, the gate's verdict last; control characters of the files are
     replaced.  O(report).
     """
-    blocks = [_wrapped(summary(verdict)), [line for text in setting(verdict) for line in _wrapped(text)]]
-    blocks += [[table.title, *_grid(table), *_wrapped(table.note)] for table in tables(verdict)]
+    blocks = [_wrapped(tables.summary(verdict)), [line for text in tables.setting(verdict) for line in _wrapped(text)]]
+    blocks += [[table.title, *_grid(table), *_wrapped(table.note)] for table in tables.level_tables(verdict)]
     if any(not level.slices.empty for level in verdict.levels.values()):
-        slices = [HARMED]
-        for name, told, table in harmed_slices(verdict, TEXT_SLICES):
+        slices = [tables.HARMED]
+        for name, told, table in tables.harmed_slices(verdict, TEXT_SLICES):
             slices += [f"{name}, {told}", *_grid(table)] if table.rows else [f"{name}: {told}"]
-        blocks.append(slices + _wrapped(SLICE_NOTE))
+        blocks.append(slices + _wrapped(tables.SLICE_NOTE))
     blocks.append(_worst(verdict))
     if verdict.checks:
-        blocks.append(["Gate", *_checks(verdict.checks), f"{headline(verdict)}."])
+        blocks.append(["Gate", *_checks(verdict.checks), f"{tables.headline(verdict)}."])
     return _joined(blocks) + "\n"
 
 
 def failure_text(verdict: Verdict) -> str:
     """Why the gate failed, for the message of a failed test: the verdict, the failed checks, the worst items."""
     failed = [check for check in verdict.checks if not check.passed]
-    return _joined([[f"{headline(verdict)}.", *_checks(failed)], _wrapped(summary(verdict)), _worst(verdict)])
+    first = [f"{tables.headline(verdict)}.", *_checks(failed)]
+    return _joined([first, _wrapped(tables.summary(verdict)), _worst(verdict)])
 
 
 def _joined(blocks: Sequence[Sequence[str]]) -> str:
@@ -64,20 +49,20 @@ def _joined(blocks: Sequence[Sequence[str]]) -> str:
 
 def _checks(checks: Sequence[Check]) -> list[str]:
     """No more than a screen of them."""
-    table, more = gate_table(checks, TEXT_CHECKS)
-    return [*grid(table.rows, table.num_names), *([f"... {more}"] if more else [])]
+    table, more = tables.gate_table(checks, TEXT_CHECKS)
+    return [*tables.grid(table.rows, table.num_names), *([f"... {more}"] if more else [])]
 
 
-def _grid(table: Table) -> list[str]:
-    return grid([table.heads, *table.rows], table.num_names)
+def _grid(table: tables.Table) -> list[str]:
+    return tables.grid([table.heads, *table.rows], table.num_names)
 
 
 def _worst(verdict: Verdict) -> list[str]:
     lines = [f"Worst items, by broken parts ({verdict.update.parts})"] if verdict.worst else []
     for number, worst in enumerate(verdict.worst, 1):
-        lines.append(f"{number}. {printable(clip_id(worst.id))}: {what_broke(worst, verdict.update)}")
-        lines += [f"   {line}" for line in item_lines(worst.view)]
-    return [*lines, MARKS_NOTE] if lines and verdict.update.parts == "LAS" else lines
+        lines.append(f"{number}. {printable(tables.clip_id(worst.id))}: {tables.what_broke(worst, verdict.update)}")
+        lines += [f"   {line}" for line in tables.item_lines(worst.view)]
+    return [*lines, tables.MARKS_NOTE] if lines and verdict.update.parts == "LAS" else lines
 
 
 def _wrapped(text: str) -> list[str]:
@@ -88,25 +73,25 @@ def to_markdown(verdict: Verdict) -> str:
     """The verdict first, words of the files as code: nothing in these can end a table cell or a code block, mention
     anybody, or become HTML.  O(report).
     """
-    blocks = [f"## {headline(verdict)}", summary(verdict), "  \n".join(setting(verdict))]
+    blocks = [f"## {tables.headline(verdict)}", tables.summary(verdict), "  \n".join(tables.setting(verdict))]
     if verdict.checks:
-        table, more = gate_table(verdict.checks, MARKDOWN_CHECKS)
+        table, more = tables.gate_table(verdict.checks, MARKDOWN_CHECKS)
         blocks += ["### Gate", _pipes(table), *([f"... {more}."] if more else [])]
-    for table in tables(verdict):
+    for table in tables.level_tables(verdict):
         blocks += [f"### {table.title}", _pipes(table), table.note]
     slices = []
-    for name, told, table in harmed_slices(verdict, MARKDOWN_SLICES):
+    for name, told, table in tables.harmed_slices(verdict, MARKDOWN_SLICES):
         if table.rows:
             slices += [f"**{name}**, {told}", _pipes(table)]
         elif not verdict.levels[name].slices.empty:
             slices.append(f"**{name}**: {told}")
     if slices:
-        blocks += [f"### {HARMED}", *slices, SLICE_NOTE]
+        blocks += [f"### {tables.HARMED}", *slices, tables.SLICE_NOTE]
     for place, worst in enumerate(verdict.worst):
-        told = f"{code(clip_id(worst.id))}: {what_broke(worst, verdict.update)}"
-        blocks += [*(["### Worst items"] if place == 0 else []), told, code_block(item_lines(worst.view))]
+        told = f"{code(tables.clip_id(worst.id))}: {tables.what_broke(worst, verdict.update)}"
+        blocks += [*(["### Worst items"] if place == 0 else []), told, code_block(tables.item_lines(worst.view))]
     if verdict.worst and verdict.update.parts == "LAS":
-        blocks.append(MARKS_NOTE)
+        blocks.append(tables.MARKS_NOTE)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -123,7 +108,7 @@ def code_block(lines: Sequence[str]) -> str:
     return "\n".join([f"{fence}text", *map(printable, lines), fence])
 
 
-def _pipes(table: Table) -> str:
+def _pipes(table: tables.Table) -> str:
     rows = [[code(cell) if place in table.quoted else cell for place, cell in enumerate(row)] for row in table.rows]
     alignment = "l" * table.num_names + "r" * (len(table.heads) - table.num_names)
     return markdown_table([table.heads, *rows], alignment)

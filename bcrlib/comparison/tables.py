@@ -4,8 +4,21 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bcrlib.comparison.update import JSON_LINES, TextView, TreeView, Update, View
-from bcrlib.comparison.verdict import CHANGE, LEVEL_OF_Q, NUM_RESAMPLES, Check, LevelVerdict, Verdict, WorstItem
+from bcrlib.comparison.verdict import (
+    CHANGE,
+    JSON_LINES,
+    LEVEL_OF_Q,
+    NUM_RESAMPLES,
+    SIDES,
+    Check,
+    LevelVerdict,
+    TextView,
+    TreeView,
+    Update,
+    Verdict,
+    View,
+    WorstItem,
+)
 from bcrlib.data.files import CONLLU, TOP
 from bcrlib.metrics.uncertainty import Estimate
 from bcrlib.report.draw_trees import NEGATIVE, POSITIVE, SAME, STILL_WRONG, changes, printable
@@ -29,7 +42,6 @@ SLICE_NOTE = (
 )
 MARKS = {NEGATIVE.name: "-", POSITIVE.name: "+", STILL_WRONG.name: "~"}
 MARKS_NOTE = "Marks: - broken, + repaired, ~ changed from wrong to wrong; words that do not count have them, too."
-SIDES = ("gold", "old", "new")
 WIDTH, MOST_WORDS = 96, 12  # of an item: characters of a line, words of a tree
 LONGEST_NAME, LONGEST_ID, LONGEST_TEXT, LONGEST_CELL = 40, 56, 400, 24  # characters
 
@@ -79,7 +91,7 @@ def setting(verdict: Verdict) -> list[str]:
     return [*lines, update.definitions]
 
 
-def tables(verdict: Verdict) -> list[Table]:
+def level_tables(verdict: Verdict) -> list[Table]:
     """The tables of all levels, regressions first: what broke, what was gained, what retraining alone flips."""
     found = [flip_table(verdict), accuracy_table(verdict), noise_table(verdict)]
     return [table for table in found if table is not None]

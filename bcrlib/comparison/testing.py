@@ -1,4 +1,4 @@
-"""The gate of `bcr compare` as an assertion, for a test of your own.
+"""`bcr compare` in Python: the verdict on two files, and the gate as an assertion, for a test of your own.
 
 
     def test_the_update_may_ship():
@@ -10,13 +10,17 @@ It needs no model, and imports neither torch nor pytest.
 import os
 from collections.abc import Iterable, Mapping
 
-from bcrlib.comparison.read import Path, read_items, read_update
+from bcrlib.comparison.read import Path, read_items, read_must_not_break, read_update
 from bcrlib.comparison.reports import failure_text
-from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, judge, read_must_not_break
-from bcrlib.data.files import read_input
+from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, Verdict, judge
 from bcrlib.data.presets import preset as preset_named
 
 Limit = float | Mapping[str, float] | None
+
+
+def compare(gold: Path, old: Path, new: Path, preset: str = "clean") -> Verdict:
+    """The verdict on two prediction files of the same items, CoNLL-U or rows of TOP. Errors as of `read_update`."""
+    return judge(read_update(gold, old, new, [], preset_named(preset)), Gate())
 
 
 def assert_no_regression(
@@ -63,5 +67,5 @@ def _listed(must_not_break: Iterable[str] | os.PathLike[str]) -> dict[str, str]:
     if isinstance(must_not_break, str):
         raise ValueError(f"must_not_break={must_not_break!r}: give a list of ids, or a pathlib.Path")
     if isinstance(must_not_break, os.PathLike):
-        return read_must_not_break(read_input(must_not_break))
+        return read_must_not_break(must_not_break)
     return {name: f"must_not_break[{place}]" for place, name in enumerate(must_not_break)}

@@ -1,23 +1,34 @@
-"""What is concluded from an update: rates with intervals at every level, noise floor, slices, worst items, the gate."""
+"""An update in columns, whatever the task, and what is concluded from it.
 
-import math
-from collections.abc import Mapping, Sequence
+An update says which units of every item the old and the new model get right; a verdict adds intervals, the noise floor,
+harmed slices, the worst items, and whether the gate is passed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import permutations
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
-from bcrlib.comparison.read import Path, read_update
-from bcrlib.comparison.update import ItemsError, Level, Update, View
-from bcrlib.data.files import InputFile, decoded
-from bcrlib.data.presets import preset as preset_named
+from bcrlib.data.files import TOP, FileError
+from bcrlib.data.frames import Node
+from bcrlib.data.presets import Preset
 from bcrlib.metrics.breakdowns import ALL, Slices, flips_by_slice, rates_of_slices, unit_counts
-from bcrlib.metrics.flips import RATES, Flips, as_flips
+from bcrlib.metrics.flips import RATES, Flips, as_flips, flips_by_sentence
 from bcrlib.metrics.uncertainty import Estimate, estimate, mcnemar, resampled_sums
 
+if TYPE_CHECKING:  # `bcr evaluate` does without
+    import pandas as pd
+
+JSON_LINES = "JSON Lines"
+SIDES = ("gold", "old", "new")
+SPAN_DEFINITIONS = {
+    "labelled": "a span is right with gold's labels; intents and slots differ",
+    "subtree": "a span is right with gold's complete sub-tree; an intent and a slot of the same name are equal",
+}
 NUM_RESAMPLES, BOOTSTRAP_SEED = 1000, 0
 NUM_WORST = 5
 CHANGE = "acc_change"
@@ -26,6 +37,140 @@ EVERY_LEVEL = ""
 LEVEL_OF_Q = 0.05
 """The share of false alarms, among the slices called harmed, that is put up with."""
 Rule = Literal["max_nfr", "max_nfi", "must_not_break"]
+Tree = Sequence[tuple[int, str]]  # [word]: head and relation
+Right = Mapping[str, Bool[np.ndarray, "_"]]  # level -> [unit]
+
+
+class ItemsError(FileError):
+    """Items that cannot be compared; its text is "FILE:LINE: fault"."""
+
+
+@dataclass(frozen=True)
+class TreeView:
+    """What reports show of a sentence: its words under three dependency trees."""
+
+    forms: Sequence[str]
+    upos: Sequence[str]
+    gold: Tree
+    old: Tree
+    new: Tree | None
+    """None: the new file does not have the sentence."""
+
+
+@dataclass(frozen=True)
+class TextView:
+    """What reports show of a frame or a value: gold, old and new as text, and of frames as trees."""
+
+    texts: Sequence[str | None]
+    """None: the new model has no answer."""
+    words: Sequence[str] = ()
+    frames: Sequence[Node | None] = ()
+    """Of gold, old and new, None for what is no tree; values have none."""
+
+
+View = TreeView | TextView
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The units of one level in the order of gold's items, and which of them each model gets right."""
+
+    item_of_unit: Int64[np.ndarray, "unit"]
+    old_models: Bool[np.ndarray, "model unit"]
+    """The old model, and behind it its further seeds."""
+    new_right: Bool[np.ndarray, "unit"]
+    num_items: int
+
+    @property
+    def old_right(self) -> Bool[np.ndarray, "unit"]:
+        """Which units the old model gets right.  O(1)."""
+        return self.old_models[0]
+
+    @cached_property
+    def counts(self) -> Int64[np.ndarray, "item 4"]:
+        """(yy, yn, ny, nn) of every item.  O(units + items) the first time."""
+        return flips_by_sentence(self.old_right, self.new_right, self.item_of_unit, self.num_items)
+
+    @property
+    def flips(self) -> Flips:
+        """The counts of all items.  O(items)."""
+        return Flips(*self.counts.sum(axis=0).tolist())
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """Items with what an old and a new model made of them, judged against gold."""
+
+    format: str
+    """CONLLU, TOP or JSON_LINES."""
+    aligned_by: str
+    """How items of the files were brought together, in words."""
+    ids: Sequence[str]
+    missing: Bool[np.ndarray, "item"]
+    """Which items the new file does not have: all their units are wrong under the new model."""
+    levels: Mapping[str, Level]
+    preset: Preset
+    slices: Callable[[], Mapping[str, Mapping[str, Slices]]]
+    """Level -> breakdown -> the slice that each unit is in; made when asked for."""
+    view: Callable[[int], View]
+    """What can be shown of an item, by its number from 0."""
+    num_invalid: Mapping[str, int]
+    """Of frames "num_invalid_old" and "num_invalid_new", the predictions that are no tree; else nothing."""
+
+    @property
+    def parts(self) -> str:
+        """The level of an item's parts: labelled words or spans; EM where items have none."""
+        return next(level for level in ("LAS", "spanEM", "EM") if level in self.levels)
+
+    @property
+    def wholes(self) -> tuple[str, ...]:
+        """The levels whose units are whole items, the strictest last."""
+        return tuple(level for level in ("UCM", "LCM", "EM") if level in self.levels)
+
+    @property
+    def definitions(self) -> str:
+        """What is right, in a line: which words count, and which of them whole trees compare; when a span is right."""
+        preset = self.preset
+        if self.format == JSON_LINES:
+            return "An item is right where its value is gold's."
+        if self.format == TOP:
+            return f"Definitions: {preset.name}; {SPAN_DEFINITIONS[preset.span_em]}."
+        left_out = ", ".join(sorted(preset.punct_exclude))
+        trees = "all words" if preset.tree_level_punct else "these words"
+        root = "" if preset.lcm_root_label else ", without the relation of the word at the root"
+        return f"Definitions: {preset.name}; words except {left_out}; whole trees over {trees}{root}."
+
+    @property
+    def invalid_outputs(self) -> str:
+        """How many predictions of frames are no tree, in words."""
+        old, new = (f"{self.num_invalid[f'num_invalid_{name}']:,}" for name in ("old", "new"))
+        return f"No trees: {old} predictions of the old model, {new} of the new"
+
+    def rates(self) -> dict[str, dict[str, float]]:
+        """What `bcr evaluate --json` prints: accuracies, flip rates (in [0, 1]) and number of units of every level.
+
+        Of frames also how many predictions are no tree.  O(items).
+        """
+        return {name: rates_of(level.flips) | dict(self.num_invalid) for name, level in self.levels.items()}
+
+
+def rates_of(flips: Flips) -> dict[str, float]:
+    """The rates of an update in [0, 1], by name, and its number of units."""
+    return {rate: float(getattr(flips, rate)) for rate in RATES} | {"num_units": flips.num_units}
+
+
+def make_levels(
+    item_of_unit: Mapping[str, Int64[np.ndarray, "_"]], num_items: int, right: Sequence[Right]
+) -> dict[str, Level]:
+    """The levels from the units of each and what the models get right: old, new, further seeds of old.
+
+    O(units seeds).
+    """
+    old, new, *seeds = right
+    return {
+        level: Level(items, np.stack([model[level] for model in (old, *seeds)]), new[level], num_items)
+        for level, items in item_of_unit.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -91,7 +236,7 @@ class LevelVerdict:
     """McNemar's exact test that the update breaks as many units as it repairs."""
     noise: NoiseFloor | None
     """None without further seeds of the old model."""
-    slices: pd.DataFrame
+    slices: "pd.DataFrame"
     """`harm_table`."""
 
 
@@ -135,11 +280,6 @@ class Verdict:
         return int(self.update.missing.sum())
 
 
-def compare(gold: Path, old: Path, new: Path, preset: str = "clean") -> Verdict:
-    """The verdict on two prediction files of the same items, CoNLL-U or rows of TOP. Errors as of `read_update`."""
-    return judge(read_update(gold, old, new, [], preset_named(preset)), Gate())
-
-
 def judge(update: Update, gate: Gate, num_worst: int = NUM_WORST) -> Verdict:
     """The verdict on an update.
 
@@ -147,14 +287,13 @@ def judge(update: Update, gate: Gate, num_worst: int = NUM_WORST) -> Verdict:
     Raises ValueError for a gate that does not fit the update: a bound outside [0, 1], a level or an item that it does
     not have, an item in which nothing counts.  O(resamples items levels + units (seeds^2 + slices)).
     """
-    listed = _listed_items(update, gate)
+    item_checks = _check_items(gate, update)
     levels, slices = update.levels, update.slices()
     columns = [np.column_stack([level.counts, _noise_of_items(level)]) for level in levels.values()]
     sums = resampled_sums(np.concatenate(columns, axis=1), NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
     drawn = dict(zip(levels, np.split(sums, len(levels), axis=1)))
     verdicts = {name: _judge_level(level, drawn[name], slices[name]) for name, level in levels.items()}
-    checks = _check_bounds(gate, verdicts) + _check_items(update, listed)
-    return Verdict(update, verdicts, worst_items(update, num_worst), checks)
+    return Verdict(update, verdicts, worst_items(update, num_worst), _check_bounds(gate, verdicts) + item_checks)
 
 
 def _judge_level(level: Level, sums: Float64[np.ndarray, "resample 5"], slices: Mapping[str, Slices]) -> LevelVerdict:
@@ -181,13 +320,15 @@ def _noise_of_items(level: Level) -> Int64[np.ndarray, "item"]:
     return np.bincount(level.item_of_unit, flips, level.num_items).astype(np.int64)
 
 
-def harm_table(level: Level, slices: Mapping[str, Slices]) -> pd.DataFrame:
+def harm_table(level: Level, slices: Mapping[str, Slices]) -> "pd.DataFrame":
     """Every slice of a level, the most harmed first: `rates_of_slices` with what is told of harm.
 
     extra: negative flips beyond what the slice would have at the rate of all other units, num_units * excess; by it
     rows are sorted, and then by their names.  is_harmed: whether it has more, at a q-value of `LEVEL_OF_Q` over all
     slices of the level.  broken: its negative flips.  O(units breakdowns).
     """
+    import pandas as pd
+
     counts = unit_counts(level.old_models[:1], level.new_right[None])
     everything = {ALL: Slices(np.zeros(len(counts), dtype=np.int64), (ALL,))}
     rows = [
@@ -222,41 +363,6 @@ def worst_items(update: Update, most: int) -> list[WorstItem]:
     return worst
 
 
-def read_must_not_break(file: InputFile) -> dict[str, str]:
-    """The ids in a file, one a line, with their places; blank lines and lines that begin with "#" are none.
-
-    Raises ItemsError, with the line, for bad UTF-8 and for an id that stands twice.  O(bytes).
-    """
-    found: dict[str, str] = {}
-    for number, line in enumerate(decoded(file.content, file.name, ItemsError).split("\n"), 1):
-        name = line.strip()
-        if name in found:
-            raise ItemsError(file.name, number, f"the id {name!r} a second time; the first is {found[name]}")
-        if name and not name.startswith("#"):
-            found[name] = f"{file.name}:{number}"
-    return found
-
-
-def _listed_items(update: Update, gate: Gate) -> dict[str, tuple[int, dict[str, int]]]:
-    """Of every item that must not break: its number, and its unit at every level of wholes; refuses a misfit."""
-    for rule, limits in gate.bounds:
-        for level, limit in limits.items():
-            if level != EVERY_LEVEL and level not in update.levels:
-                raise ValueError(f"{rule}: no level {level!r} here; choose one of {', '.join(update.levels)}")
-            if not (math.isfinite(limit) and 0 <= limit <= 1):
-                raise ValueError(f"{rule}: {limit} is no rate in [0, 1]")
-    numbers = {name: number for number, name in enumerate(update.ids) if name in gate.must_not_break}
-    found = {}
-    for name, place in gate.must_not_break.items():
-        if name not in numbers:
-            raise ValueError(f"{place}: gold has no item {name!r}")
-        units = {level: update.levels[level].item_of_unit.searchsorted(numbers[name]) for level in update.wholes}
-        if any(numbers[name] not in update.levels[level].item_of_unit[at : at + 1] for level, at in units.items()):
-            raise ValueError(f"{place}: nothing in item {name!r} counts under preset {update.preset.name!r}")
-        found[name] = numbers[name], units
-    return found
-
-
 def _check_bounds(gate: Gate, verdicts: Mapping[str, LevelVerdict]) -> list[Check]:
     checks = []
     for rule, limits in gate.bounds:
@@ -271,15 +377,28 @@ def _check_bounds(gate: Gate, verdicts: Mapping[str, LevelVerdict]) -> list[Chec
     return checks
 
 
-def _check_items(update: Update, listed: Mapping[str, tuple[int, Mapping[str, int]]]) -> list[Check]:
+def _check_items(gate: Gate, update: Update) -> list[Check]:
+    """Those of items that must not break; a gate that does not fit the update is refused."""
+    for rule, limits in gate.bounds:
+        for level, limit in limits.items():
+            if level != EVERY_LEVEL and level not in update.levels:
+                raise ValueError(f"{rule}: no level {level!r} here; choose one of {', '.join(update.levels)}")
+            if not 0 <= limit <= 1:  # neither is nan
+                raise ValueError(f"{rule}: {limit} is no rate in [0, 1]")
+    numbers = {name: number for number, name in enumerate(update.ids) if name in gate.must_not_break}
     checks = []
-    for name, (number, units) in listed.items():
-        for level, at in units.items():
-            was_right, is_right = update.levels[level].old_right[at], update.levels[level].new_right[at]
+    for name, place in gate.must_not_break.items():
+        if name not in numbers:
+            raise ValueError(f"{place}: gold has no item {name!r}")
+        for level in update.wholes:
+            units = update.levels[level]
+            at = units.item_of_unit.searchsorted(numbers[name])
+            if numbers[name] not in units.item_of_unit[at : at + 1]:
+                raise ValueError(f"{place}: nothing in item {name!r} counts under preset {update.preset.name!r}")
+            was_right, is_right = units.old_right[at], units.new_right[at]
             if was_right and not is_right:
-                finding = "broken: missing from the new predictions" if update.missing[number] else "broken"
+                finding = "broken: missing from the new predictions" if update.missing[numbers[name]] else "broken"
             else:
                 finding = "right" if is_right else "not broken, for it was wrong before"
-            passed = bool(is_right or not was_right)
-            checks.append(Check("must_not_break", level, name, None, None, passed, finding))
+            checks.append(Check("must_not_break", level, name, None, None, bool(is_right or not was_right), finding))
     return checks

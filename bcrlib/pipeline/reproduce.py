@@ -10,7 +10,7 @@ from bcrlib.pipeline.plan import PUBLISHING, kept_jobs, plan
 from bcrlib.pipeline.profile import json_values, load_profile, with_values
 from bcrlib.pipeline.results import COLLECTED, lay_out
 from bcrlib.pipeline.run import print_line, run_graph
-from bcrlib.report.index import write_index
+from bcrlib.report.tables import write_index
 
 ROOT = Path(__file__).resolve().parents[2]
 

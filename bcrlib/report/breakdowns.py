@@ -110,15 +110,13 @@ def nfr_rows(
     """
     rows = []
     for method, rates in rates_of_method.items():
+        theirs = authors_nfr() if authors and method == "Untreated" else {}
         for breakdown in breakdowns:
             for cell in rates[rates["breakdown"].isin([breakdown, "all"])].itertuples():
                 names = {"group": group, "row": method, "level": breakdown, "metric": "NFR", "slice": cell.key}
-                rows.append(names | {"value": cell.nfr, "low": cell.low, "high": cell.high})
-    frame = pd.DataFrame(rows)
-    theirs = authors_nfr() if authors else {}
-    beside = zip(frame["row"], frame["level"], frame["slice"])
-    frame["paper"] = [theirs.get((of, key), np.nan) if row == "Untreated" else np.nan for row, of, key in beside]
-    return frame
+                numbers = {"value": cell.nfr, "low": cell.low, "high": cell.high}
+                rows.append(names | numbers | {"paper": theirs.get((breakdown, cell.key), np.nan)})
+    return pd.DataFrame(rows)
 
 
 def authors_nfr() -> dict[tuple[str, str], float]:
@@ -209,7 +207,12 @@ def nfr_by_slice(rows: pd.DataFrame, title: str) -> Figure:
     frame = tidy(rows, extra=("slice",))
     of_breakdown = dict(list(frame.groupby("level", sort=False)))
     breakdowns, colours = list(of_breakdown), method_colours(frame["row"].unique())
-    slices = {name: _slice_order(cells[cells["row"] == next(iter(colours))]) for name, cells in of_breakdown.items()}
+    slices = {}
+    for name, cells in of_breakdown.items():
+        of_first = cells[(cells["row"] == next(iter(colours))) & (cells["slice"] != "all")]
+        if not of_first["slice"].str.fullmatch(r"\d+(-\d+|\+)?").any():
+            of_first = of_first.sort_values("value", ascending=False, kind="stable")
+        slices[name] = sorted(of_first["slice"], key=lambda name: name == OTHER)
     num_columns = min(3, len(breakdowns))
     lines = [breakdowns[start : start + num_columns] for start in range(0, len(breakdowns), num_columns)]
     heights = [0.9 + 0.14 * (1 + len(colours)) * max(len(slices[name]) for name in line) for line in lines]
@@ -225,13 +228,6 @@ def nfr_by_slice(rows: pd.DataFrame, title: str) -> Figure:
     looks |= INTERVALS | {"all units": {"color": "black", "linewidth": 1.2, "linestyle": "--"}}
     legend(figure, looks | in_paper(frame, AUTHORS), 5)
     return figure
-
-
-def _slice_order(cells: pd.DataFrame) -> list[str]:
-    cells = cells[cells["slice"] != "all"]
-    if not cells["slice"].str.fullmatch(r"\d+(-\d+|\+)?").any():
-        cells = cells.sort_values("value", ascending=False, kind="stable")
-    return sorted(cells["slice"], key=lambda name: name == OTHER)
 
 
 def _slice_panel(axes: Axes, cells: pd.DataFrame, slices: Sequence[str], colours: Mapping[str, str]) -> None:

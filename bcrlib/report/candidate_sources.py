@@ -1,7 +1,4 @@
-"""Sources of candidates: what a pool offers, who picks what from it, and what is left of the flips; rows and figures.
-
-The rows of Tables 3 to 6, 8 and 9 too: what replaces an old model, under the name of its row, with its flips counted.
-"""
+"""Sources of candidates: what a pool offers, who picks what from it, what is left of the flips (Tables 3 to 9)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -51,10 +48,11 @@ def rerankers(store: CorrectnessStore, update: Update) -> dict[str, Method]:
 
     And over both together, the new model having the say that was chosen on dev; runs from before have no such row.
     """
-    rows: dict[str, Method] = {
-        SAMPLED: partial(counting.bcr, strategy=counting.dropout_strategy(store, update)),
-        listed_row(update): partial(counting.bcr, strategy=counting.listed_strategy(store, update)),
+    pools = {
+        SAMPLED: counting.dropout_strategy(store, update),
+        listed_row(update): counting.listed_strategy(store, update),
     }
+    rows: dict[str, Method] = {row: partial(counting.bcr, strategy=strategy) for row, strategy in pools.items()}
     if choice := counting.joined_choice(store, update):
         rows[JOINED] = partial(counting.bcr, strategy=choice[0], new_weight=choice[1])
     return rows

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from scipy.stats import rankdata
 
 from bcrlib.data.files import whole
 from bcrlib.experiments import counting
@@ -36,8 +36,8 @@ from bcrlib.report.candidate_sources import JOINED, SAMPLED, listed_row, reranke
 from bcrlib.report.candidate_sources import count as count_rows
 from bcrlib.report.publisher import ROOT
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, dropout_rate
-from bcrlib.report.style import INTERVAL, METHOD_COLOURS, axis_label, new_figure
-from bcrlib.report.tables import Record, markdown_grid, plain_rows, tidy
+from bcrlib.report.style import INK, INTERVAL, METHOD_COLOURS, axis_label, legend, panels
+from bcrlib.report.tables import TEMPLATES, Record, markdown_grid, plain_rows, render, tidy
 from bcrlib.report.updates import LISTED, UNTREATED
 from bcrlib.tasks.names import TASKS
 
@@ -47,28 +47,12 @@ DISTILLED = "Distillation"
 SAMPLED_ORACLE, LISTED_ORACLE = "oracle NFR, dropout-p", "oracle NFR, list"
 ORACLES = {SAMPLED_ORACLE: "samples of dropout-p", LISTED_ORACLE: "the list"}
 _COLOURS = {row: METHOD_COLOURS["BCR" if row == SAMPLED else row] for row in (UNTREATED, LISTED, SAMPLED, DISTILLED)}
-_TEXT = "#374151"
 _BESIDE = {"textcoords": "offset points", "size": 8.5, "va": "center", "annotation_clip": False}
 _SCHEMA = pa.schema(
     [("cell", pa.string()), ("level", pa.string()), ("row", pa.string())]
     + [(side, pa.list_(pa.string())) for side in ("old", "new")]
     + [("flips", pa.list_(pa.int16()))]
 )
-
-_SEEDS = " Brackets: 95 % bootstrap intervals over test sentences; one pair of seeds a cell, whose luck is not in them."
-CELLS = (
-    "A row a cell: an old and a new model of one recipe, a student of the old one, and what the old one picks from a"
-    " list and from samples at the dropout rate p, chosen on dev."
-) + _SEEDS
-EFFECTS = (
-    "Means over the cells with a value of what varies, on test: differences in percentage points; the last three are"
-    " of the plain update, in per cent."
-) + _SEEDS
-DRAWN = (
-    "A column for cells that differ only in what the uppermost axis shows, and numbers beside the points below. Top:"
-    " NFI of the plain update and after re-ranking. Middle: how much more NFI a student has than the new model, by what"
-    " its teacher knows of the training data. Bottom: the plain update; NFI is the same all along a dotted line."
-) + _SEEDS
 
 Drawn = Float64[np.ndarray, "value_and_resample"]
 """A number, and behind it what each resample makes of it."""
@@ -230,8 +214,7 @@ def effect_rows(found: Found) -> pd.DataFrame:
 
 def effect_text(found: Found) -> str:
     """`effect_rows` as a Markdown table."""
-    rows = plain_rows(tidy(effect_rows(found)))
-    return markdown_grid(Record("table", PROFILE, claim(found), EFFECTS, "", "", rows))
+    return markdown_grid(Record("table", PROFILE, "", "", "", "", plain_rows(tidy(effect_rows(found)))))
 
 
 def estimate(drawn: Drawn) -> dict[str, float]:
@@ -274,6 +257,70 @@ def claim(found: Found) -> str:
     )
 
 
+def why_ours_differs(found_of: Mapping[str, Found]) -> str:
+    """The three questions answered task by task, as Markdown (`templates/causes.md`)."""
+    tasks = [_answers(task, found) for task, found in found_of.items()]
+    functions = (_strongest_moves, _ends, _printed, estimate, min, max)
+    values = {function.__name__.removeprefix("_"): function for function in functions}
+    return render(TEMPLATES / "causes.md", {"tasks": tasks, **values})
+
+
+def _answers(task: str, found: Found) -> dict[str, Any]:
+    """What the template tells of a task."""
+    beats, sign = found.numbers[BEATS], signs(found.numbers[BEATS])
+    harm, known = found.numbers[HARM], {cell: found.teacher(cell, found.level) for cell in found.settings}
+    is_harmed = harmed(found)
+    # Spearman's correlation over cells; NaN where all are alike.
+    x, y = rankdata([*known.values()]), rankdata([*harm.values()], axis=0)
+    x, y = x - x.mean(), y - y.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # also where a resample has no flip
+        correlation = x @ y / np.sqrt((x**2).sum() * (y**2).sum(axis=0))
+        rates = {name: found.numbers[name] for name in ("NFR", "error rate", "NFI")}
+        logs = {name: {cell: np.log(drawn) for cell, drawn in of_cell.items()} for name, of_cell in rates.items()}
+        moved = {name: found.moved(of_cell) for name, of_cell in logs.items()}
+    return {
+        "called": TASKS[task].in_paper.replace("-", " ").capitalize(),
+        "found": found,
+        "profile": found.manifest["profile"],
+        "effects": effect_text(found),
+        "beats": beats,
+        "lower": [cell for cell in sign if sign[cell] < 0],
+        "num_open": [*sign.values()].count(0),
+        "num_higher": [*sign.values()].count(1),
+        "oracles": {
+            called: np.mean([found.flips[cell, found.level][row].nfi for cell in sign], axis=0)
+            for row, called in ORACLES.items()
+        },
+        "harm": harm,
+        "num_harmed": len(is_harmed),
+        "teachers": {
+            where: [100 * known[cell] for cell in known if (cell in is_harmed) == harms]
+            for where, harms in {"Where it harms": True, "Where it does not": False}.items()
+        },
+        "correlation": correlation,
+        "reach": {name: [100 * drawn[0] for drawn in rates[name].values()] for name in ("NFI", "NFR", "error rate")},
+        "power": power_of_errors(found),
+        "times": {factor: {name: np.exp(moved[name][factor]) for name in moved} for factor in found.factors},
+    }
+
+
+def _strongest_moves(found: Found, of_cell: Mapping[str, Drawn]) -> dict[str, Drawn]:
+    """How far the factors move a difference that move it beyond the interval, the strongest first."""
+    moved = found.moved(of_cell)
+    beyond = [factor for factor, sign in signs(moved).items() if sign]
+    return {factor: moved[factor] for factor in sorted(beyond, key=lambda factor: -abs(moved[factor][0]))}
+
+
+def _ends(found: Found, factor: str) -> str:
+    return f"{factor} from {found.factors[factor][0]} to {found.factors[factor][-1]}"
+
+
+def _printed(drawn: Drawn, form: str = ".2f") -> str:
+    """ "−1.20 [−2.00, −0.40]" """
+    value, low, high = (format(number, form) for number in estimate(drawn).values())
+    return f"{value} [{low}, {high}]".replace("-", "−")
+
+
 def question_panels(found: Found) -> Figure:
     """The three questions, a line of panels each; a column for all cells that differ in nothing but the first factor.
 
@@ -283,19 +330,18 @@ def question_panels(found: Found) -> Figure:
     for cell, setting in found.settings.items():
         others = cell_name({factor: value for factor, value in setting.items() if factor != next(iter(found.factors))})
         columns.setdefault(others, []).append(cell)
-    drawing = new_figure(1.6 + 3.0 * max(2, len(columns)), 10.6, claim(found))
-    panels = drawing.subplots(3, len(columns), squeeze=False, sharex="row", sharey="row")
-    for line, (question, draw) in zip(panels, _QUESTIONS.items()):
-        for axes, (others, cells) in zip(line, columns.items()):
-            draw(axes, found, cells)
-            axes.set_title(f"{question if axes is line[0] else ''}\n{others}", loc="left")
-            axes.set_ylabel(axes.get_ylabel() if axes is line[0] else "")
-    marks = {"marker": "o", "linewidth": 2}
-    handles = [Line2D([], [], color=colour, label=row, **marks) for row, colour in _COLOURS.items()]
-    handles.append(Line2D([], [], color=_TEXT, linewidth=1.2, label=f"vertical: {INTERVAL}, of sentences alone"))
-    handles.append(Line2D([], [], linestyle="none", label=f"numbers beside points: {next(iter(found.factors))}"))
-    drawing.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False)
-    return drawing
+    size = 1.6 + 3.0 * max(2, len(columns)), 10.6
+    figure, areas = panels(size, claim(found), [*_QUESTIONS], [*columns], sharex="row", sharey="row")
+    for (question, others), axes in areas.items():
+        is_first = others == next(iter(columns))
+        _QUESTIONS[question](axes, found, columns[others])
+        axes.set_title(f"{question if is_first else ''}\n{others}", loc="left")
+        axes.set_ylabel(axes.get_ylabel() if is_first else "")
+    looks = {row: {"color": colour, "marker": "o", "linewidth": 2} for row, colour in _COLOURS.items()}
+    looks[f"vertical: {INTERVAL}, of sentences alone"] = {"color": INK, "linewidth": 1.2}
+    looks[f"numbers beside points: {next(iter(found.factors))}"] = {"linestyle": "none"}
+    legend(figure, looks, 3)
+    return figure
 
 
 def _reranked(axes: Axes, found: Found, cells: Sequence[str]) -> None:
@@ -346,7 +392,7 @@ def _named_points(axes: Axes, found: Found, places: Sequence[float], drawn: Sequ
     _points(axes, places, drawn, row)
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.75}
     for text, x, one in zip(next(iter(found.factors.values())), places, drawn):
-        axes.annotate(text, (x, 100 * one[0]), (7, -8), color=_TEXT, bbox=box, zorder=4, **_BESIDE)
+        axes.annotate(text, (x, 100 * one[0]), (7, -8), color=INK, bbox=box, zorder=4, **_BESIDE)
 
 
 _QUESTIONS = {

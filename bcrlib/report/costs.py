@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, NullLocator
 
 from bcrlib.bench.grid import MEMORY, PAPER_BATCH, SPEED, STEPS
 from bcrlib.experiments.paper_numbers import lookup
@@ -212,17 +212,16 @@ def _curves(axes: Axes, cells: pd.DataFrame, x: str, y: pd.Series) -> None:
 def _by_powers(axes: Axes, sizes: pd.Series) -> None:
     """Both axes logarithmic, with the sizes along the lower one."""
     axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_locator(FixedLocator(sorted(sizes.unique())))
-    _plain_numbers(axes.xaxis)
+    _plain_numbers(axes.xaxis, FixedLocator(sorted(sizes.unique())))
     _logarithmic(axes)
 
 
 def _logarithmic(axes: Axes) -> None:
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    _plain_numbers(axes.yaxis)
+    _plain_numbers(axes.yaxis, LogLocator(subs=(1, 2, 5)))
 
 
-def _plain_numbers(axis: Axis) -> None:
+def _plain_numbers(axis: Axis, locator: Locator) -> None:
+    axis.set_major_locator(locator)
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     axis.set_minor_locator(NullLocator())

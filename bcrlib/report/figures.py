@@ -39,7 +39,7 @@ def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "
     `rows`: tidy table rows (`tables.tidy`), values as rates; intervals and the paper's points are drawn where there are
     any. Rows without the metric (Old) are left out; each update shows the methods that it has.
     """
-    frame = _of_metrics(tidy(rows), metrics)
+    frame = tidy(rows).query("metric in @metrics")
     levels, updates = frame["level"].unique(), frame["group"].unique()
     lines = list(product(metrics, updates))
     most = frame.groupby("group")["row"].nunique().max()
@@ -47,7 +47,7 @@ def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "
     size = 1.6 + 4.1 * len(levels), 1.3 + len(lines) * height
     figure, areas = panels(size, title, lines, levels, sharey="row")
     for ((metric, update), level), axes in areas.items():
-        of_all = frame[(frame["level"] == level) & (frame["metric"] == metric) & frame["value"].notna()]
+        of_all = frame.query("level == @level and metric == @metric").dropna(subset="value")
         cells = of_all[of_all["group"] == update]
         places = {(update, row): place for place, row in enumerate(cells["row"].unique())}
         _bars(axes, cells, places, of_all)  # on one scale: updates are compared by eye
@@ -65,7 +65,7 @@ def metric_by_task(rows_of: Mapping[str, Rows], title: str) -> Figure:
     one task beside the other's in the order given.  Rows without the metric (Old) are left out.  ValueError for tasks
     with unequal numbers of levels.
     """
-    frames = {task: _of_metrics(tidy(rows), ["NFI"]).dropna(subset="value") for task, rows in rows_of.items()}
+    frames = {task: tidy(rows).query("metric == 'NFI'").dropna(subset="value") for task, rows in rows_of.items()}
     levels = {task: frame["level"].unique() for task, frame in frames.items()}
     if len({len(of_task) for of_task in levels.values()}) != 1:
         raise ValueError(f"as many levels for each task, please: {levels}")
@@ -87,10 +87,6 @@ def metric_by_task(rows_of: Mapping[str, Rows], title: str) -> Figure:
         axes.set_title(f"{task}\n{LEVEL_NAMES.get(level, level)}", loc="left")
     _bar_legend(figure, pd.concat(frames.values()))
     return figure
-
-
-def _of_metrics(frame: pd.DataFrame, metrics: Iterable[str]) -> pd.DataFrame:
-    return frame[frame["metric"].isin(metrics)]
 
 
 def _places(cells: pd.DataFrame) -> dict[tuple[str, str], int]:
@@ -160,14 +156,14 @@ def nfr_by_dropout(rows: Rows, title: str, chosen: Mapping[str, float], metrics:
 
 
 def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str], marks: Mapping[str, float]) -> Figure:
-    frame = _of_metrics(tidy(rows, extra=(x,)), metrics)
+    frame = tidy(rows, extra=(x,)).query("metric in @metrics")
     if frame["group"].nunique() > 1:
         raise ValueError(f"one update a figure, please: {', '.join(frame['group'].unique())}")
     levels, colours = frame["level"].unique(), method_colours(frame["row"].unique())
     size = 1.0 + 3.6 * len(metrics), 1.5 + 2.7 * len(levels)
     figure, areas = panels(size, title, levels, metrics, sharex=True)
     for (level, metric), axes in areas.items():
-        cells = frame[(frame["level"] == level) & (frame["metric"] == metric) & frame["value"].notna()]
+        cells = frame.query("level == @level and metric == @metric").dropna(subset="value")
         for row, points in cells.groupby("row", sort=False):
             _curve(axes, points, x, colours[row])
         chosen = cells[cells[x] == cells["row"].map(marks)]

@@ -1,12 +1,16 @@
-"""Row by row: what the paper prints, what a run's tables and figures have for it, and whether they agree."""
+"""Row by row: what the paper prints, what a run has for it, whether they agree, and what the run does otherwise."""
 
+import ast
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+from bcrlib.data.presets import PRESETS
 from bcrlib.experiments.paper_numbers import paper_numbers
+from bcrlib.pipeline.profile import Profile, load_profile
 from bcrlib.report import tables
 from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.tables import Record, read_record
@@ -65,11 +69,9 @@ class Printed:
 
 
 def verdict(printed: Printed, cell: Mapping[str, float | None] | None) -> str:
-    """A number is *inside* where it differs from the paper's by no more than the standard deviation that the paper
-    prints beside its own. Where the paper prints none, as for all flips, it is inside where the paper's number lies in
-    our 95 % interval (of a bootstrap over sentences and our seeds). Else the verdict is the difference, ours minus the
-    paper's, in points of per cent. Where neither has a spread there is no verdict (–).
+    """The difference, ours minus the paper's, in points of per cent; or that it is inside the spread, or why neither.
 
+    Inside of what, says `templates/reproducibility.md`.
     cell: our number as a row of a record, rates in [0, 1], with its interval; None where we have none.
     """
     if cell is None:
@@ -244,3 +246,152 @@ def lines(row: PaperRow, run: Run) -> list[Line]:
     if len(found) > 1 and row.table != SPEEDS and len({tuple(map(line.ours, row.numbers)) for line in found}) == 1:
         return [replace(found[0], counted=BOTH)]
     return found
+
+
+Asked = Mapping[str, Any]
+"""What was asked of a half of a run, as JSON values: the profile in a manifest."""
+COUNTING = ("punct_exclude", "tree_level_punct", "lcm_root_label", "span_em")
+"""Switches that say what counts as right; all others change models, or what they write down."""
+SAMPLES = (SAMPLED, "oracle NFR", "oracle ACC")
+"""Rows that choose from samples of dropout-p whose rate was chosen before."""
+_SECTIONS = {
+    "dependency": ({"": "model"}, {"deepbiaf": "training", "stackptr": "stackptr_training"}),
+    "semantic": ({"base": "base", "large": "large"}, {"base": "base_training", "large": "large_training"}),
+}
+"""Networks and recipes of a task: what they are called here -> their section of a profile."""
+_ENCODER = ("encoder", "encoder_layers")
+_NOT_SIZES = ("kind", "preset", "vectors", "tiny_size", *_ENCODER)
+
+
+@dataclass(frozen=True)
+class Departure:
+    """One thing that is not as in the paper, and the rows that it concerns: all of its task, unless it says which."""
+
+    task: str
+    what: str
+    text: str
+    """Our value, and behind it in brackets the paper's or the authors'."""
+    rows: tuple[str, ...] = ()
+    """Only these, as our tables call them."""
+    part_models: bool = False
+    """Only rows with models of a part of the data."""
+    counted: str = ""
+    """Only numbers counted by this definition."""
+
+    def concerns(self, row: PaperRow, counted: str) -> bool:
+        """Whether a row, counted by one of the definitions, differs in it."""
+        if PLACES[row.table].task != self.task or (self.rows and row.name not in self.rows):
+            return False
+        return (not self.part_models or "-part" in row.update) and self.counted in ("", counted)
+
+    @property
+    def only(self) -> str:
+        """Which rows it concerns, where not all, in brackets."""
+        only = [*self.rows, *["part models"] * self.part_models]
+        only += [f"counted `{self.counted}`"] if self.counted else []
+        return f" ({', '.join(only)} alone)" if only else ""
+
+
+def asked_of(profile: Profile, task: str) -> dict[str, Any]:
+    """A half of a profile as a manifest has it."""
+    fields = asdict(profile) if task == "dependency" else {"preset": profile.preset, **asdict(profile.semantic)}
+    return json.loads(json.dumps(fields))
+
+
+def departures(task: str, asked: Asked, precisions: Iterable[str] = ()) -> list[Departure]:
+    """What a half of a run has otherwise than the paper.
+
+    precisions: of the matrix products in its trainings.
+    """
+    theirs = asked_of(load_profile("authors"), task)
+    networks, recipes = _SECTIONS[task]
+    found = [Departure(task, "Network", _changed(networks, asked, theirs))]
+    if task == "dependency":
+        vectors = asked["model"]["vectors"]
+        told = "" if "sskip" in vectors else f"{vectors} (sskip, which cannot be had by checksum)"
+        found.append(Departure(task, "Word vectors", told))
+    else:
+        found.append(Departure(task, "Encoder", _changed(networks, asked, theirs, _ENCODER)))
+    others, preset = sorted(set(precisions) - {"float32"}), asked["preset"]
+    precision = f"matrix products of training in {shown(others)} (float32)" if others else ""
+    found += [
+        Departure(task, "Recipe", _changed(recipes, asked, theirs)),
+        Departure(task, "Seeds", _seeds(asked, theirs)),
+        Departure(task, "Precision", precision),
+        Departure(task, "Switches of models", _switches(task, preset, counting=False)),
+        Departure(task, "Switches of counting", _switches(task, preset, counting=True), counted=preset),
+        Departure(task, "Ensembles", _ensembles(asked, theirs), rows=("Ensemble",)),
+        Departure(task, "Students", _students(asked, theirs), rows=("Distillation",)),
+        Departure(task, "Dropout rate", _rates(task, asked), rows=SAMPLES),
+    ]
+    if task == "semantic":
+        part = f"a random share of {shown(asked['part'])}, another for each model (four fifths, it is not said which)"
+        found.append(Departure(task, "Part of the data", part, part_models=True))
+    return [departure for departure in found if departure.text]
+
+
+def differing_switches(task: str) -> dict[str, tuple[object, object]]:
+    """Every switch of a task in which the presets differ: (clean, official)."""
+    clean, official = (asdict(PRESETS[name]) for name in DEFINITIONS)
+    of_task = [name for name in clean if (name.startswith("s2s_") or name == "span_em") == (task == "semantic")]
+    return {name: (clean[name], official[name]) for name in of_task if name != "name" and clean[name] != official[name]}
+
+
+def shown(value: object) -> str:
+    """A value of a profile or a preset as text."""
+    if isinstance(value, (list, tuple, frozenset)):
+        return ", ".join(map(shown, sorted(value) if isinstance(value, frozenset) else value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _changed(sections: Mapping[str, str], asked: Asked, theirs: Asked, names: Sequence[str] = ()) -> str:
+    """Of each section, under its name here, the values that differ: of these names, or of sizes and recipes all."""
+    texts = []
+    for called, section in sections.items():
+        ours, authors = asked[section], theirs[section]
+        both = [name for name in names or authors if name in ours and name in authors]
+        chosen = [name for name in both if ours[name] != authors[name] and (names or name not in _NOT_SIZES)]
+        told = ", ".join(f"`{name}` {shown(ours[name])} ({shown(authors[name])})" for name in chosen)
+        texts += [f"{called}: {told}" if called else told] if told else []
+    return "; ".join(texts)
+
+
+def _seeds(asked: Asked, theirs: Asked) -> str:
+    ours, paper = ([len(one[side]) for side in ("old_seeds", "new_seeds")] for one in (asked, theirs))
+    return "" if ours == paper else "{} old and {} new models of a kind ({} and {})".format(*ours, *paper)
+
+
+def _switches(task: str, preset: str, counting: bool) -> str:
+    names = [f"`{name}`" for name in differing_switches(task) if (name in COUNTING) == counting]
+    return "" if preset == "official" else f"`{preset}` (`official`): {', '.join(names)}"
+
+
+def _ensembles(asked: Asked, theirs: Asked) -> str:
+    def sizes(groups: Sequence[Any]) -> str:  # in old manifests a group is text
+        members = {len(ast.literal_eval(group) if isinstance(group, str) else group) for group in groups}
+        return f"{len(groups)} of {'/'.join(map(str, sorted(members)))}"
+
+    ours, paper = (sizes(one["ensembles"]) for one in (asked, theirs))
+    disjoint = "no member is an old model (the authors' first ensemble is their old models of the kind)"
+    return disjoint if ours == paper else f"{ours} ({paper}), and {disjoint}"
+
+
+def _students(asked: Asked, theirs: Asked) -> str:
+    def numbers(one: Asked) -> dict[str, int]:
+        num_old = len(one["old_seeds"])
+        if "students" in one:
+            return {"": one["students"] or num_old}
+        return {" into deepbiaf": num_old, " into stackptr": one["stackptr_students"] or num_old}
+
+    ours, paper = numbers(asked), numbers(theirs)
+    differ = [kind for kind in ours if ours[kind] != paper[kind]]
+    return ", ".join(f"{ours[kind]}{kind} for each update ({paper[kind]})" for kind in differ)
+
+
+def _rates(task: str, asked: Asked) -> str:
+    share = asked.get("dev_share", 1.0)
+    dev = "dev" if share == 1 else f"{shown(share)} of dev"
+    tables = [table for table, place in PLACES.items() if place.task == task and table != "Table 5"]
+    params = [row.params for table in tables for row in paper_rows(table) if row.method == "BCR"]
+    rates = sorted({of_row.get("p", of_row.get("p_in_official_code")) for of_row in params})
+    return f"chosen on {dev} for each update, of {shown(asked['dropout_grid'])} ({shown(rates)}, chosen on test)"

@@ -13,11 +13,10 @@ from bcrlib.comparison.verdict import Gate, judge
 from bcrlib.data.files import InputFile, read_input
 from bcrlib.data.presets import preset
 from bcrlib.data.treebank import format_conllu
+from bcrlib.report.publisher import ROOT
 from bcrlib.report.tables import MISSING, Record, compact_grid, markdown_table, read_record
 from bcrlib.report.updates import CHANGE, CUT
 from bcrlib.tasks.dependency import load_treebank
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def filled(readme: str, root: Path = ROOT) -> str:

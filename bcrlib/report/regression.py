@@ -1,11 +1,11 @@
 """From counted flips to tidy rows: rates with intervals, differences, spread over seeds and pairs; settings of a run.
 
 A table is given as counts by level and row, {"UAS": {"Untreated": PairCounts, "BCR": PairCounts}, ...}; what comes out
-is what `tables.tidy`, `tables.beside_paper` and the figures take.  Signatures, teachers and the dropout rates tried on
-dev come from a run's manifest.
+is what `tables.tidy`, `tables.beside_paper` and the figures take.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,13 @@ Counts = Mapping[str, Mapping[str, PairCounts]]
 """Level -> row -> flips."""
 
 
+def rate_row(
+    group: str, row: str, level: str, metric: str, rate: Estimate, further: Mapping[str, float] | None = None
+) -> dict[str, object]:
+    """One rate with its interval as a tidy row, perhaps with further columns."""
+    return {"group": group, "row": row, "level": level, "metric": metric, **(further or {}), **asdict(rate)}
+
+
 def method_rows(
     counts: Counts, group: str = "", metrics: Sequence[str] = METRICS, num_resamples: int = NUM_RESAMPLES
 ) -> pd.DataFrame:
@@ -43,14 +50,15 @@ def method_rows(
     `group` is the update, "deepbiaf=>deepbiaf"; metrics are ACC (of the new models), ER = 1 - ACC, NFR, PFR, NFI.
     All methods see the same resamples.  KeyError for another metric.  O(methods resamples sentences pairs).
     """
-    pairs_of = {(level, row): pairs for level, row, pairs in _cells(counts)}
+    pairs_of = {(level, row): pairs for level, rows in counts.items() for row, pairs in rows.items()}
     rates_of = all_rate_intervals(pairs_of, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
     rows = []
     for (level, row), rates in rates_of.items():
         accuracy = rates["acc_new"]
         error = Estimate(1 - accuracy.value, 1 - accuracy.high, 1 - accuracy.low)
         for metric in metrics:
-            rows.append(_row(group, row, level, metric, error if metric == "ER" else rates[RATE_OF_METRIC[metric]]))
+            rate = error if metric == "ER" else rates[RATE_OF_METRIC[metric]]
+            rows.append(rate_row(group, row, level, metric, rate))
     return pd.DataFrame(rows)
 
 
@@ -63,11 +71,10 @@ def update_rows(
     """
     blocks = []
     for update, counts in counts_of.items():
-        old = []
         for level, of_row in counts.items():
             rates = rate_intervals(of_row["Untreated"], num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
-            old.append(_row(update, "Old", level, "ACC", rates["acc_old"]))
-        blocks += [pd.DataFrame(old), method_rows(counts, update, metrics, num_resamples)]
+            blocks.append(pd.DataFrame([rate_row(update, "Old", level, "ACC", rates["acc_old"])]))
+        blocks.append(method_rows(counts, update, metrics, num_resamples))
     return pd.concat(blocks, ignore_index=True)
 
 
@@ -77,15 +84,11 @@ def definition_rows(counts_by: Mapping[str, Mapping[str, Counts]], num_resamples
     `counts_by`: {definition: {"deepbiaf=>stackptr": counts, ...}}, of the same parses: an old model picks by scores,
     so that re-ranking picks the same ones whatever counts as right.
     """
-    frames = []
-    for definition, counts_of in counts_by.items():
-        rows = update_rows(counts_of, num_resamples, ("ACC", "NFR", "PFR", "NFI"))
-        frames.append(rows.assign(definition=definition))
-    together = pd.concat(frames, ignore_index=True)
+    frames = {d: update_rows(of, num_resamples, ("ACC", "NFR", "PFR", "NFI")) for d, of in counts_by.items()}
+    together = pd.concat(frames, names=["definition"]).reset_index("definition")
     # Metric by metric, so that a table has the definitions of each side by side.
-    of_metric = [rows for _, rows in together.groupby("metric", sort=False)]
-    ordered = pd.concat(of_metric, ignore_index=True)
-    return ordered.assign(metric=ordered["metric"] + " " + ordered["definition"]).drop(columns="definition")
+    ordered = pd.concat([rows for _, rows in together.groupby("metric", sort=False)], ignore_index=True)
+    return ordered.assign(metric=ordered["metric"] + " " + ordered.pop("definition"))
 
 
 def retraining_rows(
@@ -129,11 +132,8 @@ def swept_rows(
 
     For curves: {1: counts, 2: counts, ...} by number of candidates has the form of the paper's Figure 2.
     """
-    frames = [
-        method_rows(counts, group, metrics, num_resamples).assign(**{column: float(value)})
-        for value, counts in counts_at.items()
-    ]
-    return pd.concat(frames, ignore_index=True)
+    frames = {value: method_rows(counts, group, metrics, num_resamples) for value, counts in counts_at.items()}
+    return pd.concat([rows.assign(**{column: float(value)}) for value, rows in frames.items()], ignore_index=True)
 
 
 def difference_rows(
@@ -152,26 +152,26 @@ def difference_rows(
     """
     paper = beside[beside["group"] == group].set_index(["row", "level", "metric"])["paper"]
     rows = []
-    for level, row, pairs in _cells(counts):
-        if row == baseline:
-            continue
-        rng = np.random.default_rng(BOOTSTRAP_SEED)
-        rates = difference_intervals(pairs, counts[level][baseline], num_resamples, rng)
-        for metric in metrics:
-            difference = _row(group, row, level, f"Δ{metric}", rates[RATE_OF_METRIC[metric]])
-            rows.append(difference | {"paper": paper[row, level, metric] - paper[baseline, level, metric]})
+    for level, of_row in counts.items():
+        for row in [row for row in of_row if row != baseline]:
+            rng = np.random.default_rng(BOOTSTRAP_SEED)
+            rates = difference_intervals(of_row[row], of_row[baseline], num_resamples, rng)
+            for metric in metrics:
+                difference = rate_row(group, row, level, f"Δ{metric}", rates[RATE_OF_METRIC[metric]])
+                rows.append(difference | {"paper": paper[row, level, metric] - paper[baseline, level, metric]})
     return pd.DataFrame(rows)
 
 
 def spread_rows(counts: Counts, group: str = "", metrics: Sequence[str] = METRICS) -> pd.DataFrame:
     """Mean and population standard deviation over pairs of models of the rate that each pair has by itself."""
     rows = []
-    for level, row, pairs in _cells(counts):
-        rates = pair_spread(pairs.counts)
-        for metric in metrics:
-            mean, deviation = rates[RATE_OF_METRIC[metric]]
-            cell = {"group": group, "row": row, "level": level, "metric": metric}
-            rows.append(cell | {"value": mean, "spread": deviation})
+    for level, of_row in counts.items():
+        for row, pairs in of_row.items():
+            rates = pair_spread(pairs.counts)
+            for metric in metrics:
+                mean, deviation = rates[RATE_OF_METRIC[metric]]
+                names = {"group": group, "row": row, "level": level, "metric": metric}
+                rows.append(names | {"value": mean, "spread": deviation})
     return pd.DataFrame(rows)
 
 
@@ -181,15 +181,6 @@ def pair_rows(pairs: PairCounts, metric: str = "NFR", group: str = "") -> pd.Dat
     seeds = {side: [int(name.rsplit("/", 1)[1]) for name in names] for side, names in sides.items()}
     rates = getattr(as_flips(pairs.counts.sum(axis=1)), RATE_OF_METRIC[metric])
     return pd.DataFrame({"group": group} | seeds | {"value": rates})
-
-
-def _cells(counts: Counts) -> Iterator[tuple[str, str, PairCounts]]:
-    return ((level, row, pairs) for level, rows in counts.items() for row, pairs in rows.items())
-
-
-def _row(group: str, row: str, level: str, metric: str, estimate: Estimate) -> dict[str, object]:
-    cell = {"group": group, "row": row, "level": level, "metric": metric}
-    return cell | {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
 def signature(manifest: Mapping[str, Any]) -> dict[str, object]:
@@ -202,15 +193,15 @@ def signature(manifest: Mapping[str, Any]) -> dict[str, object]:
 
 def candidate_signature(manifest: Mapping[str, Any]) -> dict[str, object]:
     """`signature` with what concerns ensembles and candidate pools."""
-    profile = manifest["profile"]
+    profile, choices = manifest["profile"], manifest["dropout_choice"]
     # In manifests from before, a group is the text of a tuple already.
     groups = [group if isinstance(group, str) else str(tuple(group)) for group in profile["ensembles"]]
-    ensembles = [group.replace(" ", "") for group in groups]
-    sampling = [f"{update} {choice['strategy']}" for update, choice in manifest["dropout_choice"].items()]
-    pools = {"num_candidates": profile["num_candidates"], "sampling": sampling}
-    weights = {update: choice["joined"] for update, choice in manifest["dropout_choice"].items() if "joined" in choice}
+    settings = signature(manifest) | {"ensembles": [group.replace(" ", "") for group in groups]}
+    settings["num_candidates"] = profile["num_candidates"]
+    settings["sampling"] = [f"{update} {choice['strategy']}" for update, choice in choices.items()]
+    weights = {update: choice["joined"] for update, choice in choices.items() if "joined" in choice}
     joined = [f"{update} {choice['strategy']} weight {choice['new_weight']:g}" for update, choice in weights.items()]
-    return {**signature(manifest), "ensembles": ensembles, **pools, **({"joined": joined} if joined else {})}
+    return settings | ({"joined": joined} if joined else {})
 
 
 def joint_signature(manifests: Sequence[Mapping[str, Any]]) -> dict[str, object]:

@@ -5,10 +5,9 @@ python -m bcrlib.report.reproducibility
 The words between the numbers are in `templates/reproducibility.md`.
 """
 
-import inspect
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -18,30 +17,15 @@ from bcrlib.experiments.paper_numbers import paper_numbers
 from bcrlib.pipeline.manifest import wall_time
 from bcrlib.pipeline.plan import COLLECTED, STORY, plan
 from bcrlib.pipeline.profile import Profile, load_profile
-from bcrlib.report.causes import kept
-from bcrlib.report.departures import COUNTING, Asked, Departure, departures, differing_switches, shown, why_ours_differs
-from bcrlib.report.paper import (
-    BOTH,
-    DEFINITIONS,
-    INSIDE,
-    NO_SPREAD,
-    NOT_RUN,
-    PLACES,
-    RETRAINED,
-    SPEEDS,
-    Line,
-    PaperRow,
-    Run,
-    lines,
-    paper_rows,
-    verdict,
-)
+from bcrlib.report import paper
+from bcrlib.report.causes import kept, why_ours_differs
+from bcrlib.report.paper import PLACES, Asked, Departure, Line, PaperRow, Run, paper_rows, shown
+from bcrlib.report.publisher import ROOT
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
 from bcrlib.report.tables import TEMPLATES, arrow, markdown_table, render, write_text
 from bcrlib.samplers.strategies import DropoutP, parse_strategy
 from bcrlib.tasks.names import TASKS
 
-ROOT = Path(__file__).resolve().parents[2]
 PROFILE = "small"
 FOLDER = "again"
 """Where the command of a row puts its tables: what is committed stays."""
@@ -51,6 +35,8 @@ _LATER = {job for jobs in COLLECTED.values() for job in jobs} | {name.removesuff
 
 Jobs = Mapping[str, Mapping[str, Any]]
 """Name of a job -> what a manifest tells of it."""
+Judged = tuple[str, str, Mapping[str, str]]
+"""A table, a metric, and the verdicts about a number by definition, or precision; none where we have no number."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +69,22 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
     halves = {task: _half(task, profile, root) for task in CALLED}
     jobs = {job: record for half in halves.values() for job, record in half.jobs.items()}
     differing = [
-        one for task, half in halves.items() for one in departures(task, half.asked, half.of_trainings("precision"))
+        one
+        for task, half in halves.items()
+        for one in paper.departures(task, half.asked, half.of_trainings("precision"))
     ]
     found = kept(root)
-    numbers = [number for table, place in PLACES.items() for number in _numbers(table, halves[place.task].run)]
     rows = [row for table in PLACES for row in paper_rows(table)]
+    numbers: list[Judged] = []
+    for row in rows:
+        run = halves[PLACES[row.table].task].run
+        for metric, printed in row.numbers.items():
+            verdicts = {name: paper.verdict(printed, run.cell(row, metric, name)) for name in run.counted(row)}
+            numbers.append((row.table, metric, verdicts))
     values = {
         "name": name,
         "num_resamples": NUM_RESAMPLES,
         "seed": BOOTSTRAP_SEED,
-        "rule": inspect.getdoc(verdict).split("\n\n")[0],
         "why": why_ours_differs(found) if found else "",
         "facts": _facts(halves.values()),
         "num_numbers": len(numbers),
@@ -109,14 +101,8 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
 def _half(task: str, profile: Profile, root: Path) -> Half:
     file = f"data/correctness/{profile.name}/{task}/manifest.json"
     manifest = json.loads((root / file).read_text("utf-8")) if (root / file).exists() else {}
-    asked = asked_of(profile, task) | manifest.get("profile", {})
+    asked = paper.asked_of(profile, task) | manifest.get("profile", {})
     return Half(task, file, manifest, asked, Run(root / "figures" / profile.name, asked["preset"]))
-
-
-def asked_of(profile: Profile, task: str) -> dict[str, Any]:
-    """A half of a profile as a manifest has it."""
-    fields = asdict(profile) if task == "dependency" else {"preset": profile.preset, **asdict(profile.semantic)}
-    return json.loads(json.dumps(fields))
 
 
 def _facts(halves: Iterable[Half]) -> str:
@@ -144,8 +130,11 @@ def _facts_of(half: Half) -> Iterator[tuple[str, str]]:
     seeds = manifest.get("seeds", {name: asked[name] for name in names if asked.get(name)})
     told = [f"{name.removesuffix('_seeds')} {_seeds(value)}" for name, value in seeds.items() if value != []]
     yield "seeds", ", ".join(told)
-    chosen = manifest["dropout_choice"].items()
-    yield "chosen on dev", ", ".join(f"{arrow(update)} {_chosen(choice)}" for update, choice in chosen)
+    chosen = []
+    for update, choice in manifest["dropout_choice"].items():
+        joined = f" (joined: new model's weight {choice['joined']['new_weight']:g})" if "joined" in choice else ""
+        chosen.append(f"{arrow(update)} {choice['strategy']}{joined}")
+    yield "chosen on dev", ", ".join(chosen)
     yield "versions", ", ".join([f"Python {machine['python']}", *(f"{k} {v}" for k, v in machine["versions"].items())])
     yield "commit", manifest.get("commit", UNKNOWN) or "no checkout"
     hashes = [f"{file} {hash[:12] if hash else 'from the hub'}" for file, hash in manifest.get("data", {}).items()]
@@ -157,68 +146,48 @@ def _seeds(value: object) -> str:
     return " ".join(f"({shown(group)})" if isinstance(group, list) else str(group) for group in groups)
 
 
-def _chosen(choice: Mapping[str, Any]) -> str:
-    """A dropout rate, and the new model's weight in a joined pool."""
-    weight = f" (joined: new model's weight {choice['joined']['new_weight']:g})" if "joined" in choice else ""
-    return f"{choice['strategy']}{weight}"
-
-
-@dataclass(frozen=True)
-class _Number:
-    table: str
-    metric: str
-    verdicts: Mapping[str, str]
-    """By definition, or precision; empty where we have none."""
-
-
-def _numbers(table: str, run: Run) -> Iterator[_Number]:
-    for row in paper_rows(table):
-        found = run.counted(row)
-        for metric, printed in row.numbers.items():
-            yield _Number(table, metric, {name: verdict(printed, run.cell(row, metric, name)) for name in found})
-
-
-def _summary(numbers: Sequence[_Number]) -> str:
+def _summary(numbers: Sequence[Judged]) -> str:
     """How many numbers of each table there are, and how many of ours are inside."""
-    groups = {table: [one for one in numbers if one.table == table] for table in PLACES}
-    groups |= {f"all {metric}": [one for one in numbers if one.metric == metric] for metric in ("ACC", "NFR", "NFI")}
-    rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in DEFINITIONS)]]
+    groups = {table: [one for one in numbers if one[0] == table] for table in PLACES}
+    groups |= {f"all {metric}": [one for one in numbers if one[1] == metric] for metric in ("ACC", "NFR", "NFI")}
+    rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in paper.DEFINITIONS)]]
     for called, group in (groups | {"all": numbers}).items():
-        row = [called, str(len(group)), str(sum(bool(number.verdicts) for number in group))]
-        for name in DEFINITIONS:
-            judged = [one.verdicts[name] for one in group if one.verdicts.get(name, NOT_RUN) != NOT_RUN]
-            row.append(f"{judged.count(INSIDE)} of {len(judged)}" if judged else "–")
+        row = [called, str(len(group)), str(sum(bool(verdicts) for *_, verdicts in group))]
+        for name in paper.DEFINITIONS:
+            judged = [of[name] for *_, of in group if of.get(name, paper.NOT_RUN) != paper.NOT_RUN]
+            row.append(f"{judged.count(paper.INSIDE)} of {len(judged)}" if judged else "–")
         rows.append(row)
     return markdown_table(rows, "lrrrr")
 
 
 def _section(table: str, half: Half, profile: Profile, jobs: Jobs, differing: Sequence[Departure]) -> dict[str, object]:
     """One table of the paper: blocks, level by level; the commands that make its rows again; what is to be noted."""
-    by_level: dict[str, dict[str, list[Line]]] = {level: {} for level in (*TASKS[half.task].levels, "speed")}
+    by_level: dict[str, list[tuple[Line, str, str]]] = {level: [] for level in (*TASKS[half.task].levels, "speed")}
     letters: dict[str, str] = {}
     commands = []
     for row in paper_rows(table):
-        by_level[row.level].setdefault(row.of_update, []).extend(lines(row, half.run))
-        command = None if not_asked(row, half.asked) else row_command(profile, row)
+        refused = not_asked(row, half.asked)
+        command = "" if refused else row_command(profile, row) or ""
         if command and command not in letters:
             letters[command] = ascii_uppercase[len(letters)]
             seconds = row_seconds(profile, row, jobs)
             minutes = "" if seconds is None else f" (its jobs: {seconds / 60:.0f} minutes, added up)"
             commands.append(f"{letters[command]}: `{command}`{minutes}")
+        for line in paper.lines(row, half.run):
+            by_level[row.level].append((line, _why(line, refused, half.run, differing), letters.get(command, "")))
+    names = ["parser", "method", "precision"] if table == paper.SPEEDS else ["update", "method", "counted"]
     blocks = {}
-    for level, by_update in filter(lambda of: of[1], by_level.items()):
-        metrics = list(dict.fromkeys(metric for of in by_update.values() for line in of for metric in line.row.numbers))
-        names = ["parser", "method", "precision"] if table == SPEEDS else ["update", "method", "counted"]
+    for level, found in filter(lambda of: of[1], by_level.items()):
+        updates = list(dict.fromkeys(line.row.of_update for line, *_ in found))
+        found.sort(key=lambda of: updates.index(of[0].row.of_update))
+        metrics = list(dict.fromkeys(metric for line, *_ in found for metric in line.row.numbers))
         called = ["sentences a second" if metric == "SENTENCES_PER_SECOND" else metric for metric in metrics]
         heads = [head for metric in called for head in (f"{metric}: paper", "ours", "verdict")]
         rows = [[*names, *heads, "differs in", "run"]]
-        for update, of_update in by_update.items():
-            for place, line in enumerate(of_update):
-                refused = not_asked(line.row, half.asked)
-                command = "" if refused else row_command(profile, line.row) or ""
-                told = [arrow(update) if place == 0 else "", line.row.name, line.counted or "–"]
-                told += [text for metric in metrics for text in line.texts(metric)]
-                rows.append([*told, _why(line, refused, half.run, differing), letters.get(command, "")])
+        for line, why, letter in found:
+            update = updates.pop(0) if line.row.of_update in updates else ""
+            numbers = [text for metric in metrics for text in line.texts(metric)]
+            rows.append([arrow(update), line.row.name, line.counted or "–", *numbers, why, letter])
         blocks[level] = markdown_table(rows, "lll" + "r" * len(heads) + "ll")
     return {"table": table, "blocks": blocks, "commands": commands, "notes": _notes(table)}
 
@@ -228,9 +197,9 @@ def _why(line: Line, refused: str, run: Run, differing: Sequence[Departure]) -> 
     if not line.counted:
         record = PLACES[line.row.table].record
         return refused or f"{'not in' if record in run.records else 'no'} {record}.json"
-    if {*line.verdicts.values()} <= {INSIDE, NO_SPREAD, NOT_RUN}:
+    if {*line.verdicts.values()} <= {paper.INSIDE, paper.NO_SPREAD, paper.NOT_RUN}:
         return ""
-    counted = "official" if line.counted == BOTH else line.counted  # the same numbers are the paper's way too
+    counted = "official" if line.counted == paper.BOTH else line.counted  # the same numbers are the paper's way too
     return " ".join(str(i) for i, one in enumerate(differing, 1) if one.concerns(line.row, counted))
 
 
@@ -247,8 +216,9 @@ def _notes(table: str) -> list[str]:
 
 def _switches(task: str) -> str:
     rows = [["switch", "clean: the paper's text", "official: the authors' code", ""]]
-    for name, (clean, official) in differing_switches(task).items():
-        rows.append([f"`{name}`", shown(clean), shown(official), "counting" if name in COUNTING else "models"])
+    for name, (clean, official) in paper.differing_switches(task).items():
+        concerns = "counting" if name in paper.COUNTING else "models"
+        rows.append([f"`{name}`", shown(clean), shown(official), concerns])
     return markdown_table(rows, "llll")
 
 
@@ -290,7 +260,7 @@ def _needed(row: PaperRow, updates: list[Update]) -> list[Update]:
         of_model = [u for u in updates if u.old == row.update] or [u for u in updates if u.new == row.update]
         return of_model[:1]
     own = [update for update in updates if str(update) == row.update]
-    if row.table not in RETRAINED or not own or own[0].old == own[0].new:
+    if row.table not in paper.RETRAINED or not own or own[0].old == own[0].new:
         return own
     # Old models of the new kind are there only where it is replaced too.
     replaced = [update for update in updates if update.old == own[0].new][:1]

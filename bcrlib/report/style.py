@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from PIL import Image
 
-from bcrlib.report.tables import Record, check_name, format_signature, plain_rows, write_record
+from bcrlib.report.tables import Record, format_signature, plain_rows, write_record
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 METHOD_COLOURS = {
@@ -133,7 +133,7 @@ def panels(
     lines: Sequence[Hashable],
     columns: Sequence[Hashable],
     *,
-    sharex: bool = False,
+    sharex: bool | Literal["row"] = False,
     sharey: bool | Literal["row"] = False,
     heights: Sequence[float] | None = None,
 ) -> tuple[Figure, dict[tuple, Axes]]:
@@ -168,7 +168,6 @@ def save_figure(
     The figure's suptitle is its claim. Equal figures give equal bytes. ValueError for a figure without
     a title or a drawing area without axis labels: each must be readable alone.
     """
-    check_name(name)
     title = " ".join(figure.get_suptitle().split())
     if not title:
         raise ValueError(f"{name}: a figure needs its claim as suptitle")

@@ -74,12 +74,6 @@ def format_signature(settings: Mapping[str, object]) -> str:
     return "|".join(f"{key}:{text(value)}" for key, value in [*settings.items(), ("v", __version__)])
 
 
-def check_name(name: str) -> None:
-    """ValueError unless `name` is lower-case letters, digits and underscores: it becomes a file name."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ValueError(f"{name!r} cannot name a table or figure: lower-case letters, digits, _ only")
-
-
 def plain_rows(frame: pd.DataFrame) -> list[dict]:
     """The rows of a frame as JSON has them: NaN is None, floats have ten digits, so that the last bit of a sum changes
     no file.  O(cells).
@@ -95,8 +89,9 @@ def plain_rows(frame: pd.DataFrame) -> list[dict]:
 
 
 def write_record(record: Record, folder: Path) -> None:
-    """Writes folder/NAME.json; the same record gives the same bytes."""
-    check_name(record.name)
+    """Writes folder/NAME.json; the same record gives the same bytes.  ValueError for a name with other characters."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", record.name):
+        raise ValueError(f"{record.name!r} cannot name a table or figure: lower-case letters, digits, _ only")
     folder.mkdir(parents=True, exist_ok=True)
     fields = {"kind": record.kind, "name": record.name, "label": record.label, "title": record.title}
     fields |= {"caption": record.caption, "signature": record.signature, "command": record.command}
@@ -391,3 +386,36 @@ def to_html(record: Record) -> str:
     commands = {} if set(grid.commands.values()) == {record.command} else grid.commands
     values = {"grid": grid, "commands": commands, "arrow": arrow, "missing": MISSING}
     return render(TEMPLATES / "table.html", values)
+
+
+_SECTIONS = {"table": "Tables", "figure": "Figures", "drawing": "Sentences"}
+_PICTURES = ("svg", "png")
+
+
+def write_index(figures_folder: Path, profile: str) -> Path:
+    """Writes figures_folder/index.html, the page of all records (*.json) in that folder, and returns its path.
+
+    It links the files beside it and needs nothing else.  Equal folders give equal bytes.  ValueError names a JSON file
+    that is no record, or a figure without a picture.
+    """
+    folder = Path(figures_folder)
+    sections: dict[str, list[dict[str, object]]] = {heading: [] for heading in _SECTIONS.values()}
+    for record in sorted(map(read_record, sorted(folder.glob("*.json"))), key=_paper_order):
+        beside = [end for end in ("json", "md", "tex", *_PICTURES) if (folder / f"{record.name}.{end}").is_file()]
+        files = {end: f"{record.name}.{end}" for end in beside}
+        picture = next((files[end] for end in _PICTURES if end in files), "") if record.kind != "table" else ""
+        if record.kind != "table" and not picture:
+            raise ValueError(f"{folder / record.name}: neither .svg nor .png beside the record")
+        entry = {"record": record, "files": files.values(), "picture": picture}
+        entry["table"] = to_html(record) if record.kind == "table" else ""
+        sections[_SECTIONS[record.kind]].append(entry)
+    values = {"profile": profile, "sections": [section for section in sections.items() if section[1]]}
+    write_text(folder / "index.html", render(TEMPLATES / "index.html", values))
+    return folder / "index.html"
+
+
+def _paper_order(record: Record) -> tuple[float, str]:
+    if record.name.startswith("headline"):
+        return (0, record.name)
+    digits = "".join(c for c in record.name.split("_")[0] if c.isdigit())
+    return (float(digits) if digits else math.inf, record.name)

@@ -1,9 +1,8 @@
 """What many updates come to: the headline of a task, its frontier, and chains of updates; rows and figures.
 
-The headline: how much of the negative flip impact each method takes away, the paper's beside ours.  Means over the
-cells of a task: the paper's three updates, each at two levels (words and whole trees by their heads, spans and whole
-frames), as its Tables 3 and 4 have them.  The frontier: what a cut of negative flips costs or gains in accuracy, by
-method and by the new model's weight.  Chains: every round of every way to re-rank, against what users had before.
+The headline: how much of the negative flip impact each method takes away, as means over the cells of a task, the
+updates and levels of the paper's Tables 3 and 4.  The frontier: what a cut of negative flips costs or gains in
+accuracy.  Chains: every round of every way to re-rank, against what users had before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +19,9 @@ from bcrlib.experiments.paper_numbers import lookup, paper_numbers
 from bcrlib.experiments.rounds import AGAINST, Rounds
 from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.flips import Flips
-from bcrlib.metrics.uncertainty import (
-    Estimate,
-    PairCounts,
-    all_rate_intervals,
-    difference_intervals,
-    micro_average,
-    resample,
-)
+from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, difference_intervals, micro_average, resample
 from bcrlib.report.candidate_sources import IN_PAPER, JOINED, SAMPLED
-from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts
+from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, rate_row
 from bcrlib.report.style import (
     CHOSEN_MARK,
     INK,
@@ -267,8 +259,9 @@ def round_rows(counts: RoundCounts, group: str = "", num_resamples: int = NUM_RE
         if against == "before":
             metrics = {"ACC": "acc_new", **metrics, "NFI": "nfi"}
         if (number, against) == (1, "first"):
-            found.append(_row(group, row, level, "ACC", of_rate["acc_old"], 0))
-        found += [_row(group, row, level, metric, of_rate[rate], number) for metric, rate in metrics.items()]
+            found.append(rate_row(group, row, level, "ACC", of_rate["acc_old"], {"round": 0.0}))
+        of_round = {"round": float(number)}
+        found += [rate_row(group, row, level, metric, of_rate[rate], of_round) for metric, rate in metrics.items()]
     return pd.DataFrame(found)
 
 
@@ -291,13 +284,8 @@ def last_round_differences(
             for row in [row for row in last if row != baseline]:
                 rng = np.random.default_rng(BOOTSTRAP_SEED)
                 nfr = difference_intervals(last[row], last[baseline], num_resamples, rng)["nfr"]
-                found.append(_row(group, row, level, f"Δ{NFR_AGAINST[against]}", nfr, len(rows[row][against])))
-    return last_round(pd.DataFrame(found))
-
-
-def _row(group: str, row: str, level: str, metric: str, estimate: Estimate, number: int) -> dict[str, object]:
-    cell = {"group": group, "row": row, "level": level, "metric": metric, "round": float(number)}
-    return cell | {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+                found.append(rate_row(group, row, level, f"Δ{NFR_AGAINST[against]}", nfr))
+    return pd.DataFrame(found)
 
 
 _MEANING = {

@@ -1,10 +1,23 @@
-"""Ratios and bars, of hand-made seconds."""
+"""The clock, and ratios and bars of hand-made seconds."""
+
+import time
 
 import numpy as np
 import pytest
+import torch
 
-from bcrlib.bench.bars import LEAST, Bar, accuracy_bars, ratio_bars, ratios, throughput_bars, tree_bars
-from bcrlib.bench.timing import Contestant
+from bcrlib.bench.timing import (
+    LEAST,
+    Bar,
+    Contestant,
+    accuracy_bars,
+    ratio_bars,
+    ratios,
+    throughput,
+    throughput_bars,
+    timed,
+    tree_bars,
+)
 from bcrlib.cli.bench import bar_table
 from bcrlib.report.readme import speed_table
 
@@ -92,3 +105,47 @@ def test_without_a_gpu_values_are_for_information():
     bars = throughput_bars("deepbiaf", {"float32": ROWS}, is_judged=False)
     assert len(bars) == 7 and all(bar.met is None for bar in bars)
     assert {len(line) for line in bar_table(bars)} == {len(bar_table(bars)[0])}, "in columns, also with large numbers"
+
+
+def contestant(run) -> Contestant:
+    return Contestant("x", run, 6)
+
+
+def test_speed_is_sentences_by_the_clock():
+    slow, fast = (contestant(lambda s=seconds: time.sleep(s)) for seconds in (0.04, 0.01))
+    found = [row["value"] for row in throughput([slow, fast], "cpu", 3)]
+    assert 20 < found[0] <= 6 / 0.04 and found[0] < found[1] <= 6 / 0.01
+
+
+def test_contestants_take_turns_when_all_are_warm():
+    calls = []
+    found = timed([contestant(lambda name=name: calls.append(name)) for name in "ab"], 3, iter(range(99)).__next__)
+    assert "".join(calls) == "abababab" and [turns.tolist() for turns in found.values()] == [[1, 1, 1]] * 2
+
+
+def test_the_clock_may_wait_for_a_device_that_works_on_by_itself():
+    """A device that takes what it is given at once and needs 20 ms for it: without waiting it would cost nothing."""
+    pending = []
+
+    def clock() -> float:
+        time.sleep(0.02 * len(pending))
+        pending.clear()
+        return time.perf_counter()
+
+    runs = (lambda: pending.append(1), lambda: None, lambda: pending.extend([1, 1]))
+    one, none, two = timed([contestant(run) for run in runs], 2, clock).values()
+    assert one.min() >= 0.02 and two.min() >= 0.04 and np.median(none) < 0.02
+
+
+def test_what_does_not_fit_into_memory_is_left_out():
+    calls = []
+
+    def too_large():
+        calls.append("too large")
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    rows = throughput([contestant(too_large), contestant(lambda: calls.append("fits"))], "cpu", 2)
+    assert rows[0]["value"] is None and rows[1]["value"] > 0
+    assert calls == ["too large", "fits", "fits", "fits"]
+    with pytest.raises(RuntimeError, match="another fault"):
+        throughput([contestant(lambda: (_ for _ in ()).throw(RuntimeError("another fault")))], "cpu", 1)
