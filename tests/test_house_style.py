@@ -9,8 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "bcrlib").rglob("*.py"))
-MAX_MODULES, MAX_LINES, MAX_TEST_LINES = 160, 26_300, 23_200
-"""Whoever adds takes away: what the house has, and 3 %."""
+MAX_MODULES, MAX_LINES, MAX_TEST_LINES = 118, 23_300, 22_900
+"""Whoever adds takes away: what the house has reached, and 3 %."""
 LONGEST_MODULE = 400
 WITHOUT_TORCH = ("data", "metrics", "experiments", "comparison", "report", "pipeline", "tasks", "cli", "reranking")
 BRINGS_TORCH = ("dates", "precompile")
