@@ -142,7 +142,7 @@ def test_frames_are_trained_with_as_much_dropout_as_they_are_thinned_by(name):
         ("semantic.part=1.5", r"a share in \(0, 1\]"),
         ("semantic.dev_share=0.0", r"a share in \(0, 1\]"),
         ("dev_share=2.0", "^dev_share is a share"),
-        ("sampling_grid=[top-k(5)]", r"unknown strategy 'top-k\(5\)'"),
+        ("sampling_grid=[top-q(5)]", r"unknown strategy 'top-q\(5\)'"),
         ("sampling_grid=[nucleus(p=2)]", r"probability in \(0, 1\]"),
         ("sampling_grid=[k-best]", "k-best is none"),
         ("old_seeds=[2, 123, 1]", r"disjoint; both have \[1, 2\]"),
