@@ -19,6 +19,9 @@ def write_pages(app: Sphinx) -> None:
     """docs/api/*.md, one for each folder of the package, and their index."""
     PAGES.mkdir(exist_ok=True)
     folders = [PACKAGE, *sorted(path.parent for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)]
+    for page in PAGES.glob("*.md"):  # of a folder that is no longer there, Sphinx would miss it in the contents
+        if page.stem not in ("index", *(folder.name for folder in folders)):
+            page.unlink()
     for folder in folders:
         _write(PAGES / f"{folder.name}.md", _page(folder))
     entries = "\n".join(folder.name for folder in folders)

@@ -9,7 +9,7 @@ from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.pipeline.profile import cell_name
 from bcrlib.report.candidate_sources import JOINED, SAMPLED
 from bcrlib.report.causes import DISTILLED, LISTED, LISTED_ORACLE, SAMPLED_ORACLE, UNTREATED, Found
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks import TASKS
 
 Share = Callable[[int], float]
 NUM_SENTENCES, UNITS = 400, 10

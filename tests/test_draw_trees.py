@@ -22,7 +22,7 @@ from bcrlib.report.draw_trees import (
     save_drawing,
     summary,
 )
-from bcrlib.report.index import write_index
+from bcrlib.report.publisher import write_index
 
 FORMS = ["She", "saw", "stars", "with", "glass"]
 UPOS = ["PRON", "VERB", "NOUN", "ADP", "NOUN"]

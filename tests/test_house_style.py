@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "bcrlib").rglob("*.py"))
-MAX_MODULES, MAX_LINES, MAX_TEST_LINES = 118, 23_300, 22_900
+MAX_MODULES, MAX_LINES, MAX_TEST_LINES = 103, 23_300, 22_900
 """Whoever adds takes away: what the house has reached, and 3 %."""
 LONGEST_MODULE = 400
 WITHOUT_TORCH = ("data", "metrics", "experiments", "comparison", "report", "pipeline", "tasks", "cli", "reranking")
@@ -31,7 +31,7 @@ def is_compiled(function: ast.FunctionDef) -> bool:
 
 
 def test_the_house_stays_small():
-    assert len(FILES) <= MAX_MODULES
+    assert len([path for path in FILES if path.name != "__init__.py"]) <= MAX_MODULES
     assert num_lines(FILES) <= MAX_LINES
     assert num_lines(sorted((ROOT / "tests").rglob("*.py"))) <= MAX_TEST_LINES
 

@@ -6,7 +6,7 @@ import pytest
 
 from bcrlib.pipeline.plan import CAUSES, kept_jobs, plan
 from bcrlib.pipeline.profile import Ablation, load_profile, with_values
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks import TASKS
 
 BOTH = "base_training.dropout, base_training.attention_dropout"
 

@@ -21,7 +21,7 @@ from bcrlib.experiments.counting import (
 from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.tree_breakdowns import BREAKDOWNS_FILE, read_breakdowns
 from bcrlib.pipeline.reproduce import reproduce
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks import TASKS
 
 PAPERS = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
 UPDATES = ("deepbiaf-static=>deepbiaf", *PAPERS)

@@ -9,7 +9,7 @@ import pytest
 from html_page import Page
 
 from bcrlib.report.figures import nfr_nfi_by_method
-from bcrlib.report.index import write_index
+from bcrlib.report.publisher import write_index
 from bcrlib.report.style import save_figure
 from bcrlib.report.tables import (
     Record,

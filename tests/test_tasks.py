@@ -26,8 +26,7 @@ from bcrlib.data.generated.frames import demo_frames
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import read_conllu
 from bcrlib.metrics import attachment, frames
-from bcrlib.tasks import task_named
-from bcrlib.tasks.names import TASKS, names_of
+from bcrlib.tasks import TASKS, names_of, task_named
 from bcrlib.tasks.semantic import load_frames
 
 DEPENDENCY, SEMANTIC = map(task_named, TASKS)

@@ -141,7 +141,7 @@ def _whole(kind: str) -> str:
 
 def _check_places(kind: str, overrides: list[str]) -> None:
     """ValueError for an unknown kind, and for overrides of what another kind is."""
-    from bcrlib.tasks.names import TASKS
+    from bcrlib.tasks import TASKS
 
     kinds = [name for task in TASKS.values() for name in task.kinds]
     if kind not in kinds:

@@ -17,7 +17,7 @@ from bcrlib.metrics.flips import flips_by_sentence
 from bcrlib.metrics.uncertainty import PairCounts
 from bcrlib.reranking import accuracy_oracle, bcr_scores, choose, nfr_oracle, take
 from bcrlib.samplers.strategies import JOINT, OneBest
-from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, Names, names_of, network_of
+from bcrlib.tasks import AUTHORS_LISTS, TASKS, Names, names_of, network_of
 
 Right = Bool[np.ndarray, "unit"]
 

@@ -16,7 +16,7 @@ import psutil
 from bcrlib.data.download import EWT_SPLITS, TOP_FILES, ewt_path, minilm_folder, mpnet_folder, top_path
 from bcrlib.data.presets import preset
 from bcrlib.data.vectors import CONTEXTUAL
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bcrlib", "numba", "numpy", "torch")

@@ -25,7 +25,7 @@ from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profile import HalfProfile, Profile, SemanticProfile, is_part, json_values, with_values
 from bcrlib.pipeline.results import COLLECTED
 from bcrlib.samplers.strategies import Beam, DropoutP, parse_strategy
-from bcrlib.tasks.names import AUTHORS_LISTS, TASKS, network_of
+from bcrlib.tasks import AUTHORS_LISTS, TASKS, network_of
 
 SAMPLING_SEED = 1
 STUDENT_SEED = 1  # the authors' students all have it; so do ours: they differ by their teacher

@@ -21,7 +21,7 @@ from bcrlib.bench.grid import SpeedGrid
 from bcrlib.experiments.counting import Update, parse_update
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
 from bcrlib.samplers.strategies import Joined, KBest, OneBest, parse_strategy
-from bcrlib.tasks.names import TASKS, network_of
+from bcrlib.tasks import TASKS, network_of
 
 STATIC = "deepbiaf-static"
 PROFILE_FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "profiles"

@@ -10,7 +10,6 @@ from bcrlib.pipeline.plan import PUBLISHING, kept_jobs, plan
 from bcrlib.pipeline.profile import json_values, load_profile, with_values
 from bcrlib.pipeline.results import COLLECTED, lay_out
 from bcrlib.pipeline.run import print_line, run_graph
-from bcrlib.report.index import write_index
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,4 +54,6 @@ def reproduce(
     published = [folders[name] for name in PUBLISHING if name in folders]
     for file in sorted(file for folder in published for file in (folder / "figures").glob("*")):
         shutil.copy(file, figures)
+    from bcrlib.report.publisher import write_index  # matplotlib comes with it
+
     return write_index(figures, profile.name)

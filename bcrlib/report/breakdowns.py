@@ -18,7 +18,7 @@ from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rat
 from bcrlib.metrics.tree_breakdowns import HISTOGRAM
 from bcrlib.report.style import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
 from bcrlib.report.tables import tidy
-from bcrlib.tasks.names import network_of
+from bcrlib.tasks import network_of
 
 AUTHORS_UPDATE, AUTHORS_PRESET = "stackptr=>deepbiaf", "official"
 """The update that the authors break down, and the definitions that they count by."""

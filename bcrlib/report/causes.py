@@ -37,7 +37,7 @@ from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, drop
 from bcrlib.report.style import INK, INTERVAL, METHOD_COLOURS, axis_label, legend, panels
 from bcrlib.report.tables import TEMPLATES, Record, markdown_grid, plain_rows, render, tidy
 from bcrlib.report.updates import LISTED, UNTREATED
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks import TASKS
 
 PROFILE = "causes"
 FLIPS_FILE = "flips.parquet"

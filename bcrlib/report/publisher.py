@@ -1,4 +1,4 @@
-"""What a story notebook reads, and how it shows tables and figures and, if asked to, saves them."""
+"""What a story notebook reads, how it shows and, if asked to, saves tables and figures, and the page of them all."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,8 +10,18 @@ from matplotlib.figure import Figure
 
 from bcrlib.report.draw_trees import save_drawing
 from bcrlib.report.style import save_figure
-from bcrlib.report.tables import markdown_grid, tidy, write_table
-from bcrlib.tasks.names import TASKS
+from bcrlib.report.tables import (
+    TEMPLATES,
+    Record,
+    markdown_grid,
+    read_record,
+    render,
+    tidy,
+    to_html,
+    write_table,
+    write_text,
+)
+from bcrlib.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,3 +96,32 @@ class Publisher:
 
     def _about(self, caption: str) -> dict[str, Any]:
         return {"caption": caption, "signature": self.signature, "command": self.command}
+
+
+_SECTIONS = {"table": "Tables", "figure": "Figures", "drawing": "Sentences"}
+
+
+def write_index(figures_folder: Path, profile: str) -> Path:
+    """Writes figures_folder/index.html, the page of all records (*.json) in that folder, and returns its path.
+
+    It links the files beside it and needs nothing else.  Equal folders give equal bytes.  ValueError names a JSON file
+    that is no record, or a figure without a picture.
+    """
+    folder = Path(figures_folder)
+    sections: dict[str, list[dict[str, object]]] = {heading: [] for heading in _SECTIONS.values()}
+    for record in sorted(map(read_record, sorted(folder.glob("*.json"))), key=_paper_order):
+        files = [f"{record.name}.{ending}" for ending in ("json", "md", "tex", "svg", "png")]
+        files = [file for file in files if (folder / file).is_file()]
+        pictures = [file for file in files if file.endswith((".svg", ".png"))]
+        if record.kind != "table" and not pictures:
+            raise ValueError(f"{folder / record.name}: neither .svg nor .png beside the record")
+        shown = {"table": to_html(record), "picture": ""} if record.kind == "table" else {"picture": pictures[0]}
+        sections[_SECTIONS[record.kind]].append({"record": record, "files": files, "table": "", **shown})
+    values = {"profile": profile, "sections": [section for section in sections.items() if section[1]]}
+    write_text(folder / "index.html", render(TEMPLATES / "index.html", values))
+    return folder / "index.html"
+
+
+def _paper_order(record: Record) -> tuple[float, str]:
+    digits = "".join(filter(str.isdigit, record.name.split("_")[0]))
+    return 0.0 if record.name.startswith("headline") else float(digits or "inf"), record.name

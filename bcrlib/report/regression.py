@@ -24,7 +24,7 @@ from bcrlib.metrics.uncertainty import (
 )
 from bcrlib.pipeline.plan import Lesson, Model
 from bcrlib.report.tables import arrow
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks import TASKS
 
 NUM_RESAMPLES = 1000
 BOOTSTRAP_SEED = 0

@@ -24,7 +24,7 @@ from bcrlib.report.publisher import ROOT
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
 from bcrlib.report.tables import TEMPLATES, arrow, markdown_table, render, write_text
 from bcrlib.samplers.strategies import DropoutP, parse_strategy
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks import TASKS
 
 PROFILE = "small"
 FOLDER = "again"

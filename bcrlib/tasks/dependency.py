@@ -14,8 +14,7 @@ from bcrlib.data.generated.trees import DEFAULT_AMBIGUITY, demo_splits
 from bcrlib.data.presets import Preset
 from bcrlib.data.treebank import Treebank, parse_conllu, read_conllu, write_conllu
 from bcrlib.metrics import attachment
-from bcrlib.tasks import Task
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks import TASKS, Task
 
 if TYPE_CHECKING:  # at run time this would bring torch
     from bcrlib.parsers.parser import Parser

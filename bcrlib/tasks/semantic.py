@@ -16,8 +16,7 @@ from bcrlib.data.frames import FrameBank, frame_text, parse_top, read_top, write
 from bcrlib.data.generated.frames import DEFAULT_AMBIGUITY, demo_frames
 from bcrlib.data.treebank import NUM_COLUMNS
 from bcrlib.metrics.frames import correctness, num_invalid, scored_units
-from bcrlib.tasks import Task
-from bcrlib.tasks.names import TASKS
+from bcrlib.tasks import TASKS, Task
 
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.parsers.s2s import Seq2SeqParser

@@ -25,7 +25,7 @@ from bcrlib.pipeline.execute import execute_notebook
 from bcrlib.pipeline.jobs import Job, declared_parameters, read_notebook
 from bcrlib.pipeline.plan import STORY, plan
 from bcrlib.pipeline.profile import load_profile
-from bcrlib.report.index import write_index
+from bcrlib.report.publisher import write_index
 
 ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ("demo", "small")
