@@ -5,12 +5,15 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from tiny_generators import LETTERS, tiny_generator
+from tiny_generators import LETTERS, tiny_generator, tiny_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import nn
+from transformers import PreTrainedTokenizerFast as Fast
 
+from bcrlib.data.randomness import key
 from bcrlib.parsers.generator import Generator, TextPool
 from bcrlib.reranking import bcr_scores, choose
-from bcrlib.samplers.dropout_p import thinned_calls
+from bcrlib.samplers.dropout_p import masks, thinned_calls
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 KINDS = ["t5", "bart", "gpt2"]
@@ -73,7 +76,7 @@ def test_the_same_seed_gives_the_same_texts_and_another_others(kind):
 @torch.inference_mode()
 def best_by_enumeration(generator: Generator, source: str) -> str:
     """The most probable of all texts that end, or are cut off at the longest length."""
-    ids, end, found = torch.tensor([generator.tokenizer(source)["input_ids"]]), generator.end, []
+    ids, found = torch.tensor([generator.tokenizer(source)["input_ids"]]), []
     unended = [(0.0, [])]
     for _ in range(generator.max_new_tokens):
         longer = []
@@ -84,9 +87,10 @@ def best_by_enumeration(generator: Generator, source: str) -> str:
                 logits = generator.model(input_ids=torch.cat([ids, torch.tensor([written]).long()], dim=1)).logits
             steps = enumerate((score + logits[0, -1].log_softmax(dim=0)).tolist())
             longer += [(total, [*written, token]) for token, total in steps]
-        found += [one for one in longer if one[1][-1] == end]
-        unended = [one for one in longer if one[1][-1] != end]
-    return generator.tokenizer.decode(max(found + unended)[1], skip_special_tokens=True)
+        found += [one for one in longer if one[1][-1] in generator.ends]
+        unended = [one for one in longer if one[1][-1] not in generator.ends]
+    written = [generator.tokenizer.decode(one) for one in max(found + unended)[1]]
+    return "".join(piece for piece in written if piece not in ("<pad>", "</s>"))
 
 
 @every_kind
@@ -157,19 +161,48 @@ def test_dropout_p_makes_different_texts_and_leaves_the_model_as_it_was(kind):
     assert generator.candidates(INPUTS, OneBest()).texts == before.texts
 
 
-def test_a_model_without_dropout_is_named():
-    with pytest.raises(ValueError, match="no dropout"):
+def test_a_model_without_dropout_is_named_and_its_blocks_can_be_thinned():
+    with pytest.raises(ValueError, match="this model has no dropout"):
         tiny_generator("llama").candidates(INPUTS, DropoutP(0.2, 3))
     assert len(tiny_generator("llama").candidates(INPUTS, TopK(4, 3)).texts) == 3
+    for kind in ("llama", *KINDS):
+        thinned = tiny_generator(kind, thin_blocks=True)
+        one_best = thinned.candidates(INPUTS, OneBest())
+        pool = thinned.candidates(INPUTS, DropoutP(0.4, 8), seed=3)
+        assert any(len({row[number] for row in pool.texts}) > 1 for number in range(3))
+        alone = tiny_generator(kind, thin_blocks=True, batch_size=1).candidates(INPUTS[1:2], DropoutP(0.4, 8), seed=3)
+        assert [row[1] for row in pool.texts] == [row[0] for row in alone.texts]
+        assert thinned.candidates(INPUTS, DropoutP(0.0, 2)).texts == one_best.texts * 2
+
+
+def test_thinned_blocks_add_what_the_mask_lets_through():
+    model = tiny_generator("llama").model
+    keys, ids, p = torch.tensor([12345]), torch.tensor([[3, 4, 5, 6]]), 0.4
+    with torch.inference_mode(), thinned_calls(model, keys, p, blocks=True):
+        found = model(input_ids=ids).logits
+    with torch.inference_mode():
+        before = model.model.embed_tokens(ids)
+        position = torch.arange(4)[None]
+        causal = torch.full((4, 4), -1e9).triu(1)[None, None]
+        rotary = model.model.rotary_emb(before, position)
+        after = model.model.layers[0](before, attention_mask=causal, position_ids=position, position_embeddings=rotary)
+        added = (after[0] if isinstance(after, tuple) else after) - before
+        mask = masks(keys ^ key("model.layers.0"), added.shape[-1], p)
+        assert set(mask.unique().tolist()) == {0.0, torch.tensor(1 / 0.6).item()}
+        expected = model.lm_head(model.model.norm(before + added * mask))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
 def test_an_old_model_of_another_kind_and_alphabet_picks():
     new, old = tiny_generator("t5", seed=1), tiny_generator("gpt2", seed=2, letters=LETTERS[::-1])
     pool = new.candidates(INPUTS, TopK(5, 6), seed=1)
+    unknown = sum("<unk>" in text for row in pool.texts for text in row)
+    with pytest.warns(UserWarning, match=f"{unknown} of 18 texts have parts that this tokenizer does not know"):
+        old_scores = old.log_probs(INPUTS, pool)
+    pool = pool_of(*([text.replace("<unk>", "a") for text in row] for row in pool.texts))
     old_scores = old.log_probs(INPUTS, pool)
     choice = choose(bcr_scores(pool.log_probs, [old_scores]))
-    texts = pool.chosen(choice)
-    for number, text in enumerate(texts):
+    for number, text in enumerate(pool.texts[c][n] for n, c in enumerate(choice)):
         scores = [log_prob_token_by_token(old, INPUTS[number], row[number]) for row in pool.texts]
         assert log_prob_token_by_token(old, INPUTS[number], text) == pytest.approx(max(scores), abs=1e-4)
 
@@ -193,7 +226,8 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="2 inputs for 3"):
         generator.log_probs(INPUTS, pool_of(["a", "b"]))
     generator.tokenizer.eos_token = None
-    with pytest.raises(ValueError, match="no end of sequence"):
+    generator.model.generation_config.eos_token_id = None
+    with pytest.raises(ValueError, match="knows an end of sequence"):
         Generator(generator.model, generator.tokenizer)
 
 
@@ -216,3 +250,166 @@ def test_the_date_task_is_what_it_says():
     assert dates.examples(5, seed=1) == dates.examples(9, seed=1)[:5] != dates.examples(5, seed=2)
     tokenizer = dates.date_tokenizer()
     assert tokenizer.decode(tokenizer("2021-03-04")["input_ids"]) == "2021-03-04"
+
+
+SPECIAL = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+PROMPTS = ["capital of France:", "capital of Italy:", "é:", "a"]
+
+
+def byte_level_tokenizer(bos: bool = False, side: str = "right", seen: str = "capital of France: Paris") -> Fast:
+    """Pieces of bytes, as GPT-2, Llama 3 and Qwen have them; with `bos` a beginning that it writes by itself."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    first = ["<pad>", "</s>", "<unk>", "<s>", "<|stop|>", "[IN:GET", "IN:GET]"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=290, special_tokens=first, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator([seen] * 20, trainer)
+    if bos:
+        tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 3)])
+    return Fast(tokenizer_object=tokenizer, padding_side=side, **SPECIAL, **({"bos_token": "<s>"} if bos else {}))
+
+
+def byte_level_generator(kind: str, tokenizer: Fast, seed: int = 0, **settings) -> Generator:
+    torch.manual_seed(seed)
+    model = tiny_model(kind, len(tokenizer), seed)
+    model.generation_config.eos_token_id = [1, 4]
+    return Generator(model, tokenizer, max_new_tokens=6, **settings)
+
+
+def of_transition_scores(generator: Generator, prompt: list[int], beams: int) -> tuple[list[int], float]:
+    """What the library writes behind one prompt, and what it says about it."""
+    model = generator.model
+    start = {"decoder_input_ids": torch.tensor([generator.start])} if generator.is_seq2seq else {}
+    found = model.generate(
+        input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)).long(), pad_token_id=0,
+        eos_token_id=[1, 4], max_new_tokens=6, num_beams=beams, do_sample=False, length_penalty=0.0,
+        output_scores=True, return_dict_in_generate=True, forced_bos_token_id=None, **start,
+    )  # fmt: skip
+    scores = model.compute_transition_scores(
+        found.sequences, found.scores, getattr(found, "beam_indices", None), normalize_logits=True
+    )
+    written = found.sequences[0, -scores.shape[1] :].tolist()
+    return written, scores[0][torch.isfinite(scores[0])].sum().item()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("bos", [False, True])
+@pytest.mark.parametrize("kind", ["t5", "bart", "gpt2", "llama"])
+def test_a_model_scores_what_it_wrote_as_the_library_does(kind, bos, side):
+    generator = byte_level_generator(kind, byte_level_tokenizer(bos, side))
+    ended = 0
+    for strategy, beams in ((OneBest(), 1), (Beam(3, 1), 3)):
+        pool = generator.candidates(PROMPTS, strategy)
+        for number, text in enumerate(PROMPTS):
+            prompt = generator.tokenizer(text)["input_ids"]
+            assert (prompt[0] == 3) == bos
+            ids, expected = of_transition_scores(generator, prompt, beams)
+            assert pool.tokens[0][number] == tuple(ids)[: len(pool.tokens[0][number])]
+            assert pool.log_probs[0, number] == pytest.approx(expected, abs=2e-4)
+            assert pool.ended[0, number] == (ids[-1] in (0, 1, 4))
+            ended += pool.ended[0, number]
+        judged = byte_level_generator(kind, byte_level_tokenizer(bos, side)).log_probs(PROMPTS, pool)
+        np.testing.assert_allclose(judged, pool.log_probs, atol=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("kind", ["bart", "gpt2"])
+def test_every_end_ends_a_text_and_the_one_that_was_written_is_scored(kind):
+    generator = byte_level_generator(kind, byte_level_tokenizer())
+    for end in (1, 4):
+        ids = (*generator.tokenizer(" Pa")["input_ids"], end)
+        pool = TextPool(((" Pa",),), np.zeros((1, 1)), ((ids,),), generator.tokenizer, np.array([[True]]))
+        prompt, before = generator.tokenizer(PROMPTS[0])["input_ids"], list(generator.start)
+        if generator.is_seq2seq:
+            read = {"input_ids": torch.tensor([prompt]), "decoder_input_ids": torch.tensor([[*before, *ids[:-1]]])}
+        else:
+            read = {"input_ids": torch.tensor([[*prompt, *ids[:-1]]])}
+        rows = generator.model(**read).logits[0, -len(ids) :].log_softmax(dim=1)
+        expected = sum(row[token].item() for row, token in zip(rows, ids))
+        assert generator.log_probs(PROMPTS[:1], pool)[0, 0] == pytest.approx(expected, abs=2e-4)
+
+
+def test_no_setting_of_the_models_own_configuration_comes_through():
+    plain = byte_level_generator("bart", byte_level_tokenizer())
+    asked = byte_level_generator("bart", byte_level_tokenizer())
+    own = {"num_beams": 4, "do_sample": True, "temperature": 0.3, "top_k": 2, "length_penalty": 2.0}
+    left_out = {"repetition_penalty": 1.5, "min_new_tokens": 5, "no_repeat_ngram_size": 2, "forced_eos_token_id": 1}
+    asked.model.generation_config.update(**own, **left_out)
+    with pytest.warns(
+        UserWarning, match="forced_eos_token_id=1, repetition_penalty=1.5, no_repeat_ngram_size=2, min_new"
+    ):
+        asked = Generator(asked.model, asked.tokenizer, max_new_tokens=6)
+    for strategy in (OneBest(), TopK(3, 3), DropoutP(0.1, 3), Beam(2, 2)):
+        expected, found = (one.candidates(PROMPTS, strategy, seed=5) for one in (plain, asked))
+        assert found.tokens == expected.tokens
+        np.testing.assert_array_equal(found.log_probs, expected.log_probs)
+    assert asked.model.generation_config.num_beams == 4, "it is the user's"
+
+
+def test_a_forced_first_token_is_read_not_scored():
+    generator = byte_level_generator("bart", byte_level_tokenizer())
+    generator.model.generation_config.forced_bos_token_id = 3
+    assert generator.start == (0, 3)
+    for strategy in (OneBest(), Beam(2, 2), TopK(3, 3)):
+        pool = generator.candidates(PROMPTS, strategy, seed=1)
+        for candidate, number in itertools.product(range(pool.num_candidates), range(len(PROMPTS))):
+            source = torch.tensor([generator.tokenizer(PROMPTS[number])["input_ids"]])
+            ids = pool.tokens[candidate][number]
+            with torch.inference_mode():
+                logits = generator.model(input_ids=source, decoder_input_ids=torch.tensor([[0, 3, *ids[:-1]]])).logits
+            expected = logits[0, 1:].log_softmax(dim=1).gather(1, torch.tensor(ids)[:, None]).sum().item()
+            assert pool.log_probs[candidate, number] == pytest.approx(expected, abs=2e-4)
+
+
+def test_brackets_that_are_special_tokens_stay_in_the_text():
+    generator = byte_level_generator("bart", byte_level_tokenizer())
+    ids = (3, 5, *generator.tokenizer("a b")["input_ids"], 6, 1)
+    assert generator._text("x", ids) == "<s>[IN:GETa bIN:GET]"
+    generator.tokenizer.bos_token = "<s>"
+    assert generator._text("x", ids) == "[IN:GETa bIN:GET]"
+
+
+@pytest.mark.parametrize("prompt", [str, lambda text: text + " ", lambda text: text + " Pa"])
+def test_another_vocabulary_reads_the_text_together_with_the_prompt(prompt):
+    """Whose pieces may reach across the border: what is scored then are all pieces from there on."""
+    new = byte_level_generator("llama", byte_level_tokenizer(bos=True), prompt=prompt)
+    old = byte_level_generator("gpt2", byte_level_tokenizer(seen="a capital of France: Paris, capital"), prompt=prompt)
+    inputs = PROMPTS[:2]
+    texts = [[" Paris", "ris"], ["is", " of"], ["ris", ""]]
+    pool = pool_of(*texts)
+    assert new.tokenizer.get_vocab() != old.tokenizer.get_vocab()
+    for judge, (number, text) in itertools.product((new, old), enumerate(inputs)):
+        context = judge.tokenizer(prompt(text))["input_ids"]
+        encoded = [judge.tokenizer(prompt(text) + row[number])["input_ids"] for row in texts]
+        shared = next(k for k in range(len(context), 0, -1) if all(ids[:k] == context[:k] for ids in encoded))
+        for candidate, ids in enumerate(encoded):
+            whole = torch.tensor([[*ids, 1]])
+            with torch.inference_mode():
+                log_probs = judge.model(input_ids=whole).logits[0, :-1].log_softmax(dim=1)
+            expected = log_probs.gather(1, whole[0, 1:, None])[shared - 1 :].sum().item()
+            assert judge.log_probs(inputs, pool)[candidate, number] == pytest.approx(expected, abs=2e-4)
+
+
+def test_what_was_written_comes_back_to_another_vocabulary_with_its_space():
+    new = byte_level_generator("gpt2", byte_level_tokenizer())
+    old = byte_level_generator("gpt2", byte_level_tokenizer(seen="nothing of it"), seed=3)
+    pool = new.candidates(PROMPTS, TopK(40, 8), seed=2)
+    for number, text in enumerate(PROMPTS):
+        for candidate in range(8):
+            ids = [token for token in pool.tokens[candidate][number] if token not in (1, 4)]
+            whole = new.tokenizer.decode(new.tokenizer(text)["input_ids"] + ids)
+            assert text + pool.texts[candidate][number] == whole
+    assert np.isfinite(old.log_probs(PROMPTS, pool)).all()
+    assert pool.chosen([0] * len(PROMPTS)) == [text.strip() for text in pool.texts[0]]
+
+
+def test_half_precision_is_normalised_in_float32():
+    generator = byte_level_generator("llama", byte_level_tokenizer())
+    generator.model.to(torch.bfloat16)
+    pool = generator.candidates(PROMPTS, OneBest())
+    ids, prompt = pool.tokens[0][0], generator.tokenizer(PROMPTS[0])["input_ids"]
+    with torch.inference_mode():
+        logits = generator.model(input_ids=torch.tensor([[*prompt, *ids[:-1]]])).logits[0, -len(ids) :]
+    expected = logits.float().log_softmax(dim=1).gather(1, torch.tensor(ids)[:, None]).sum().item()
+    assert pool.log_probs[0, 0] == pytest.approx(expected, abs=0.1)
+    assert pool.log_probs.dtype == np.float32

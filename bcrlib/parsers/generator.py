@@ -1,17 +1,26 @@
 """Any Hugging Face generator as a model that proposes and judges: sequence-to-sequence or causal, text in, text out.
 
-What passes between an old and a new model is text, for their tokenizers may differ: each scores its own canonical
-tokens of a text, the end of the sequence included. Strategies and re-ranking are those of the parsers.
+Proposing and scoring follow one distribution: the model's own, without the processors, temperatures and beams that its
+`generation_config` may ask for. A candidate keeps the tokens that were generated, so that a model scores exactly what
+it wrote, the end included. A judge with another vocabulary encodes the text anew, behind its own prompt. Strategies
+and re-ranking are those of the parsers.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int16
+from jaxtyping import Bool, Float32, Int16
 from torch import Tensor
-from transformers import LogitsProcessor, LogitsProcessorList, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from bcrlib.data.candidates import distinct_first
 from bcrlib.data.randomness import key
@@ -19,15 +28,39 @@ from bcrlib.samplers.dropout_p import thinned_calls, uniform
 from bcrlib.samplers.search import draw, kept_probs
 from bcrlib.samplers.strategies import Beam, Drawn, DropoutP, Joined, KBest, OneBest, Strategy
 
+Ids = tuple[int, ...]
+LEFT_OUT = dict.fromkeys(
+    ("bad_words_ids", "forced_eos_token_id", "exponential_decay_length_penalty", "suppress_tokens")
+    + ("begin_suppress_tokens", "sequence_bias", "stop_strings", "watermarking_config")
+) | {
+    "repetition_penalty": 1.0,
+    "encoder_repetition_penalty": 1.0,
+    "guidance_scale": 1.0,
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "min_length": 0,
+    "min_new_tokens": 0,
+}
+"""Settings of a generation_config that change what a model may write, beside the value that, as None, asks for nothing.
+
+Nothing could score what is written under them.
+"""
+
 
 @dataclass(frozen=True, eq=False)
 class TextPool:
     """The same number of candidate texts for every input, duplicates kept."""
 
     texts: tuple[tuple[str, ...], ...]
-    """[candidate][input]"""
+    """[candidate][input], with the white space that was written: a causal model often begins with a space."""
     log_probs: Float32[np.ndarray, "candidate input"]
     """log p(text | input) under the model that proposed it."""
+    tokens: tuple[tuple[Ids, ...], ...] | None = None
+    """[candidate][input], the ids that were generated, the end included where it was written; None: texts only."""
+    tokenizer: PreTrainedTokenizerBase | None = None
+    """Whose ids they are."""
+    ended: Bool[np.ndarray, "candidate input"] | None = None
+    """Which texts came to an end; the others were cut off at max_new_tokens. None: all."""
 
     @property
     def num_candidates(self) -> int:
@@ -39,16 +72,18 @@ class TextPool:
         return np.array(of_inputs, dtype=np.int16).reshape(-1, self.num_candidates).T
 
     def chosen(self, choice: Sequence[int]) -> list[str]:
-        """The candidate of each input that a re-ranker chose."""
-        return [self.texts[candidate][number] for number, candidate in enumerate(choice)]
+        """The candidate of each input that a re-ranker chose, without white space around it."""
+        return [self.texts[candidate][number].strip() for number, candidate in enumerate(choice)]
 
 
 class Generator:
     """A model of `AutoModelForSeq2SeqLM` or `AutoModelForCausalLM` with its tokenizer, on the device where it is.
 
     prompt: what a causal model continues, made of an input; a sequence-to-sequence model reads it. mean: whether a text
-    is scored by the mean log-probability of its tokens, not by the sum.
-    ValueError: a tokenizer without an end of sequence.
+    is scored by the mean log-probability of its tokens, not by the sum. thin_blocks: dropout-p masks what every block
+    adds, in place of the model's dropouts; for models without any, such as Llama.
+    ValueError: neither model nor tokenizer has an end of sequence. UserWarning: names the settings of the model's
+    generation_config that are left out (`LEFT_OUT`).
     """
 
     selection_strategy = OneBest()
@@ -61,22 +96,46 @@ class Generator:
         batch_size: int = 16,
         prompt: Callable[[str], str] = str,
         mean: bool = False,
+        thin_blocks: bool = False,
     ) -> None:
-        if tokenizer.eos_token_id is None:
-            raise ValueError("the tokenizer has no end of sequence, so that no text would end")
         self.model, self.tokenizer, self.prompt, self.mean = model.eval(), tokenizer, prompt, mean
-        self.max_new_tokens, self.batch_size = max_new_tokens, batch_size
+        self.max_new_tokens, self.batch_size, self.thin_blocks = max_new_tokens, batch_size, thin_blocks
         self.is_seq2seq = model.config.is_encoder_decoder
-        self.end = tokenizer.eos_token_id
-        self.pad = self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        if not self.ends:
+            raise ValueError("neither model nor tokenizer knows an end of sequence, so that no text would end")
+        asked = {name: getattr(model.generation_config, name, None) for name in LEFT_OUT}
+        if left_out := [f"{name}={value}" for name, value in asked.items() if value not in (None, LEFT_OUT[name])]:
+            warnings.warn(
+                f"left out of the model's generation_config: {', '.join(left_out)}. Texts are proposed and scored by "
+                "the model's own distribution",
+                stacklevel=2,
+            )
+
+    @property
+    def ends(self) -> list[int]:
+        """Tokens that end a text: the tokenizer's, which is scored where a text of others ends, and the model's."""
+        of_model = self.model.generation_config.eos_token_id
+        of_model = [of_model] if isinstance(of_model, int) else of_model or []
+        return list(dict.fromkeys(end for end in (self.tokenizer.eos_token_id, *of_model) if end is not None))
+
+    @property
+    def start(self) -> Ids:
+        """What a decoder reads before it writes: its start, and the first token that the model's settings force."""
+        settings = (self.model.generation_config, self.model.config)
+        names = ("decoder_start_token_id", "bos_token_id")
+        starts = [getattr(where, name, None) for name in names for where in settings]
+        start = next((token for token in starts if token is not None), 0)
+        forced = self.model.generation_config.forced_bos_token_id
+        return (start,) if forced is None else (start, forced)
 
     @torch.inference_mode()
     def candidates(self, inputs: Sequence[str], strategy: Strategy, seed: int = 0) -> TextPool:
         """Candidate texts of every input.
 
         A sample depends on the seed, its number and its input alone (but for rounding). Beams rank by the sum of
-        log-probabilities. ValueError: a strategy that it does not have; an input that is empty or too long; dropout-p
-        of a model that has no dropout.
+        log-probabilities. Candidates of one text may be spelt with different tokens, each with its own probability.
+        ValueError: a strategy that it does not have; an input that is empty or too long; dropout-p of a model that has
+        no dropout, without `thin_blocks`.
         """
         if isinstance(strategy, Joined):
             return _joined([self.candidates(inputs, part, seed) for part in strategy.parts])
@@ -88,28 +147,45 @@ class Generator:
         found = [
             self._generate(some, strategy, seed) for some in _chunks(list(inputs), max(1, self.batch_size // number))
         ]
-        texts = tuple(zip(*(candidates for chunk in found for candidates in chunk)))
-        pool = TextPool(texts, np.zeros((number, len(inputs)), dtype=np.float32))
-        return TextPool(texts, self.log_probs(inputs, pool))
+        tokens = tuple(zip(*(candidates for chunk in found for candidates in chunk)))
+        texts = tuple(tuple(self._text(text, ids) for text, ids in zip(inputs, row)) for row in tokens)
+        ended = np.array([[ids[-1:] != () and ids[-1] in self.ends for ids in row] for row in tokens], dtype=bool)
+        pool = TextPool(texts, np.zeros((number, len(inputs)), np.float32), tokens, self.tokenizer, ended)
+        return TextPool(texts, self.log_probs(inputs, pool), tokens, self.tokenizer, ended)
 
     @torch.inference_mode()
     def log_probs(self, inputs: Sequence[str], pool: TextPool) -> Float32[np.ndarray, "candidate input"]:
         """log p(text | input) of every candidate, whoever proposed it; equal ones are scored once.
 
-        ValueError for candidates of other inputs. O(inputs + different candidates) passes over one text each.
+        A text that was cut off is scored without an end. ValueError for candidates of other inputs. UserWarning: texts
+        with tokens that the tokenizer does not know, so that something else is scored. O(inputs + different
+        candidates) passes over one text each.
         """
         if pool.texts and len(pool.texts[0]) != len(inputs):
             raise ValueError(f"candidates of {len(pool.texts[0])} inputs for {len(inputs)}")
-        first = pool.first_equal()
-        number, candidate = np.nonzero((first == np.arange(pool.num_candidates)[:, None]).T)
-        scores = np.zeros(first.shape, dtype=np.float32)
-        for some in _chunks(list(zip(number, candidate)), self.batch_size):
-            pairs = [(inputs[n], pool.texts[c][n]) for n, c in some]
-            scores[[c for _, c in some], [n for n, _ in some]] = self._scores(pairs)
-        return np.take_along_axis(scores, first.astype(np.int64), axis=0)
+        scores = np.zeros((pool.num_candidates, len(inputs)), dtype=np.float32)
+        pairs: dict[tuple[int, Ids, Ids], list[int]] = {}  # input, what is read, what is scored -> candidates
+        lossy = []
+        for number, text in enumerate(inputs):
+            for candidate, (context, target) in enumerate(self._targets(text, number, pool)):
+                pairs.setdefault((number, context, target), []).append(candidate)
+                unknown = self.tokenizer.unk_token_id
+                if unknown in target and unknown is not None and not self._reads_ids_of(pool):
+                    lossy.append(pool.texts[candidate][number])
+        if lossy:
+            warnings.warn(
+                f"{len(lossy)} of {scores.size} texts have parts that this tokenizer does not know, first: "
+                f"{lossy[0][:60]!r}",
+                stacklevel=3,
+            )
+        for some in _chunks(list(pairs.items()), self.batch_size):
+            found = self._scores([(inputs[number], context, target) for (number, context, target), _ in some])
+            for ((number, *_), candidates), score in zip(some, found):
+                scores[candidates, number] = score
+        return scores
 
-    def _generate(self, inputs: list[str], strategy: Strategy, seed: int) -> list[list[str]]:
-        """[input][candidate]"""
+    def _generate(self, inputs: list[str], strategy: Strategy, seed: int) -> list[list[Ids]]:
+        """[input][candidate], ids up to the end and with it."""
         number = strategy.num_candidates
         beam = isinstance(strategy, Beam)
         rows = [text for text in inputs for _ in range(1 if beam else number)]
@@ -117,82 +193,141 @@ class Generator:
         keys = torch.tensor([key(text) for text in rows], device=self.model.device)
         of_sample = torch.tensor([key(seed, "sample", i) for i in range(number)], device=self.model.device)
         keys = keys ^ of_sample[sample]
-        beams = {}
+        settings = {"max_new_tokens": self.max_new_tokens, "do_sample": False, "num_beams": 1}
         if beam:
-            beams = {"num_beams": strategy.width, "num_return_sequences": min(strategy.width, number)}
-            beams["length_penalty"] = 0.0  # they rank by sums
+            settings |= {"num_beams": strategy.width, "num_return_sequences": min(strategy.width, number)}
+            settings["length_penalty"] = 0.0  # they rank by sums
         chooser = [Chooser(strategy, keys)] if isinstance(strategy, Drawn) else []
-        ids, mask = self._read(rows)
-        with thinned_calls(self.model, keys, strategy.p if isinstance(strategy, DropoutP) else None):
-            written = self.model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                logits_processor=LogitsProcessorList(chooser),
-                do_sample=False,
-                max_new_tokens=self.max_new_tokens,
-                pad_token_id=self.pad,
-                eos_token_id=self.end,
-                **beams,
-            )
-        texts = self.tokenizer.batch_decode(written if self.is_seq2seq else written[:, ids.shape[1] :], True)
-        found = list(_chunks([text.strip() for text in texts], len(texts) // len(inputs)))
+        ids, mask = self._padded([self._prompt_ids(text) for text in rows], left=not self.is_seq2seq)
+        start = torch.tensor([self.start] * len(rows), device=ids.device)
+        own = self.model.generation_config
+        self.model.generation_config = GenerationConfig(  # in place of the model's: no setting of its comes through
+            eos_token_id=self.ends, pad_token_id=self._pad, decoder_start_token_id=self.start[0], **settings
+        )
+        try:
+            with thinned_calls(
+                self.model, keys, strategy.p if isinstance(strategy, DropoutP) else None, self.thin_blocks
+            ):
+                written = self.model.generate(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    logits_processor=LogitsProcessorList(chooser),
+                    **({"decoder_input_ids": start} if self.is_seq2seq else {}),
+                )
+        finally:
+            self.model.generation_config = own
+        before = len(self.start) if self.is_seq2seq else ids.shape[1]
+        cut = [self._cut(row) for row in written[:, before:].tolist()]
+        found = list(_chunks(cut, len(cut) // len(inputs)))
         return [candidates + candidates[:1] * (number - len(candidates)) for candidates in found]
 
-    def _read(self, rows: list[str]) -> tuple[Tensor, Tensor]:
-        """Ids and mask [row, position], padded on the left for a causal model: it goes on where the prompt ends."""
-        prompts = [self._prompt_ids(text) for text in rows]
-        return self._padded(prompts, self.pad, left=not self.is_seq2seq)
+    def _cut(self, ids: list[int]) -> Ids:
+        """Without what fills it up behind the first end."""
+        length = next((place + 1 for place, token in enumerate(ids) if token in self.ends), len(ids))
+        return tuple(ids[:length])
 
-    def _prompt_ids(self, text: str) -> list[int]:
-        ids = self.tokenizer(self.prompt(text), add_special_tokens=self.is_seq2seq)["input_ids"]
+    def _text(self, text: str, ids: Ids) -> str:
+        """As it stands behind its prompt, where pieces may begin with a space; brackets stay if they are special."""
+        tokenizer = self.tokenizer
+        names = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id)
+        kept = [token for token in ids if token not in (*names, *self.ends)]
+        prompt = [] if self.is_seq2seq else list(self._prompt_ids(text))
+        before, whole = (self._decoded(ids) for ids in (prompt, prompt + kept))
+        return whole[len(before) :] if whole.startswith(before) else self._decoded(kept)
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def _reads_ids_of(self, pool: TextPool) -> bool:
+        """Whether the ids of a pool mean to this model's tokenizer what they mean to the proposer's."""
+        if pool.tokens is None or pool.tokenizer is self.tokenizer:
+            return pool.tokens is not None
+        return pool.tokenizer.get_vocab() == self.tokenizer.get_vocab()
+
+    def _targets(self, text: str, number: int, pool: TextPool) -> list[tuple[Ids, Ids]]:
+        """What is read and what is scored, of every candidate of an input."""
+        prompt = self._prompt_ids(text)
+        if self._reads_ids_of(pool):
+            written = [row[number] for row in pool.tokens]
+            if pool.ended is not None:  # an end that is none to this model stands for its own
+                is_own = [not ended or ids[-1] in self.ends for ids, ended in zip(written, pool.ended[:, number])]
+                written = [ids if own else (*ids[:-1], self.ends[0]) for ids, own in zip(written, is_own)]
+            return [(prompt, ids) for ids in written]
+        ended = [True] * pool.num_candidates if pool.ended is None else pool.ended[:, number]
+        last = [(self.ends[0],) if end else () for end in ended]
+        texts = [row[number] for row in pool.texts]
+        if self.is_seq2seq:
+            ids = self.tokenizer(text_target=texts, add_special_tokens=False)["input_ids"]
+            return [(prompt, (*some, *end)) for some, end in zip(ids, last)]
+        # A piece may reach across the border. What all share of the prompt's pieces is read, the rest is scored.
+        whole = [self._behind_prefix(self.prompt(text) + one) for one in texts]
+        kept = min(_common(prompt, ids) for ids in whole)
+        if not kept:  # something must be read: then the text is encoded by itself
+            kept, whole = (
+                len(prompt),
+                [(*prompt, *self.tokenizer(one, add_special_tokens=False)["input_ids"]) for one in texts],
+            )
+        return [(prompt[:kept], (*ids[kept:], *end)) for ids, end in zip(whole, last)]
+
+    def _prompt_ids(self, text: str) -> Ids:
+        asked = self.prompt(text)
+        ids = tuple(self.tokenizer(asked)["input_ids"]) if self.is_seq2seq else self._behind_prefix(asked)
         longest = getattr(self.model.config, "max_position_embeddings", None) or 2**31
         if not ids or len(ids) + (0 if self.is_seq2seq else self.max_new_tokens) > longest:
             raise ValueError(f"an input has {len(ids)} tokens, which the model cannot read: {text[:60]!r}")
         return ids
 
-    def _scores(self, pairs: list[tuple[str, str]]) -> Float32[np.ndarray, "pair"]:
-        targets = [[*self._target_ids(text), self.end] for _, text in pairs]
-        logits = (self._seq2seq_logits if self.is_seq2seq else self._causal_logits)(
-            [text for text, _ in pairs], targets
+    def _behind_prefix(self, text: str) -> Ids:
+        """What a causal model reads: the tokenizer's own prefix, once, and no end."""
+        plain, whole = (
+            tuple(self.tokenizer(text, add_special_tokens=special)["input_ids"]) for special in (False, True)
         )
-        expected, is_token = self._padded(targets, 0, left=False)
+        place = next((k for k in range(len(whole)) if whole[k : k + len(plain)] == plain), 0)
+        prefix = whole[:place] if plain else tuple(token for token in whole[:1] if token == self.tokenizer.bos_token_id)
+        return plain if plain[: len(prefix)] == prefix else prefix + plain
+
+    def _scores(self, rows: list[tuple[str, Ids, Ids]]) -> Float32[np.ndarray, "row"]:
+        """Of input, what is read and what is scored."""
+        targets = [target for _, _, target in rows]
+        logits = self._seq2seq_logits(rows) if self.is_seq2seq else self._causal_logits(rows)
+        expected, is_token = self._padded(targets, left=False)
         log_probs = logits.float().log_softmax(dim=-1).gather(2, expected[:, :, None])[:, :, 0]
-        total = (log_probs * is_token).sum(dim=1)
-        return (total / is_token.sum(dim=1) if self.mean else total).cpu().numpy()
+        total = log_probs.masked_fill(is_token == 0, 0.0).sum(dim=1)
+        return (total / is_token.sum(dim=1).clamp(min=1) if self.mean else total).cpu().numpy()
 
-    def _target_ids(self, text: str) -> list[int]:
-        return self.tokenizer(text_target=text, add_special_tokens=False)["input_ids"]
-
-    def _seq2seq_logits(self, inputs: list[str], targets: list[list[int]]) -> Tensor:
-        """[pair, position, token]; the encoder reads every input once."""
-        different = list(dict.fromkeys(inputs))
-        ids, mask = self._read(different)
-        row = torch.tensor([different.index(text) for text in inputs], device=ids.device)
+    def _seq2seq_logits(self, rows: list[tuple[str, Ids, Ids]]) -> Tensor:
+        """[row, position, token]; the encoder reads every input once."""
+        different = list(dict.fromkeys(context for _, context, _ in rows))
+        ids, mask = self._padded(different, left=False)
+        row = torch.tensor([different.index(context) for _, context, _ in rows], device=ids.device)
         encoded = self.model.get_encoder()(input_ids=ids, attention_mask=mask)
         encoded.last_hidden_state = encoded.last_hidden_state[row]
-        start = self.model.generation_config.decoder_start_token_id or self.model.config.decoder_start_token_id or 0
-        before, _ = self._padded([[start, *target[:-1]] for target in targets], self.pad, left=False)
-        return self.model(encoder_outputs=encoded, attention_mask=mask[row], decoder_input_ids=before).logits
+        before, _ = self._padded([(*self.start, *target)[:-1] or self.start for _, _, target in rows], left=False)
+        logits = self.model(encoder_outputs=encoded, attention_mask=mask[row], decoder_input_ids=before).logits
+        return logits[:, len(self.start) - 1 :]
 
-    def _causal_logits(self, inputs: list[str], targets: list[list[int]]) -> Tensor:
-        """[pair, position, token], of the continuation alone."""
-        prompts = [self._prompt_ids(text) for text in inputs]
-        whole = [prompt + target[:-1] for prompt, target in zip(prompts, targets)]
-        ids, mask = self._padded(whole, self.pad, left=False)
+    def _causal_logits(self, rows: list[tuple[str, Ids, Ids]]) -> Tensor:
+        """[row, position, token], of the continuation alone."""
+        ids, mask = self._padded([(*context, *target)[:-1] or context for _, context, target in rows], left=False)
         logits = self.model(input_ids=ids, attention_mask=mask).logits
-        first = torch.tensor([len(prompt) - 1 for prompt in prompts], device=ids.device)
-        position = first[:, None] + torch.arange(max(map(len, targets)), device=ids.device)
+        first = torch.tensor([len(context) - 1 for _, context, _ in rows], device=ids.device)
+        position = first[:, None] + torch.arange(max(len(target) for _, _, target in rows), device=ids.device)
         position = position.clamp(max=ids.shape[1] - 1)
         return logits.gather(1, position[:, :, None].expand(-1, -1, logits.shape[2]))
 
-    def _padded(self, rows: list[list[int]], filler: int, left: bool) -> tuple[Tensor, Tensor]:
+    def _padded(self, rows: Sequence[Ids], left: bool) -> tuple[Tensor, Tensor]:
+        """Ids and mask [row, position]. A causal model goes on where its prompt ends: that is padded on the left."""
         longest = max(map(len, rows))
         gaps = [longest - len(row) for row in rows]
-        filled = [[filler] * gap + row if left else row + [filler] * gap for row, gap in zip(rows, gaps)]
+        filled = [[self._pad] * gap + [*row] if left else [*row] + [self._pad] * gap for row, gap in zip(rows, gaps)]
         place = torch.arange(longest)
         gap = torch.tensor(gaps)[:, None]
         mask = place >= gap if left else place < longest - gap
-        return torch.tensor(filled).to(self.model.device), mask.long().to(self.model.device)
+        return torch.tensor(filled).to(self.model.device).long(), mask.long().to(self.model.device)
+
+    @property
+    def _pad(self) -> int:
+        return self.ends[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id
 
 
 class Chooser(LogitsProcessor):
@@ -209,12 +344,21 @@ class Chooser(LogitsProcessor):
 
 
 def _joined(pools: Sequence[TextPool]) -> TextPool:
-    """Their texts as one pool, equal ones of an input once."""
-    texts = tuple(column for pool in pools for column in pool.texts)
-    together = TextPool(texts, np.concatenate([pool.log_probs for pool in pools]))
-    order = distinct_first(together.first_equal())
-    arranged = tuple(tuple(together.chosen(choice)) for choice in order)
-    return TextPool(arranged, np.take_along_axis(together.log_probs, order, axis=0))
+    """Candidates of one generator as one pool, equal texts of an input first and once each."""
+    texts, tokens = (tuple(row for pool in pools for row in getattr(pool, name)) for name in ("texts", "tokens"))
+    log_probs, ended = (np.concatenate([getattr(pool, name) for pool in pools]) for name in ("log_probs", "ended"))
+    order = distinct_first(TextPool(texts, log_probs).first_equal())
+    texts, tokens = (
+        tuple(tuple(rows[c][n] for n, c in enumerate(choice)) for choice in order) for rows in (texts, tokens)
+    )
+    log_probs, ended = (np.take_along_axis(values, order, axis=0) for values in (log_probs, ended))
+    return TextPool(texts, log_probs, tokens, pools[0].tokenizer, ended)
+
+
+def _common(first: Ids, second: Ids) -> int:
+    """Length of the longest common beginning."""
+    differ = (place for place, (one, other) in enumerate(zip(first, second)) if one != other)
+    return next(differ, min(len(first), len(second)))
 
 
 def _chunks(items: list, size: int) -> Iterator[list]:

@@ -6,12 +6,14 @@ whatever order, and for as many steps as it takes. One hash makes all masks (`ma
 
 * `Noise`: the packed rows of an LSTM parser, one mask a sentence or one number a token;
 * `Thinning`: a transformer of our own, whose dropouts have names (`SiteDropout`) and look at one `Switch`;
-* `thinned_calls`: anybody's network, whose calls of `torch.nn.functional.dropout` are counted.
+* `thinned_calls`: anybody's network, whose calls of `torch.nn.functional.dropout` are counted, or whose
+  blocks are hooked.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -195,10 +197,14 @@ class DropoutCalls(TorchFunctionMode):
 
 
 @contextmanager
-def thinned_calls(network: nn.Module, keys: Int64[Tensor, "row"], p: float | None) -> Iterator[None]:
+def thinned_calls(
+    network: nn.Module, keys: Int64[Tensor, "row"], p: float | None, blocks: bool = False
+) -> Iterator[None]:
     """Inside, row r of every batch passes through the network thinned by keys[r]; with p None nothing changes.
 
-    ValueError at the end if the network has no dropout that could be reached.
+    blocks: what is masked is what every block adds to its input, not what passes a dropout. (Its output itself, masked
+    in each of thirty blocks, would be nothing at the top.)  ValueError at the end if the network has no dropout that
+    could be reached.
     """
     if p is None:
         yield
@@ -207,12 +213,39 @@ def thinned_calls(network: nn.Module, keys: Int64[Tensor, "row"], p: float | Non
     parts = {"whole": network}
     if network.config.is_encoder_decoder:
         parts = {"encoder": network.get_encoder(), "decoder": network.get_decoder()}
-    hooks = [part.register_forward_pre_hook(lambda *_, name=name: calls.enter(name)) for name, part in parts.items()]
+    if blocks:
+        hooks = [
+            block.register_forward_hook(partial(_mask_what_is_added, keys ^ key(name), p), with_kwargs=True)
+            for name, block in _blocks(network)
+        ]
+    else:
+        hooks = [
+            part.register_forward_pre_hook(lambda *_, name=name: calls.enter(name)) for name, part in parts.items()
+        ]
     try:
-        with calls:
+        with nullcontext() if blocks else calls:
             yield
     finally:
         for hook in hooks:
             hook.remove()
-    if not calls.num_calls:
-        raise ValueError("this model has no dropout: dropout-p would make the same candidate again and again")
+    if not (hooks if blocks else calls.num_calls):
+        raise ValueError(
+            "this model has no dropout, so that dropout-p would make the same candidate again and again; "
+            "Generator(..., thin_blocks=True) masks what its blocks add"
+        )
+
+
+def _blocks(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The members of lists of modules that are in no other list (experts are): layers of an encoder or a decoder."""
+    lists = {name: part for name, part in network.named_modules() if isinstance(part, nn.ModuleList)}
+    outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
+    return [(f"{name}.{number}", block) for name in outer for number, block in enumerate(lists[name])]
+
+
+def _mask_what_is_added(
+    keys: Int64[Tensor, "row"], p: float, block: nn.Module, args: tuple, kwargs: dict, output: Any
+) -> Any:
+    before = args[0] if args else kwargs["hidden_states"]
+    after = output[0] if isinstance(output, tuple) else output
+    thinned = before + (after - before) * masks(keys, after.shape[-1], p)[:, None].to(after.dtype)
+    return (thinned, *output[1:]) if isinstance(output, tuple) else thinned
