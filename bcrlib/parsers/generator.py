@@ -29,10 +29,11 @@ from bcrlib.samplers.search import draw, kept_probs
 from bcrlib.samplers.strategies import Beam, Drawn, DropoutP, Joined, KBest, OneBest, Strategy
 
 Ids = tuple[int, ...]
-LEFT_OUT = dict.fromkeys(
-    ("bad_words_ids", "forced_eos_token_id", "exponential_decay_length_penalty", "suppress_tokens")
-    + ("begin_suppress_tokens", "sequence_bias", "stop_strings", "watermarking_config")
-) | {
+_PROCESSORS = (
+    "bad_words_ids", "forced_eos_token_id", "exponential_decay_length_penalty", "suppress_tokens",
+    "begin_suppress_tokens", "sequence_bias", "stop_strings", "watermarking_config",
+)  # fmt: skip
+LEFT_OUT = dict.fromkeys(_PROCESSORS) | {
     "repetition_penalty": 1.0,
     "encoder_repetition_penalty": 1.0,
     "guidance_scale": 1.0,
