@@ -57,9 +57,9 @@ def train(
     """A new parser of a kind ("deepbiaf", "stackptr", "s2s") that has learnt a gold bank (Treebank, FrameBank).
 
     network, recipe: sizes and training; by default small ones, which learn in seconds, for classes and tests. dev: to
-    choose the best epoch on; without it the last is taken. Without `network` all that the parser ever does is one core's
-    work, and equal arguments give an equal parser; real sizes go to the GPU where there is one. ValueError for an
-    unknown kind.
+    choose the best epoch on; without it the last is taken. Without `network` the parser learns, and later decodes and
+    scores, on one core, and equal arguments give an equal parser; real sizes go to the GPU where there is one.
+    ValueError for an unknown kind.
     """
     parser_class(kind)  # complains about an unknown one
     small, brief = SMALL.get(kind, (network, recipe))
