@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+import dask
 from dask.system import CPU_COUNT
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
@@ -34,6 +35,13 @@ from bcrlib.pipeline.jobs import (
 PACKAGE_FOLDER = Path(bcrlib.__file__).parent
 CONNECT_SECONDS = 20
 # Ctrl-C reaches the whole process group; only the driver shall act on it, and end its workers.
+# What Dask watches all the time for its page, of which there is none: a tenth of a core, with two workers.
+UNWATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.scheduler.active-memory-manager.start": False,
+}
 IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
@@ -254,6 +262,7 @@ def _local_client(workers: int) -> Iterator[Client]:
         # Silent, because every failure of a job comes as an exception and is reported once.  A job whose worker
         # dies gets one more try: whoever fills the memory need not be the one that is killed.
         with (
+            dask.config.set(UNWATCHED),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
