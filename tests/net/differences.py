@@ -34,7 +34,7 @@ def differences(one: Path, other: Path) -> list[list[str]]:
 
 
 def _numbers(rows: list[dict]) -> dict[str, float]:
-    """What a number is called -> the number, rates in per cent; without the ends of intervals, which chance moves more."""
+    """What a number is called -> the number, rates in per cent; not the ends of intervals, which chance moves more."""
     return {
         ", ".join(f"{row[key]}" for key in KEYS if row.get(key) is not None):
         row["value"] * (100 if row.get("unit") == "%" else 1)
