@@ -172,13 +172,16 @@ def _changes(planned: PlannedJob, before: Mapping[str, Any]) -> list[str]:
     notebook = read_notebook(planned.notebooks_folder, job.notebook)
     parts = code_parts(notebook, job.notebook, planned.package_folder, job.modules)
     params = [_leaves(values) for values in (before["params"], dict(job.params))]
-    changes = [f"{name}: {was} -> {now}" for name, was, now in _differences(*params)]
-    changes += [f"input {name}" for name, *_ in _differences(before["needs"], planned.need_fingerprints)]
-    if "code" in before:
-        changes += [f"code of {name}" for name, *_ in _differences(before["code"], parts)]
-    elif not changes:
-        changes = ["code; an older record does not tell which"]
-    return changes
+    changes = [
+        f"{name}: {' -> '.join(shorten(value, 60, placeholder=' ...') for value in values)}"
+        for name, *values in _differences(*params)
+    ]
+    kinds = {"input": (before["needs"], planned.need_fingerprints), "code of": (before.get("code", parts), parts)}
+    for kind, sides in kinds.items():
+        if names := [name for name, *_ in _differences(*sides)]:
+            changes.append(f"{kind} {', '.join(names)}")
+    is_same = before["fingerprint"] == planned.fingerprint
+    return changes or ([] if is_same else ["code; an older record does not tell which"])
 
 
 def _leaves(values: Mapping[str, Any], place: str = "") -> dict[str, str]:
@@ -188,7 +191,7 @@ def _leaves(values: Mapping[str, Any], place: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             found |= _leaves(value, f"{place}{name}.")
         else:
-            found[place + name] = shorten(json.dumps(value), 80, placeholder=" ...")
+            found[place + name] = json.dumps(value, sort_keys=True)
     return found
 
 
