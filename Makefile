@@ -1,4 +1,4 @@
-# make reproduce             set up, then regenerate the tables and figures of the demo profile
+# make reproduce             set up, then make the tables and figures of the demo profile in results/
 # make reproduce PROFILE=small    the same on the real treebank
 # make test                  set up, then pytest and nbval
 
@@ -7,7 +7,7 @@ PROFILE ?= demo
 VENV := .venv
 READY := $(VENV)/.ready
 
-.PHONY: help setup reproduce test notebooks lab bench docs lint lock clean
+.PHONY: help setup reproduce refresh test notebooks lab bench docs lint lock clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -21,8 +21,14 @@ $(READY): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m bcrlib.pipeline.precompile
 	touch $@
 
-reproduce: setup  ## all tables and figures of PROFILE (demo, small, paper) into figures/PROFILE
+reproduce: setup  ## all tables and figures of PROFILE (demo, small, paper) into results/figures/PROFILE
 	$(VENV)/bin/bcr reproduce --profile $(PROFILE)
+
+refresh: setup  ## the same in place of what is committed: figures, data, outputs of notebooks, README
+	BCRLIB_RUNS=$${BCRLIB_RUNS:-results/runs} $(VENV)/bin/bcr reproduce --profile $(PROFILE) --output .
+	$(VENV)/bin/python notebooks/refresh.py
+	$(VENV)/bin/python -m bcrlib.report.readme
+	$(VENV)/bin/python -m bcrlib.report.reproducibility
 
 test: setup  ## pytest, then the committed notebooks under nbval
 	$(VENV)/bin/python -m pytest -q
@@ -51,4 +57,4 @@ lock: setup  ## pin what is installed now
 	mv constraints.new constraints.txt
 
 clean:  ## remove the environment and the runs
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs results/runs

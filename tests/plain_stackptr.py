@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import permutations, product
 
 import torch
-from tiny_parsers import whole_batch
+from tiny_parsers import may_have, whole_batch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -53,6 +53,7 @@ class Step:
     """What the network says about one step, and what is done."""
 
     word: int
+    top: int
     is_pop: bool
     pointers: Tensor
     """log p [position]; padding behind the end, if any."""
@@ -82,7 +83,7 @@ class PlainStackPtr:
         self.masks = {site: torch.ones(width) for site, width in widths.items()}
         if noise is not None:
             self.masks |= {site: noise.per_sentence(site, widths[site])[0] for site in with_mask}
-        self.num_relations = len(parser.vocabulary.relations)
+        self.parser, self.num_relations = parser, len(parser.vocabulary.relations)
         with torch.no_grad():
             self.encoded, cells = self.network.encoder(batch, noise)
             self.cell = self.network.initial(cells[0])
@@ -96,7 +97,7 @@ class PlainStackPtr:
         for word in words:
             top = stack[-1]
             hidden, cell = self._read(hidden, cell, top, last_child.get(top), heads[top])
-            steps.append(Step(word, word == top, self._pointers(hidden, num_padding), self._labels(hidden, word)))
+            steps.append(Step(word, top, word == top, self._pointers(hidden, num_padding), self._labels(hidden, word)))
             if word == top:
                 stack.pop()
             else:
@@ -156,6 +157,9 @@ def best_labelled(members: list[PlainStackPtr], words: tuple[int, ...]) -> list[
     for steps in zip(*(member.steps(words) for member in members)):
         pointer = sum(step.pointers[step.word].item() for step in steps) / len(steps)
         labels = torch.stack([step.labels for step in steps]).mean(dim=0)
+        for relation in range(num_relations):
+            if not steps[0].is_pop and not may_have(members[0].parser, [steps[0].top], [relation]):
+                labels[relation] = -torch.inf
         if steps[0].is_pop and pop_label is None:
             result.append((pointer, 0.0, -1))
             continue

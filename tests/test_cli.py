@@ -64,7 +64,13 @@ def test_official_units_of_ewt_test(ewt):
     assert all(result[level]["acc_new"] == 1 and result[level]["nfi"] == 0 for level in LEVELS)
 
 
-def test_reproduce_passes_its_options_on(tmp_path, monkeypatch):
+def test_why_lists_what_would_run_and_runs_nothing(tmp_path):
+    *jobs, number = run("reproduce", "--why", "-o", tmp_path, "--set", "semantic.updates=[]").splitlines()
+    assert number == f"{len(jobs)} jobs would run" and "train deepbiaf 5: it never ran" in jobs
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_reproduce_writes_into_a_folder_of_its_own_and_passes_its_options_on(tmp_path, monkeypatch):
     given = {}
 
     def stand_in(profile, overrides, scheduler, num_workers, output, report, minutes):
@@ -98,6 +104,8 @@ def test_reproduce_passes_its_options_on(tmp_path, monkeypatch):
         "output": tmp_path,
         "minutes": 7,
     }
+    monkeypatch.chdir(tmp_path)
+    assert run("reproduce") == f"tables and figures: {tmp_path / 'results' / 'figures' / 'demo' / 'index.html'}\n"
 
 
 def test_failed_jobs_end_in_exit_code_1(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from random_trees import random_treebank
-from tiny_parsers import assert_same_trees, tiny_parser, whole_batch
+from tiny_parsers import assert_same_trees, may_have, tiny_parser, whole_batch
 
 from bcrlib.data.candidates import TreePool
 from bcrlib.data.randomness import key
@@ -53,13 +53,19 @@ def sentence_pool(trees: list[tuple[tuple[int, ...], tuple[int, ...]]], relation
 
 
 def arc_tables(parser, treebank: Treebank) -> list[np.ndarray]:
-    """[sentence][dep, head]: log p(head) + log p(best relation), from a batch of each sentence alone."""
+    """[sentence][dep, head]: log p(head) + log p(best relation that decoding knows), a batch of each sentence alone."""
     tables = []
     for s in range(treebank.num_sentences):
         with torch.no_grad():
             table = parser.tables(whole_batch(parser, treebank.select(np.array([s]))), None)
-        tables.append((table.arcs[0] + table.labels[0].amax(dim=1)).numpy())
+        tables.append((table.arcs[0] + best_labels(parser, table.labels[0])).numpy())
     return tables
+
+
+def best_labels(parser, labels: torch.Tensor) -> torch.Tensor:
+    """[..., dep, head]: log p of the best relation of an arc, of [..., dep, label, head]."""
+    able = [[may_have(parser, [h], [label]) for h in range(labels.shape[-1])] for label in range(labels.shape[-2])]
+    return labels.masked_fill(~torch.tensor(able), -torch.inf).amax(dim=-2)
 
 
 def sentence(pool: TreePool, s: int, candidate: int = 0) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -91,6 +97,7 @@ def test_one_best_is_the_best_of_all_labelled_trees(treebank, parser, single_roo
     chosen = parser.candidates(three_words, OneBest())
     labelings = list(product(range(len(parser.vocabulary.relations)), repeat=3))
     trees = [(heads, relations) for heads in all_trees(3, single_root) for relations in labelings]
+    trees = [tree for tree in trees if may_have(parser, *tree)]
     for s in range(2):
         one = three_words.select(np.array([s]))
         log_probs = parser.log_probs(one, sentence_pool(trees, parser.vocabulary.relations))[:, 0]
@@ -131,6 +138,7 @@ def test_labelled_k_best_are_the_best_of_all_labelled_trees(treebank, preset):
         with torch.no_grad():
             tables = parser.tables(whole_batch(parser, short.select(np.array([s]))), None)
         every = all_scored_labelled_trees(tables.arcs[0].numpy(), tables.labels[0].numpy(), preset == "clean")
+        every = [tree for tree in every if may_have(parser, *tree[1:])]
         scores = [score for score, *_ in every[:20]] + [every[0][0]] * max(0, 20 - len(every))
         np.testing.assert_allclose(pool.log_probs[:, s], scores, atol=1e-4)
         found = [sentence(pool, s, candidate) for candidate in range(20)]
@@ -147,7 +155,7 @@ def test_every_candidate_is_a_tree(long_treebank, long_parser, strategy):
     assert np.array_equal(pool.offsets, long_treebank.offsets)
     for s, candidate in product(range(pool.num_items), range(pool.num_candidates)):
         heads, relations = sentence(pool, s, candidate)
-        assert is_tree(heads, single_root=True)
+        assert is_tree(heads, single_root=True) and may_have(long_parser, heads, relations)
         assert all(0 <= relation < len(pool.relation_names) for relation in relations)
 
 
@@ -172,7 +180,7 @@ def test_samples_are_decoded_by_the_log_probs_of_their_sub_network(treebank, par
         noise = Noise(torch.tensor(keys) ^ key(5, "dropout-p", i), batch.packing, 0.3)
         with torch.no_grad():
             tables = parser.tables(batch, noise)
-        scores = (tables.arcs + tables.labels.amax(dim=2)).numpy()
+        scores = (tables.arcs + best_labels(parser, tables.labels)).numpy()
         expected = np.bincount(places[0], scores[(*places, pool.heads[i, columns])])
         np.testing.assert_allclose(pool.log_probs[i, batch.sentences], expected, atol=1e-4)
     scored = parser.candidates(treebank, strategy, seed=5)

@@ -31,6 +31,8 @@ VERY_SMALL = (
     "static_training.num_epochs=1",
     "training.num_epochs=2",
     "stackptr_training.num_epochs=2",
+    "old_seeds=[123, 456]",
+    "new_seeds=[1, 2]",
     "ensembles=[[1, 2]]",  # of the new models: no more to train
     "dropout_grid=[0.05, 0.1]",
     "sampling_grid=[top-k(k=2)]",

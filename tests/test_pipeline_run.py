@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 from distributed import LocalCluster
-from tiny_notebooks import number, quick_imports, states, write, write_arithmetic  # noqa: F401
+from tiny_notebooks import SUM, number, quick_imports, states, write, write_arithmetic  # noqa: F401
 
 from bcrlib.pipeline.jobs import GraphError, Job
-from bcrlib.pipeline.run import GraphFailed, TimeIsUp, plan_graph, run_graph
+from bcrlib.pipeline.run import GraphFailed, TimeIsUp, plan_graph, reasons, run_graph
 
 ARITHMETIC = [
     Job("one", "number.ipynb", {"number": 1}),
@@ -39,7 +39,7 @@ def run(tmp_path):
     return run_here
 
 
-def test_graph_runs_once_and_again_only_what_changed(run):
+def test_graph_runs_once_and_again_only_what_changed(run, tmp_path):
     before = dict(os.environ)
     folders, lines = run(ARITHMETIC)
     assert {name: number(folder) for name, folder in folders.items()} == {
@@ -70,6 +70,13 @@ def test_graph_runs_once_and_again_only_what_changed(run):
         Job("seven", "sum.ipynb", {}, ("uno", "two")),
         Job("sept", "sum.ipynb", {}, ("uno", "two")),
     ]
+    places = tmp_path / "notebooks", tmp_path / "runs"
+    assert reasons(jobs, *places) == {
+        "uno": ["it never ran"],
+        "one": ["number.txt is missing or cut"],
+        "seven": ["it never ran"],
+        "sept": ["it never ran"],
+    }
     changed, lines = run(jobs)
     assert states(lines) == {
         "uno": "ran",
@@ -85,6 +92,13 @@ def test_graph_runs_once_and_again_only_what_changed(run):
     assert changed["sept"] == changed["seven"] and number(changed["seven"]) == 7
     assert changed["drei"] == folders["three"]
     assert number(folders["one"]) == 1
+
+    # Another parameter, and another program: each is told where it is, and whoever reads the result is told of its job.
+    three = Job("three", "sum.ipynb", {}, ("one", "two"))
+    jobs = [ARITHMETIC[0], Job("two", "number.ipynb", {"number": 3}), three]
+    assert reasons(jobs, *places) == {"two": ["number: 2 -> 3"], "three": ["input two"]}
+    write(places[0], "sum.ipynb", SUM, "print('done')")
+    assert reasons(ARITHMETIC[:3], *places) == {"three": ["code of sum.ipynb"]}
 
 
 def test_what_a_job_runs_after_does_not_make_it_stale(tmp_path):

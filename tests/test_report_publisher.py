@@ -80,6 +80,16 @@ def test_results_may_lie_elsewhere(tmp_path):
         stored("mine", str(tmp_path))
 
 
+def test_where_the_repository_keeps_nothing_a_run_of_one_s_own_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr("bcrlib.report.publisher.ROOT", tmp_path)
+    (tmp_path / "notebooks" / "profiles").mkdir(parents=True)
+    (tmp_path / "notebooks" / "profiles" / "mine.yaml").touch()
+    own, kept = (tmp_path / place / "data/correctness/mine/dependency" for place in ("results", ""))
+    for folder in (own, kept):
+        folder.mkdir(parents=True)
+        assert stored("mine") == folder
+
+
 def test_missing_results_and_unknown_values_say_what_to_do():
     with pytest.raises(FileNotFoundError, match=r"^no stored results .*: `make reproduce PROFILE=paper` makes them$"):
         stored("paper")

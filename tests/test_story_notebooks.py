@@ -97,6 +97,8 @@ def test_story_notebooks_run_without_being_told_anything_and_use_what_they_may_b
     statements = parse(first).body
     assert {statement.target.id for statement in statements} <= STORY_PARAMETERS
     assert all(statement.value is not None for statement in statements)
+    written = [statement.value.value for statement in statements if statement.target.id in ("output", "results")]
+    assert not any(written), "by hand nothing is written, and what the repository keeps is read"
     # papermill lists a parameter with its help only where its line has one "=".
     assert all("  # " in line and line.count("=") == 1 for line in first.source.splitlines())
     used = {node.id for cell in others for node in ast.walk(parse(cell)) if isinstance(node, ast.Name)}

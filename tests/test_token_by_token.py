@@ -45,9 +45,14 @@ def test_the_parser_is_the_same_whatever_the_number_of_threads(parser):
     try:
         again = practice_parser(BANKS["train"], num_epochs=1)
         assert torch.get_num_threads() == before % 2 + 1
+        used = []
+        handle = again.network.encoder.register_forward_pre_hook(lambda *_: used.append(torch.get_num_threads()))
+        again.candidates(BANKS["dev"].select(range(2)), OneBest())
+        handle.remove()
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(next_log_probs(again, WORDS, []), next_log_probs(parser, WORDS, []))
+    assert set(used) == {1}, "nor does what it decodes"
 
 
 def test_every_action_has_a_name_and_a_probability(parser):

@@ -56,6 +56,12 @@ def whole_batch(parser: DeepBiafParser | StackPtrParser, treebank: Treebank) -> 
     return make_batch(encoded, np.arange(treebank.num_sentences))
 
 
+def may_have(parser: DeepBiafParser | StackPtrParser, heads, relations) -> bool:
+    """Whether decoding may give words these heads and relations: `root` from the root, there only, where that holds."""
+    root = parser.vocabulary.relation_ids["root"] if parser.config.preset == "clean" else None
+    return root is None or all((head == 0) == (relation == root) for head, relation in zip(heads, relations))
+
+
 def strewn(module: nn.Module, seed: int = 0) -> nn.Module:
     """The module with random numbers for all its parameters, biases too."""
     generator = torch.Generator().manual_seed(seed)

@@ -39,21 +39,22 @@ def reproduce(
         float | None,
         typer.Option(min=0, metavar="M", help="Begin no job after M minutes; exit code 3 where some are left."),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--why", help="Only list the jobs that would run, and what has changed for each.")
+    ] = False,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FOLDER", help="For figures, data and runs.", show_default="the repository"
-        ),
-    ] = None,
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="For figures, data and runs.")
+    ] = Path("results"),
     as_json: Json = False,
 ) -> None:
     """Run the experiments of a profile, from corpus to tables and figures.
 
     Trains old and new models, lets the new ones propose and the old ones
-    pick, and writes the paper's tables and figures into figures/PROFILE,
-    with an index.html that shows them beside the paper's numbers. Finished
-    jobs are not repeated: after an interruption the same command goes on, and
-    with --minutes a long run can be made in short pieces.
+    pick, and writes the paper's tables and figures into
+    FOLDER/figures/PROFILE, with an index.html that shows them beside the
+    paper's numbers. Finished jobs are not repeated: after an interruption the
+    same command goes on, and with --minutes a long run can be made in short
+    pieces.
 
     Example: [green]bcr reproduce --profile demo --set training.num_epochs=4[/green]
     """
@@ -61,7 +62,10 @@ def reproduce(
     from bcrlib.pipeline import reproduce as pipeline
     from bcrlib.pipeline.run import GraphFailed, TimeIsUp
 
-    folder = (output or pipeline.ROOT).resolve()
+    folder = output.resolve()
+    if explain:
+        _print_reasons(pipeline.why(profile, tuple(overrides), folder), as_json)
+        return
     try:
         index = pipeline.reproduce(profile, tuple(overrides), scheduler, workers, folder, progress, minutes)
     except GraphFailed as failure:
@@ -74,6 +78,15 @@ def reproduce(
         print_json({"profile": profile, "figures": str(index.parent), "index": str(index)})
     else:
         typer.echo(f"tables and figures: {index}")
+
+
+def _print_reasons(reasons: dict[str, list[str]], as_json: bool) -> None:
+    if as_json:
+        print_json({"jobs": reasons})
+        return
+    for job, changes in reasons.items():
+        typer.echo(f"{job}: {'; '.join(changes)}")
+    typer.echo(f"{len(reasons)} jobs would run" if reasons else "nothing would run: every result is fresh")
 
 
 BEGIN, END = "# begin solution", "# end solution"

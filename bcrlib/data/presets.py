@@ -22,7 +22,7 @@ class Preset:
     lcm_root_label: bool
     """Whether LCM compares the relation of the word attached to the root."""
     mst_single_root: bool
-    """Whether decoding allows exactly one child of the artificial root."""
+    """Whether decoding allows exactly one child of the artificial root, and gives it alone the relation `root`."""
     select_with_punct: bool
     """Whether the dev score that selects a checkpoint counts punctuation."""
     char_pool_padding: bool

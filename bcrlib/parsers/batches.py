@@ -31,6 +31,12 @@ class Runtime:
     batch_size: int | None = None
     """If given, a decoding batch has so many sentences, however long they are and however many candidates of each: the
     caller knows that they fit into memory. Candidates and scores are the same but for their last digits."""
+    one_core: bool = False
+    """Whether a parser learns, decodes and scores in one thread, as small ones do that are to be equal everywhere."""
+
+    def threads(self) -> AbstractContextManager:
+        """Context in which torch computes in as many threads as this says."""
+        return one_core() if self.one_core else nullcontext()
 
     def autocast(self) -> AbstractContextManager:
         """Context in which matrix products have this precision; everything else keeps float32."""

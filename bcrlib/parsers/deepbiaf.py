@@ -120,6 +120,8 @@ class DeepBiafParser(TreeParser):
         self, read: EncodedTreebank, batch: Batch, noise: Noise | None, strategy: Single, seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         tables, lengths = self.tables(batch, noise), batch.packing.lengths.cpu().numpy() - 1
+        if self.root_relation is not None:
+            tables = root_in_its_place(tables, self.root_relation)
         if isinstance(strategy, KBest) and strategy.labelled:
             return self._labelled_trees(tables, lengths, strategy.num_candidates)
         best_labels, labels = tables.labels.max(dim=2)  # (sentence, dep, head)
@@ -153,6 +155,15 @@ class DeepBiafParser(TreeParser):
         words, columns = words_and_columns(batch, offsets)
         tables = self.tables(batch)
         return score_trees(tables, batch, words, heads[:, columns].long(), relations[:, columns]).cpu().numpy()
+
+
+def root_in_its_place(tables: ScoreTables, relation: int) -> ScoreTables:
+    """Tables in which arcs from the root have this relation, and no others have it. The given ones are used up."""
+    labels = tables.labels.contiguous()  # of somebody's own network they may be views
+    of_root = labels[:, :, relation, 0].clone()
+    labels[:, :, :, 0], labels[:, :, relation] = float("-inf"), float("-inf")
+    labels[:, :, relation, 0] = of_root
+    return ScoreTables(tables.arcs, labels)
 
 
 def score_trees(tables: ScoreTables, batch: Batch, words: Tensor, heads: Tensor, relations: Tensor) -> Tensor:

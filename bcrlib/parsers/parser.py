@@ -68,7 +68,8 @@ class Parser(ABC):
         self.check_strategy(strategy)
         read = self.read(bank)
         proposals = (self.propose(read, items, strategy, seed) for items in self.batches(read, strategy))
-        return self.gathered(bank, strategy.num_candidates, proposals)
+        with self.runtime.threads():
+            return self.gathered(bank, strategy.num_candidates, proposals)
 
     @torch.inference_mode()
     def log_probs(self, bank: Any, pool: Any) -> Float32[np.ndarray, "candidate item"]:
@@ -78,8 +79,9 @@ class Parser(ABC):
         """
         asked, read = self.numbered(bank, pool), self.read(bank)
         result = np.empty(pool.log_probs.shape, dtype=np.float32)
-        for items in self.batches(read, None):
-            result[:, items] = self.score(read, items, asked)
+        with self.runtime.threads():
+            for items in self.batches(read, None):
+                result[:, items] = self.score(read, items, asked)
         return result
 
     @abstractmethod

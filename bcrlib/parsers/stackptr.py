@@ -95,7 +95,8 @@ class StackPtrParser(TreeParser):
         readers = [
             Reader(network, network.memory(batch, noise, self.runtime), self.runtime) for network in self.networks
         ]
-        hyps = search(TreeBuilder(Scorer(readers), batch.packing.lengths, self.rules), choose)
+        scorer = Scorer(readers, self.root_relation)
+        hyps = search(TreeBuilder(scorer, batch.packing.lengths, self.rules), choose)
         if not sampled:
             num_trees = 1 if isinstance(strategy, DropoutP) else strategy.num_candidates
             hyps = best_trees(hyps, num_trees, isinstance(strategy, Beam) and strategy.keep_duplicates)
@@ -164,24 +165,30 @@ class Reader:
 
 
 class Scorer:
-    """The mean of one or several networks that read the same hypotheses (`bcrlib.samplers.rules.StepScorer`)."""
+    """The mean of one or several networks that read the same hypotheses (`bcrlib.samplers.rules.StepScorer`).
 
-    def __init__(self, readers: list[Reader]) -> None:
-        self.readers = readers
+    root_relation: of the words attached to the root, and of no others (`TreeParser.root_relation`).
+    """
+
+    def __init__(self, readers: list[Reader], root_relation: int | None) -> None:
+        self.readers, self.root_relation = readers, root_relation
 
     def advance(self, hyps: PartialTrees, parent: Tensor) -> Tensor:
         return mean([reader.advance(hyps, parent) for reader in self.readers])
 
-    def label(self, parent: Tensor, word: Tensor, is_pop: Tensor) -> tuple[Tensor, Tensor]:
+    def label(self, parent: Tensor, word: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
         """Where finishing a word has a label, the best one there adds its log p too (authors' code).
 
         A word that is attached never gets that label.
         """
-        pop_label = self.readers[0].network.pop_label
+        is_pop, pop_label = word == top, self.readers[0].network.pop_label
         rows = ~is_pop if pop_label is None else torch.ones_like(is_pop)
         log_probs = mean([reader.label_log_probs(parent, word, rows) for reader in self.readers])
         if pop_label is not None:
             log_probs[~is_pop[rows], pop_label] = float("-inf")
+        if self.root_relation is not None:
+            is_root = torch.arange(log_probs.shape[1], device=top.device) == self.root_relation
+            log_probs = log_probs.masked_fill((top == 0)[rows][:, None] != is_root, float("-inf"))
         best, relation = log_probs.max(dim=1)
         score, number = torch.zeros(word.shape, device=word.device), torch.zeros_like(word)
         score[rows], number[rows] = best, relation

@@ -29,7 +29,7 @@ def practice_parser(bank: FrameBank, num_epochs: int, seed: int = 1) -> Seq2SeqP
     """A small parser trained for a while, on one core: to look into, not to measure. num_epochs 0: untrained."""
     sizes, recipe = SMALL["s2s"]
     if not num_epochs:
-        return new_parser(sizes, bank, seed, Runtime("cpu"))
+        return new_parser(sizes, bank, seed, Runtime(one_core=True))
     return train("s2s", bank, seed=seed, recipe=replace(recipe, num_epochs=num_epochs))
 
 

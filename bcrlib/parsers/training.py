@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -12,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from bcrlib.data.randomness import key
-from bcrlib.parsers.batches import Precision, Runtime, best_runtime, one_core
+from bcrlib.parsers.batches import Precision, Runtime, best_runtime
 from bcrlib.parsers.checkpoint import new_parser, parser_class
 from bcrlib.parsers.configuration import SMALL, NetworkConfig, Recipe, Seq2SeqConfig
 from bcrlib.parsers.parser import Parser
@@ -58,14 +57,15 @@ def train(
     """A new parser of a kind ("deepbiaf", "stackptr", "s2s") that has learnt a gold bank (Treebank, FrameBank).
 
     network, recipe: sizes and training; by default small ones, which learn in seconds, for classes and tests. dev: to
-    choose the best epoch on; without it the last is taken. Without `network` it is one core's work, and equal
-    arguments give an equal parser; real sizes go to the GPU where there is one. ValueError for an unknown kind.
+    choose the best epoch on; without it the last is taken. Without `network` the parser learns, and later decodes and
+    scores, on one core, and equal arguments give an equal parser; real sizes go to the GPU where there is one.
+    ValueError for an unknown kind.
     """
     parser_class(kind)  # complains about an unknown one
     small, brief = SMALL.get(kind, (network, recipe))
     config = replace(network or small, kind=kind) if isinstance(small, NetworkConfig) else network or small
-    parser = new_parser(config, gold, seed, best_runtime() if network else Runtime("cpu"))
-    with nullcontext() if network else one_core():
+    parser = new_parser(config, gold, seed, best_runtime() if network else Runtime(one_core=True))
+    with parser.runtime.threads():
         fit(parser, gold, dev, recipe or brief, seed)
     return parser
 

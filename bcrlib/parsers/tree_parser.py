@@ -32,6 +32,9 @@ from bcrlib.parsers.pieces import ContextualVectors
 from bcrlib.samplers.dropout_p import Noise
 from bcrlib.samplers.strategies import DropoutP, Single
 
+ROOT_RELATION = "root"
+"""Universal Dependencies' name; where a treebank has another, decoding knows no such rule."""
+
 
 class TreeParser(Parser):
     """Networks with their vocabulary and pretrained vectors. A kind finds the trees of a batch, and scores trees."""
@@ -51,6 +54,12 @@ class TreeParser(Parser):
         self.vocabulary, self.vectors = vocabulary, vectors
         self.single_root = self.definitions.mst_single_root
         """Whether its trees have exactly one child of the root."""
+        ids = vocabulary.relation_ids
+        self.root_relation = ids.get(ROOT_RELATION) if self.single_root and len(ids) > 1 else None
+        """The relation of that child, and of no other word, in decoding; None: any word may have any.
+
+        As the other rules it forbids steps, and what is left keeps its log p: that by which trees are scored.
+        """
 
     @abstractmethod
     def weight(self, strategy: Single | None) -> int:

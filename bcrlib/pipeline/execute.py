@@ -22,7 +22,14 @@ from nbclient.util import run_sync
 from papermill.exceptions import PapermillExecutionError
 
 from bcrlib.pipeline import results
-from bcrlib.pipeline.jobs import Job, code_fingerprint, declared_parameters, imported_packages, read_notebook
+from bcrlib.pipeline.jobs import (
+    Job,
+    code_fingerprint,
+    code_parts,
+    declared_parameters,
+    imported_packages,
+    read_notebook,
+)
 from bcrlib.pipeline.kernels import ForkingProvisioner
 
 # What numerical libraries read when they are loaded.
@@ -225,6 +232,7 @@ def run_job(
         "params": dict(job.params),
         "needs": dict(planned.need_fingerprints),
         "fingerprint": planned.fingerprint,
+        "code": code_parts(*code),
         "seconds": round(seconds, 3),
         "host": socket.gethostname(),
         "python": platform.python_version(),

@@ -349,7 +349,7 @@ def _names(jobs: Iterable[Job]) -> tuple[str, ...]:
 
 def _asked_for(half: HalfProfile) -> dict[str, Any]:
     """What a manifest says of this half."""
-    left_out = ("semantic", "speed", "workers", *(() if half.ablation.vary else ("ablation",)))
+    left_out = ("semantic", "speed", "workers", "threads", *(() if half.ablation.vary else ("ablation",)))
     return {name: value for name, value in json_values(half).items() if name not in left_out}
 
 

@@ -174,6 +174,8 @@ class Profile(HalfProfile):
     """Where speed is measured, of both halves."""
     workers: int = 0
     """How many jobs run at a time on one machine; 0: one a core."""
+    threads: int = 0
+    """Of a job, which adds up in another order with more of them; 0: the cores divided among the jobs."""
     model: NetworkConfig = field(default_factory=NetworkConfig)
     """Sizes of all kinds of parsers; `kind` and `preset` are filled in by `network`."""
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -9,9 +9,11 @@ from bcrlib.pipeline.manifest import data_files
 from bcrlib.pipeline.plan import PUBLISHING, kept_jobs, plan
 from bcrlib.pipeline.profile import json_values, load_profile, with_values
 from bcrlib.pipeline.results import COLLECTED, lay_out
-from bcrlib.pipeline.run import print_line, run_graph
+from bcrlib.pipeline.run import print_line, reasons, run_graph
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path("results")
+"""Where a run writes unless it is told otherwise; git ignores it. What is committed lies in ROOT, laid out alike."""
 
 
 def reproduce(
@@ -19,7 +21,7 @@ def reproduce(
     overrides: tuple[str, ...] = (),
     scheduler: str | None = None,
     num_workers: int | None = None,
-    output: Path = ROOT,
+    output: Path = RESULTS,
     report: Callable[[str], None] = print_line,
     minutes: float | None = None,
 ) -> Path:
@@ -40,9 +42,16 @@ def reproduce(
         for values in half.ablation.cells().values() or [{}]:
             # Downloaded before jobs start, which would do it side by side or fail one by one.
             data_files(task, json_values(with_values(half, values)))
-    runs = Path(os.environ.get("BCRLIB_RUNS") or output / "runs").resolve()
-    workers = num_workers or profile.workers or None
-    folders = run_graph(plan(profile), ROOT / "notebooks", runs, scheduler, workers, report=report, minutes=minutes)
+    folders = run_graph(
+        plan(profile),
+        ROOT / "notebooks",
+        _runs_folder(output),
+        scheduler,
+        num_workers or profile.workers or None,
+        report=report,
+        minutes=minutes,
+        num_threads=profile.threads or None,
+    )
     kept = output / "data" / "correctness" / profile.name
     for task in profile.halves():
         shutil.rmtree(kept / task, ignore_errors=True)
@@ -57,3 +66,12 @@ def reproduce(
     from bcrlib.report.publisher import write_index  # matplotlib comes with it
 
     return write_index(figures, profile.name)
+
+
+def why(profile_name: str, overrides: tuple[str, ...] = (), output: Path = RESULTS) -> dict[str, list[str]]:
+    """The jobs that `reproduce` would run, each with what it would run for. Nothing runs, and nothing is downloaded."""
+    return reasons(plan(load_profile(profile_name, overrides)), ROOT / "notebooks", _runs_folder(output))
+
+
+def _runs_folder(output: Path) -> Path:
+    return Path(os.environ.get("BCRLIB_RUNS") or output / "runs").resolve()

@@ -46,6 +46,15 @@ def fault(folder: Path, fingerprint: str) -> str | None:
     return next((f"{file} is missing or cut" for file, size in sizes.items() if there.get(file) != size), None)
 
 
+def latest(runs_folder: Path, name: str) -> dict[str, Any] | None:
+    """The record of the job's last finished result, whatever it was made from; None where there is none."""
+    records = [folder / RECORD for folder in runs_folder.glob("*-*") if folder.name.partition("-")[2] == name]
+    records = sorted((record for record in records if record.is_file()), key=lambda record: record.stat().st_mtime)
+    with suppress(IndexError, ValueError):
+        return json.loads(records[-1].read_text(encoding="utf-8"))
+    return None
+
+
 def lay_out(folder: Path, collected: Path, *measured: Path) -> None:
     """Copy what jobs of a task left, as data/correctness/PROFILE/TASK keeps it: the correctness, and speed.json."""
     shutil.copytree(collected / "correctness", folder)

@@ -3,6 +3,7 @@
 Which job runs when and where is Dask's work; ours is only the hash that says what need not run at all.
 """
 
+import json
 import logging
 import os
 import time
@@ -11,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from textwrap import shorten
+from typing import Any
 
+import dask
 from dask.system import CPU_COUNT
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
@@ -22,6 +26,7 @@ from bcrlib.pipeline.jobs import (
     Job,
     check_parameters,
     code_fingerprint,
+    code_parts,
     in_running_order,
     job_fingerprint,
     read_notebook,
@@ -30,6 +35,13 @@ from bcrlib.pipeline.jobs import (
 PACKAGE_FOLDER = Path(bcrlib.__file__).parent
 CONNECT_SECONDS = 20
 # Ctrl-C reaches the whole process group; only the driver shall act on it, and end its workers.
+# What Dask watches all the time for its page, of which there is none: a tenth of a core, with two workers.
+UNWATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
+    "distributed.scheduler.active-memory-manager.start": False,
+}
 IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
@@ -97,12 +109,14 @@ def run_graph(
     package_folder: Path = PACKAGE_FOLDER,
     report: Callable[[str], None] = print_line,
     minutes: float | None = None,
+    num_threads: int | None = None,
 ) -> dict[str, Path]:
     """Bring every job's result up to date; job name -> its result folder.
 
     Runs what is not fresh, on `num_workers` local processes (default: one a core, no more than jobs to run)
-    or on the Dask cluster at `scheduler_address`, which must share the file system.  Locally the cores are
-    divided among the workers, unless OMP_NUM_THREADS is set; on a cluster the workers' environment decides.
+    or on the Dask cluster at `scheduler_address`, which must share the file system.
+    num_threads: of a job; None: locally the cores are divided among the workers, unless OMP_NUM_THREADS is set, and on
+    a cluster the workers' environment decides.
     The worker publishes a finished job at once, so a killed run loses only what was being worked on.
     minutes: after as many no job is begun; those under way are finished.
     GraphError: nothing was run.  GraphFailed: at the end, after everything that did not depend on a failure.
@@ -130,10 +144,61 @@ def run_graph(
         workers = num_workers or min(CPU_COUNT, len(stale))
         with _local_client(workers) if scheduler_address is None else _connect(scheduler_address) as client:
             report(f"{len(stale)} of {total} jobs to run on {len(client.nthreads())} workers")
-            chosen = os.environ.get("OMP_NUM_THREADS", "")
-            threads = int(chosen) if chosen.isdigit() else max(1, CPU_COUNT // workers)
-            _run_stale(client, planned, stale, None if scheduler_address else threads, until, tell)
+            if num_threads is None and scheduler_address is None:
+                chosen = os.environ.get("OMP_NUM_THREADS", "")
+                num_threads = int(chosen) if chosen.isdigit() else max(1, CPU_COUNT // workers)
+            _run_stale(client, planned, stale, num_threads, until, tell)
     return {job.job.name: job.folder for job in planned}
+
+
+def reasons(
+    jobs: Sequence[Job], notebooks_folder: Path, runs_folder: Path, package_folder: Path = PACKAGE_FOLDER
+) -> dict[str, list[str]]:
+    """The jobs that `run_graph` would run, in its order, and what has changed since the last result of that name.
+
+    Errors as of `plan_graph`.  O(jobs folders).
+    """
+    found = {}
+    for one in plan_graph(jobs, notebooks_folder, runs_folder, package_folder):
+        fault = results.fault(one.folder, one.fingerprint)
+        if fault is not None:
+            before = results.latest(runs_folder, one.job.name)
+            found[one.job.name] = ["it never ran"] if before is None else (_changes(one, before) or [fault])
+    return found
+
+
+def _changes(planned: PlannedJob, before: Mapping[str, Any]) -> list[str]:
+    job = planned.job
+    notebook = read_notebook(planned.notebooks_folder, job.notebook)
+    parts = code_parts(notebook, job.notebook, planned.package_folder, job.modules)
+    params = [_leaves(values) for values in (before["params"], dict(job.params))]
+    changes = [
+        f"{name}: {' -> '.join(shorten(value, 60, placeholder=' ...') for value in values)}"
+        for name, *values in _differences(*params)
+    ]
+    kinds = {"input": (before["needs"], planned.need_fingerprints), "code of": (before.get("code", parts), parts)}
+    for kind, sides in kinds.items():
+        if names := [name for name, *_ in _differences(*sides)]:
+            changes.append(f"{kind} {', '.join(names)}")
+    is_same = before["fingerprint"] == planned.fingerprint
+    return changes or ([] if is_same else ["code; an older record does not tell which"])
+
+
+def _leaves(values: Mapping[str, Any], place: str = "") -> dict[str, str]:
+    """{"training": {"num_epochs": 4}} -> {"training.num_epochs": "4"}"""
+    found: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _leaves(value, f"{place}{name}.")
+        else:
+            found[place + name] = json.dumps(value, sort_keys=True)
+    return found
+
+
+def _differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    names = dict.fromkeys([*before, *now])
+    pairs = [(name, before.get(name, "none"), now.get(name, "none")) for name in names]
+    return [pair for pair in pairs if pair[1] != pair[2]]
 
 
 def _run_stale(
@@ -200,6 +265,7 @@ def _local_client(workers: int) -> Iterator[Client]:
         # Silent, because every failure of a job comes as an exception and is reported once.  A job whose worker
         # dies gets one more try: whoever fills the memory need not be the one that is killed.
         with (
+            dask.config.set(UNWATCHED),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,

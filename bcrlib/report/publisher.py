@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def stored(profile: str, results: str = "", task: str = "dependency") -> Path:
     """The folder with a task's stored results: correctness, for CorrectnessStore, and speed.json.
 
-    results: the folder of the tasks' folders; "": what the repository keeps of the profile. ValueError names the
+    results: the folder of the tasks' folders; "": what the repository keeps of the profile, or where it keeps nothing
+    what `make reproduce` left in results/. ValueError names the
     choices for an unknown task or profile; FileNotFoundError says how to make results that are not there.
     """
     if task not in TASKS:
@@ -47,7 +48,8 @@ def tasks_measured(profile: str, results: str = "") -> list[str]:
 
 
 def _of_all_tasks(profile: str, results: str) -> Path:
-    folder = Path(results) if results else ROOT / "data" / "correctness" / profile
+    kept, made = (root / "data" / "correctness" / profile for root in (ROOT, ROOT / "results"))
+    folder = Path(results) if results else made if made.is_dir() and not kept.is_dir() else kept
     known = sorted(path.stem for path in (ROOT / "notebooks" / "profiles").glob("*.yaml"))
     if not results and profile not in known:
         raise ValueError(f"unknown profile {profile!r}; choose one of {', '.join(known)}")

@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64, Integer
+from jaxtyping import Float, Float32, Int64, Integer
 from torch import Tensor
 
 from bcrlib.samplers.derivations import Derivations
@@ -132,7 +132,7 @@ class TableScorer:
         return (weights / weights.sum(dim=2, keepdim=True)).log()
 
     def label(
-        self, parent: Int64[Tensor, "s child"], word: Int64[Tensor, "s child"], is_pop: Bool[Tensor, "s child"]
+        self, parent: Int64[Tensor, "s child"], word: Int64[Tensor, "s child"], top: Int64[Tensor, "s child"]
     ) -> tuple[Float[Tensor, "s child"], Int64[Tensor, "s child"]]:
         return torch.zeros(word.shape, dtype=torch.float64), torch.zeros_like(word)
 
@@ -151,9 +151,9 @@ class SampledScorer:
         return kept_probs(log_probs, self.strategy).log()
 
     def label(
-        self, parent: Int64[Tensor, "s child"], word: Int64[Tensor, "s child"], is_pop: Bool[Tensor, "s child"]
+        self, parent: Int64[Tensor, "s child"], word: Int64[Tensor, "s child"], top: Int64[Tensor, "s child"]
     ) -> tuple[Float[Tensor, "s child"], Int64[Tensor, "s child"]]:
-        return self.scorer.label(parent, word, is_pop)
+        return self.scorer.label(parent, word, top)
 
 
 def decode(

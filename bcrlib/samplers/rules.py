@@ -68,9 +68,9 @@ class StepScorer(Protocol):
         """log p of pointing to every position. `parent`: the hypothesis of the step before that each one continues."""
 
     def label(
-        self, parent: Int64[Tensor, "s child"], word: Int64[Tensor, "s child"], is_pop: Bool[Tensor, "s child"]
+        self, parent: Int64[Tensor, "s child"], word: Int64[Tensor, "s child"], top: Int64[Tensor, "s child"]
     ) -> tuple[Float[Tensor, "s child"], Int64[Tensor, "s child"]]:
-        """log p and number of the best relation of each step just chosen; 0 where a pop has none."""
+        """log p and number of the best relation of each step just chosen, from the top; 0 where a pop has none."""
 
 
 class TreeBuilder:
@@ -93,7 +93,7 @@ class TreeBuilder:
         """Point to words, which get their best relations."""
         tops = self.hyps.top.gather(1, parent)
         word = torch.where(score > float("-inf"), word, tops)  # one that is none must not point outside its sentence
-        label_score, relation = self.scorer.label(parent, word, word == tops)
+        label_score, relation = self.scorer.label(parent, word, tops)
         self.hyps, self.parent = extend(self.hyps, parent, word, score + label_score, relation), parent
 
     def leaving(self, step: int) -> tuple[slice, slice] | None:

@@ -9,6 +9,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from bcrlib.parsers.batches import one_core
 from bcrlib.parsers.generator import Generator
 
 MONTHS = ["january", "february", "march", "april", "may", "june", "july", "august", "september"]
@@ -45,6 +46,7 @@ def prompt(text: str) -> str:
     return text + "-"
 
 
+@one_core()
 def date_writer(seed: int, num_steps: int = 250) -> Generator:
     """A causal model of two layers that has learnt the task: seven seconds on one core of a laptop.
 
