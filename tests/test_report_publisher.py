@@ -73,6 +73,8 @@ def test_a_frame_is_shown_with_fixed_decimals_and_a_name_once():
     ]
     assert set(map(tuple, sides)) == {("left", "left", "right", "right", "left")}
     assert "Of it" in repr(as_table(frame, "Of it")) and "1,234" in repr(as_table(frame))
+    plain = as_table(pd.DataFrame({"head": ["a", "a"], "word": ["x", "x"]}))
+    assert cells_of(plain.html)[0][1:] == [["a", "x"]] * 2  # columns that are no names are said in every row
     assert cells_of(as_table(frame.reset_index(drop=True)).html)[0][1] == ["0.12", "1,234", "<i>"]
 
 

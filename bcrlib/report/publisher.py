@@ -102,8 +102,9 @@ def as_table(frame: pd.DataFrame, title: str = "", decimals: int | Mapping[str, 
     index = [] if isinstance(frame.index, pd.RangeIndex) else frame.index.names
     cells = frame.reset_index() if index else frame
     texts = pd.DataFrame({name: _texts(cells[name], decimals) for name in cells})
-    for name in texts.columns[: len(index) - 1]:
-        texts[name] = texts[name].where(texts[name] != texts[name].shift(), "")
+    for number in reversed(range(1, len(index))):
+        same = (cells.iloc[:, :number] == cells.iloc[:, :number].shift()).all(axis=1)
+        texts.isetitem(number - 1, texts.iloc[:, number - 1].mask(same, ""))
     right = [is_numeric_dtype(kind) for kind in cells.dtypes]
     heads = [[(escape(str(name)), 1) for name in cells]]
     rows = [[escape(cell) for cell in row] for row in texts.itertuples(index=False)]
