@@ -59,6 +59,13 @@ def test_a_table_is_html_with_numbers_on_the_right_and_no_column_for_the_update(
     assert sides[3] == ["left", "right", "right"] and sides[2] == ["left"]
 
 
+def test_a_table_wider_than_a_page_comes_in_blocks(publisher):
+    rows = pd.concat([ROWS.assign(metric=f"M{number}") for number in range(9)])
+    texts, _ = cells_of(publisher.table(rows, "wide", "Claim", "Caption").html)
+    heads = [row for row in texts if row[0] == "UAS"]
+    assert [len(row) for row in heads] == [6, 5] and heads[1][1] == "M5 (%)"
+
+
 def test_a_frame_is_shown_with_fixed_decimals_and_a_name_once():
     index = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y"), ("b", "y")], names=["update", "level"])
     frame = pd.DataFrame(

@@ -1,5 +1,6 @@
 """What a story notebook reads, how it shows and, if asked to, saves tables and figures, and the page of them all."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -14,6 +15,7 @@ from bcrlib.report.draw_trees import save_drawing
 from bcrlib.report.style import picture, save_figure
 from bcrlib.report.tables import (
     TEMPLATES,
+    Column,
     Grid,
     Record,
     arrow,
@@ -145,23 +147,37 @@ def _html(heads: Sequence[Sequence[tuple[str, int]]], rows: Sequence[Sequence[st
     return "\n".join(["<table><thead>", *lines, "</tbody></table>"])
 
 
+_MOST_COLUMNS = 8
+"""Of numbers side by side: what a page of 1,000 pixels shows."""
+
+
 def _of_record(record: Record) -> Shown:
-    """A table's claim and numbers, a block a level; the update stands above its rows, intervals beside numbers."""
+    """A table's claim and numbers, a block a level (or several, where it has more columns than a page shows).
+
+    The update stands above its rows, intervals beside numbers.
+    """
     grid, blocks = Grid(record), []
-    for level, columns in grid.levels.items():
-        heads = [[(escape(grid.heading(level)), 1), *((escape(grid.header(m)), len(grid.sides)) for _, m in columns)]]
-        if len(grid.sides) > 1:
-            heads.append([("", 1), *((side, 1) for _ in columns for side in grid.sides)])
-        rows: list[list[str]] = []
-        for line in grid.lines:
-            if len(grid.name_heads) > 1 and line[0] and grid.opens_block(line):
-                rows.append([escape(arrow(line[0]))])
-            numbers = grid.numbers(line, columns)
-            small = [extra.replace(" ", "\u00a0") for _, extra, _ in numbers]
-            cells = [f"{n[0]} <small>{extra}</small>" if extra else n[0] for n, extra in zip(numbers, small)]
-            rows.append([escape(line[1]), *cells])
-        blocks.append(_html(heads, rows, [False] + [True] * (len(columns) * len(grid.sides))))
+    for level, all_columns in grid.levels.items():
+        num_blocks = math.ceil(len(all_columns) * len(grid.sides) / _MOST_COLUMNS)
+        size = math.ceil(len(all_columns) / num_blocks)
+        for first in range(0, len(all_columns), size):
+            blocks.append(_block(grid, level, all_columns[first : first + size]))
     return Shown(_heading(record.title) + "\n".join(blocks), f"{record.title}\n\n{markdown_grid(record)}")
+
+
+def _block(grid: Grid, level: str, columns: Sequence[Column]) -> str:
+    heads = [[(escape(grid.heading(level)), 1), *((escape(grid.header(m)), len(grid.sides)) for _, m in columns)]]
+    if len(grid.sides) > 1:
+        heads.append([("", 1), *((side, 1) for _ in columns for side in grid.sides)])
+    rows: list[list[str]] = []
+    for line in grid.lines:
+        if len(grid.name_heads) > 1 and line[0] and grid.opens_block(line):
+            rows.append([escape(arrow(line[0]))])
+        numbers = grid.numbers(line, columns)
+        small = [extra.replace(" ", "\u00a0") for _, extra, _ in numbers]
+        cells = [f"{n[0]} <small>{extra}</small>" if extra else n[0] for n, extra in zip(numbers, small)]
+        rows.append([escape(line[1]), *cells])
+    return _html(heads, rows, [False] + [True] * (len(columns) * len(grid.sides)))
 
 
 @dataclass(frozen=True, eq=False)
