@@ -3,6 +3,7 @@
 make docs (no network, no notebook is run)
 """
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -26,4 +27,10 @@ NOTEBOOKS = Path(__file__).parent / "notebooks"
 shutil.rmtree(NOTEBOOKS, ignore_errors=True)
 NOTEBOOKS.mkdir()
 for notebook in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")):
-    shutil.copy(notebook, NOTEBOOKS)
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    for cell in content["cells"]:
+        for output in cell.get("outputs", []):
+            # myst-nb takes the words for a picture from the cell, notebooks keep them with the picture.
+            if alt := output.get("metadata", {}).get("image/png", {}).get("alt"):
+                cell["metadata"]["mystnb"] = {"image": {"alt": alt}}
+    (NOTEBOOKS / notebook.name).write_text(json.dumps(content), encoding="utf-8")
