@@ -90,6 +90,10 @@ def test_by_hand_the_newest_result_of_every_name_is_read(tmp_path):
     os.utime(new / "job.json", (2**31, 2**31))
     inputs, output = results.given(str(tmp_path), str(tmp_path / "out" / "deep"), ["train deepbiaf 1"])
     assert inputs == {"train deepbiaf 1": str(new)} != {"train deepbiaf 1": str(old)} and output.is_dir()
+    with pytest.raises(ValueError, match=r"reads 'train stackptr 1': .* or the folder of a run's results"):
+        results.given(str(tmp_path), str(output), ["train stackptr 1"])
+    with pytest.raises(ValueError, match="reads the results of other jobs: give a folder for each job"):
+        results.given(str(tmp_path), str(output))
     assert results.given({"predict dev": "x"}, str(output)) == ({"predict dev": "x"}, output)
 
 
@@ -113,7 +117,7 @@ def test_a_pipeline_notebook_with_nothing_said_refuses_in_one_sentence(tmp_path,
         exec(compile(call, name, "exec"), said)
     said["output_folder"] = "out"
     if name in NEEDY:
-        with pytest.raises(ValueError, match=r"^this notebook reads .*: give the folder of a run's results"):
+        with pytest.raises(ValueError, match=r"^this notebook reads .*: give a folder for each job \(-y "):
             exec(compile(call, name, "exec"), said)
     else:
         exec(compile(call, name, "exec"), said)

@@ -53,19 +53,20 @@ def given(
     """What a pipeline notebook reads, by the names of jobs, and where it writes; the driver says it, or a person.
 
     inputs: {job name: folder}, or the folder of a run's results, of which the newest of every name is taken.
-    needs: the names that it reads; None: whatever it is given, but something.  The output folder is made.
+    needs: the names that it reads; None: whatever it is given folder by folder.  The output folder is made.
     ValueError says in one sentence what to give.
     """
     if not output_folder:
         raise ValueError("output_folder is empty: say where to write, with papermill by -p output_folder FOLDER")
     if isinstance(inputs, str):
         records = sorted(Path(inputs).glob(f"*-*/{RECORD}"), key=lambda file: file.stat().st_mtime)
-        inputs = {file.parent.name.partition("-")[2]: str(file.parent) for file in records}
-    missing = ["results of the jobs before it"] if needs is None and not inputs else []
+        inputs = {file.parent.name.partition("-")[2]: str(file.parent) for file in records if needs is not None}
+    missing = ["the results of other jobs"] if needs is None and not inputs else []
     missing += [f"{name!r}" for name in dict.fromkeys(needs or ()) if name not in inputs]
     if missing:
-        runs = "the folder of a run's results (-p inputs RUNS) or a folder for each job (-y 'inputs: {JOB: FOLDER}')"
-        raise ValueError(f"this notebook reads {', '.join(missing)}: give {runs}")
+        folders = "a folder for each job (-y 'inputs: {JOB: FOLDER}')"
+        folders += "" if needs is None else " or the folder of a run's results (-p inputs RUNS)"
+        raise ValueError(f"this notebook reads {', '.join(missing)}: give {folders}")
     Path(output_folder).mkdir(parents=True, exist_ok=True)
     return dict(inputs), Path(output_folder)
 
