@@ -210,7 +210,7 @@ def test_tables_are_html_and_figures_have_words(path):
     for cell in code_cells(path):
         for output in cell.outputs:
             assert "| :--" not in str(output.get("text", "")), cell.source
-            assert max(map(len, str(output.get("text", "")).splitlines()), default=0) <= 200, cell.source
+            assert max(map(len, str(output.get("text", "")).splitlines()), default=0) <= 140, cell.source
             if "image/png" in output.get("data", {}):
                 assert len(output.metadata["image/png"]["alt"]) > 40, cell.source
             if drawing := output.get("data", {}).get("image/svg+xml"):
