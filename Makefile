@@ -32,12 +32,13 @@ refresh: setup  ## the same in place of what is committed: figures, data, output
 
 test: setup  ## pytest, then the committed notebooks under nbval
 	$(VENV)/bin/python -m pytest -q
-	$(VENV)/bin/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 120 --nbval-kernel-startup-timeout 120 notebooks/[0-9]*.ipynb
+	$(VENV)/bin/python -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout 120 --nbval-kernel-startup-timeout 120 notebooks/[0-9]*.ipynb
 
 notebooks: setup  ## run the story notebooks again and keep their outputs
 	$(VENV)/bin/python notebooks/refresh.py
 
 lab: setup  ## open the notebooks
+	$(VENV)/bin/jupyter trust notebooks/*.ipynb
 	$(VENV)/bin/jupyter lab notebooks
 
 bench: setup  ## speed as fractions of the bare LSTM's and of peers', kept in data/bench.json for the README

@@ -11,11 +11,13 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def refresh(path: Path) -> None:
-    """Execute one notebook in place, without the marks that change from run to run."""
+    """Execute one notebook in place; its metadata are those that JupyterLab would save."""
     notebook = nbformat.read(path, as_version=4)
     with tempfile.TemporaryDirectory() as scratch:
         executed = execute_notebook(notebook, path.name, Path(scratch, path.name), {}, FOLDER)
-    executed.metadata = {"kernelspec": notebook.metadata.kernelspec, "language_info": {"name": "python"}}
+    # What the kernel says of itself is what JupyterLab keeps; papermill's marks change from run to run.
+    told = executed.metadata.language_info
+    executed.metadata = {"kernelspec": notebook.metadata.kernelspec, "language_info": told}
     for cell in executed.cells:
         cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
     nbformat.write(executed, path)

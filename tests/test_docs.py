@@ -60,3 +60,9 @@ def test_the_site_builds_without_a_warning(tmp_path):
     api = {path.stem: re.sub("<[^>]+>", "", path.read_text()) for path in (tmp_path / "api").glob("*.html")}
     assert "def bcr_scores" in api["bcrlib"] and "Annotated[" not in api["cli"]
     assert {path.parent.name for path in PACKAGE.rglob("*.py")} <= api.keys()
+    pictures = [
+        (page.stem, picture)
+        for page in (tmp_path / "notebooks").glob("*.html")
+        for picture in re.findall("<img [^>]*>", page.read_text())
+    ]
+    assert pictures and [name for name, picture in pictures if not re.search('alt="[^"_]', picture)] == []

@@ -93,12 +93,13 @@ def test_harm_is_what_the_tests_call_and_small_slices_are_not_tested(table):
     assert most_flips(rates(table), "upos", 2) == ["NOUN", "ADV"]
 
 
-def test_the_headline_is_an_update_between_kinds():
-    updates = {"deepbiaf=>deepbiaf": "BCR", "stackptr=>deepbiaf": "Untreated"}
-    updates |= {"deepbiaf-static=>deepbiaf": "BCR", "deepbiaf=>stackptr": "BCR"}
-    table = pd.DataFrame({"update": list(updates), "method": list(updates.values())})
-    assert headline_update(table) == "deepbiaf=>stackptr"
-    assert headline_update(table[:2]) == "deepbiaf=>deepbiaf"
+def test_the_headline_is_the_update_that_repairs_most_beyond_what_it_breaks():
+    cells = [("a=>a", "BCR", 0, 90), ("a=>a", "Untreated", 9, 9), ("a=>b", "BCR", 0, 0), ("a=>b", "Untreated", 9, 29)]
+    columns = ["update", "method", "yn", "ny"]
+    table = pd.DataFrame([*cells, ("b=>a", "Untreated", 0, 50)], columns=columns)  # BCR was not tried on the last one
+    table = table.assign(level="UAS", breakdown="all", num_units=100, num_pairs=1)
+    assert headline_update(table) == "a=>b"
+    assert headline_update(table[table["update"] != "a=>b"]) == "a=>a"
 
 
 def test_rows_have_the_authors_numbers_beside_untreated(table):

@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,30 @@ def latest(runs_folder: Path, name: str) -> dict[str, Any] | None:
     with suppress(IndexError, ValueError):
         return json.loads(records[-1].read_text(encoding="utf-8"))
     return None
+
+
+def given(
+    inputs: Mapping[str, str] | str, output_folder: str, needs: Sequence[str] | None = None
+) -> tuple[dict[str, str], Path]:
+    """What a pipeline notebook reads, by the names of jobs, and where it writes; the driver says it, or a person.
+
+    inputs: {job name: folder}, or the folder of a run's results, of which the newest of every name is taken.
+    needs: the names that it reads; None: whatever it is given folder by folder.  The output folder is made.
+    ValueError says in one sentence what to give.
+    """
+    if not output_folder:
+        raise ValueError("output_folder is empty: say where to write, with papermill by -p output_folder FOLDER")
+    if isinstance(inputs, str):
+        records = sorted(Path(inputs).glob(f"*-*/{RECORD}"), key=lambda file: file.stat().st_mtime)
+        inputs = {file.parent.name.partition("-")[2]: str(file.parent) for file in records if needs is not None}
+    missing = ["the results of other jobs"] if needs is None and not inputs else []
+    missing += [f"{name!r}" for name in dict.fromkeys(needs or ()) if name not in inputs]
+    if missing:
+        folders = "a folder for each job (-y 'inputs: {JOB: FOLDER}')"
+        folders += "" if needs is None else " or the folder of a run's results (-p inputs RUNS)"
+        raise ValueError(f"this notebook reads {', '.join(missing)}: give {folders}")
+    Path(output_folder).mkdir(parents=True, exist_ok=True)
+    return dict(inputs), Path(output_folder)
 
 
 def lay_out(folder: Path, collected: Path, *measured: Path) -> None:

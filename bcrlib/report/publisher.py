@@ -1,18 +1,24 @@
 """What a story notebook reads, how it shows and, if asked to, saves tables and figures, and the page of them all."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.api.types import is_float_dtype, is_integer_dtype, is_numeric_dtype
 
 from bcrlib.report.draw_trees import save_drawing
-from bcrlib.report.style import save_figure
+from bcrlib.report.style import picture, save_figure
 from bcrlib.report.tables import (
     TEMPLATES,
+    Column,
+    Grid,
     Record,
+    arrow,
     markdown_grid,
     read_record,
     render,
@@ -64,6 +70,118 @@ def command_of(profile: str) -> str:
     return "make reproduce" if profile == "demo" else f"make reproduce PROFILE={profile}"
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a cell shows of a table: HTML, and plain text for whatever cannot show that."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a cell shows of a figure: a PNG with a text for readers who cannot see it."""
+
+    png: bytes
+    alt: str
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return self.png, {"alt": self.alt}
+
+    def __repr__(self) -> str:
+        return self.alt
+
+
+def as_table(frame: pd.DataFrame, title: str = "", decimals: int | Mapping[str, int] = 2) -> Shown:
+    """A frame as a table: numbers stand on the right, with fixed decimals (of all columns, or by column).
+
+    An index that is more than row numbers becomes the first columns, each name said once.  O(cells).
+    """
+    index = [] if isinstance(frame.index, pd.RangeIndex) else frame.index.names
+    cells = frame.reset_index() if index else frame
+    texts = pd.DataFrame({name: _texts(cells[name], decimals) for name in cells})
+    for number in reversed(range(1, len(index))):
+        same = (cells.iloc[:, :number] == cells.iloc[:, :number].shift()).all(axis=1)
+        texts.isetitem(number - 1, texts.iloc[:, number - 1].mask(same, ""))
+    right = [is_numeric_dtype(kind) for kind in cells.dtypes]
+    heads = [[(escape(str(name)), 1) for name in cells]]
+    rows = [[escape(cell) for cell in row] for row in texts.itertuples(index=False)]
+    plain = texts.to_string(index=False)
+    return Shown(_heading(title) + _html(heads, rows, right), f"{title}\n\n{plain}" if title else plain)
+
+
+def _texts(column: pd.Series, decimals: int | Mapping[str, int]) -> list[str]:
+    number = decimals if isinstance(decimals, int) else decimals.get(str(column.name), 2)
+    if is_float_dtype(column.dtype):
+        return ["–" if value != value else f"{value:,.{number}f}" for value in column]
+    return [f"{value:,}" if is_integer_dtype(column.dtype) else str(value) for value in column]
+
+
+def _heading(title: str) -> str:
+    return f"<p><b>{escape(title)}</b></p>\n" if title else ""
+
+
+def _html(heads: Sequence[Sequence[tuple[str, int]]], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """A table of HTML cells, a line a row.  heads: (cell, columns that it spans).  A row of one cell spans them all."""
+    sides = [' style="text-align: right"' if of_column else ' style="text-align: left"' for of_column in right]
+
+    def line(cells: Sequence[str]) -> str:
+        if len(cells) == 1 < len(sides):
+            return f'<th colspan="{len(sides)}"{sides[0]}>{cells[0]}</th>'
+        return "".join(f"<td{side}>{cell}</td>" for cell, side in zip(cells, sides))
+
+    def head(cells: Sequence[tuple[str, int]]) -> str:
+        places = [sum(width for _, width in cells[:number]) for number in range(len(cells))]
+        spans = [f' colspan="{width}"' if width > 1 else "" for _, width in cells]
+        return "".join(f"<th{span}{sides[at]}>{cell}</th>" for (cell, _), span, at in zip(cells, spans, places))
+
+    lines = [
+        *(f"<tr>{head(cells)}</tr>" for cells in heads),
+        "</thead><tbody>",
+        *(f"<tr>{line(row)}</tr>" for row in rows),
+    ]
+    return "\n".join(["<table><thead>", *lines, "</tbody></table>"])
+
+
+_MOST_COLUMNS = 8
+"""Of numbers side by side: what a page of 1,000 pixels shows."""
+
+
+def _of_record(record: Record) -> Shown:
+    """A table's claim and numbers, a block a level (or several, where it has more columns than a page shows).
+
+    The update stands above its rows, intervals beside numbers.
+    """
+    grid, blocks = Grid(record), []
+    for level, all_columns in grid.levels.items():
+        num_blocks = math.ceil(len(all_columns) * len(grid.sides) / _MOST_COLUMNS)
+        size = math.ceil(len(all_columns) / num_blocks)
+        for first in range(0, len(all_columns), size):
+            blocks.append(_block(grid, level, all_columns[first : first + size]))
+    return Shown(_heading(record.title) + "\n".join(blocks), f"{record.title}\n\n{markdown_grid(record)}")
+
+
+def _block(grid: Grid, level: str, columns: Sequence[Column]) -> str:
+    heads = [[(escape(grid.heading(level)), 1), *((escape(grid.header(m)), len(grid.sides)) for _, m in columns)]]
+    if len(grid.sides) > 1:
+        heads.append([("", 1), *((side, 1) for _ in columns for side in grid.sides)])
+    rows: list[list[str]] = []
+    for line in grid.lines:
+        if len(grid.name_heads) > 1 and line[0] and grid.opens_block(line):
+            rows.append([escape(arrow(line[0]))])
+        numbers = grid.numbers(line, columns)
+        small = [extra.replace(" ", "\u00a0") for _, extra, _ in numbers]
+        cells = [f"{n[0]} <small>{extra}</small>" if extra else n[0] for n, extra in zip(numbers, small)]
+        rows.append([escape(line[1]), *cells])
+    return _html(heads, rows, [False] + [True] * (len(columns) * len(grid.sides)))
+
+
 @dataclass(frozen=True, eq=False)
 class Publisher:
     """What `write_table`, `save_figure` and `save_drawing` need beyond the thing itself."""
@@ -78,17 +196,17 @@ class Publisher:
         """The same with other settings under the numbers."""
         return replace(self, signature=signature)
 
-    def table(self, rows: pd.DataFrame | Iterable[Mapping[str, object]], name: str, title: str, caption: str) -> str:
-        """Save a table, the command in every row; returns its numbers as text, without the commands."""
+    def table(self, rows: pd.DataFrame | Iterable[Mapping[str, object]], name: str, title: str, caption: str) -> Shown:
+        """Save a table, the command in every row; returns its claim and numbers, for a cell to show."""
         rows, about = tidy(rows).assign(command=self.command), self._about(caption) | {"title": title}
         record = write_table(rows, Path(self.output) if self.output else None, name, **about)
-        return markdown_grid(replace(record, rows=[row | {"command": ""} for row in record.rows]))
+        return _of_record(replace(record, rows=[row | {"command": ""} for row in record.rows]))
 
-    def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Figure:
-        """Save a figure with the numbers it plots; returns it, for a cell to show."""
+    def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Picture:
+        """Save a figure with the numbers it plots; returns its picture, for a cell to show."""
         if self.output:
             save_figure(figure, Path(self.output), name, rows, **self._about(caption))
-        return figure
+        return pictured(figure, caption)
 
     def drawing(self, svg: str, name: str, title: str, caption: str) -> str:
         """Save a tree drawing; returns it."""
@@ -98,6 +216,12 @@ class Publisher:
 
     def _about(self, caption: str) -> dict[str, Any]:
         return {"caption": caption, "signature": self.signature, "command": self.command}
+
+
+def pictured(figure: Figure, caption: str) -> Picture:
+    """A figure as a cell shows it; its claim and caption are what readers who cannot see it are told."""
+    claim = " ".join(figure.get_suptitle().split())
+    return Picture(picture(figure), f"{claim.rstrip('.')}. {caption}")
 
 
 _SECTIONS = {"table": "Tables", "figure": "Figures", "drawing": "Sentences"}

@@ -77,7 +77,7 @@ def use_house_theme() -> None:
             "grid.color": "#E5E7EB",
             "svg.hashsalt": "bcrlib",
             "svg.fonttype": "none",  # text stays text: smaller, and found by a search
-            "figure.dpi": 80,  # as notebooks show and keep it; files have more
+            "figure.dpi": 80,
             "savefig.dpi": 150,
         }
     )
@@ -179,8 +179,14 @@ def save_figure(
     write_record(record, folder)
     with mpl.rc_context({"svg.hashsalt": "bcrlib"}):
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-        drawn = io.BytesIO()
-        figure.savefig(drawn, format="png", dpi=150)
+    (folder / f"{name}.png").write_bytes(picture(figure, dpi=150))
+
+
+def picture(figure: Figure, dpi: int = 80) -> bytes:
+    """The figure as a PNG file, by default as large as notebooks keep it."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi)
     # 256 colours, which our figures hardly exceed: a third of the bytes.
     few = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(folder / f"{name}.png", optimize=True)
+    few.save(small, format="PNG", optimize=True)
+    return small.getvalue()
