@@ -127,14 +127,18 @@ def paper_cells(task: str) -> list[Cell]:
     return list(dict.fromkeys(zip(untreated["update"], untreated["level"])))
 
 
+def short_name(row: str) -> str:
+    """What a row is called where parsers stand together: the lists of all have one name, "BCR (listed)"."""
+    return LISTED if row.startswith("BCR (") and row not in (SAMPLED, JOINED) else row
+
+
 def _by_cell(task: str, counts_of: Mapping[str, Counts]) -> dict[Cell, dict[str, PairCounts]]:
     """The rows of each cell that both the paper and the run have; re-ranking of a list by one name for all parsers."""
     of_cell = {}
     for update, level in paper_cells(task):
         if level in counts_of.get(update, {}):
             of_row = counts_of[update][level]
-            listed = [row for row in of_row if row.startswith("BCR (") and row not in (SAMPLED, JOINED)]
-            named = {**of_row, LISTED: of_row[listed[0]]} if listed else of_row
+            named = {short_name(row): counts for row, counts in of_row.items()}
             of_cell[update, level] = {row: named[row] for row in (UNTREATED, *METHODS) if row in named}
     return of_cell
 
