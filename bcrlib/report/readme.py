@@ -25,6 +25,7 @@ def filled(page: str, root: Path = ROOT) -> str:
     """A page with the blocks between its markers made anew from the files that the markers name, from the root."""
     blocks = {
         "headline": lambda file: headline_table(read_record(file)),
+        "intervals": lambda file: headline_table(read_record(file), intervals=True),
         "results": lambda file: compact_grid(read_record(file)),
         "changes": lambda file: changes_table(read_record(file)),
         "compare": comparison_excerpt,
@@ -34,25 +35,29 @@ def filled(page: str, root: Path = ROOT) -> str:
     return re.sub(marked, lambda m: f"{m[1]}{blocks[m[2]](root / m[3])}\n{m[4]}", page, flags=re.DOTALL)
 
 
-def headline_table(record: Record) -> str:
-    """The cut of NFI of every method as a Markdown table, the paper's before ours with its interval; ΔACC behind it.
+def headline_table(record: Record, intervals: bool = False) -> str:
+    """The cut of NFI of every method as a Markdown table, the paper's in brackets or ours with its interval; ΔACC.
 
     `record`: of `bcrlib.report.updates.headline_rows`, of one task or both.
     """
     cells = {(cell["row"], cell["level"], cell["metric"]): cell for cell in record.rows}
     levels, methods = (list(dict.fromkeys(cell[key] for cell in record.rows)) for key in ("level", "row"))
-    heads = [f"{level}: {column}" for level in levels for column in ("the paper", "ours [95 %]", "ΔACC")]
-    rows = [["taken away from NFI, %", *heads]]
+    columns = ("ours [95 %]", "ΔACC [95 %]") if intervals else ("ours (the paper)", "ΔACC")
+    heads = [f"{level}: {column}" for level in levels for column in columns]
+    rows = [["NFI taken away, %", *heads]]
     for method in methods:
         rows.append([method])
         for level in levels:
             cut, change = (cells.get((method, level, metric)) for metric in (CUT, CHANGE))
             if cut is None or change is None:
-                rows[-1] += [MISSING] * 3
+                rows[-1] += [MISSING] * 2
                 continue
-            of_paper = MISSING if cut["paper"] is None else f"{100 * cut['paper']:.1f}"
-            interval = f"[{100 * cut['low']:.1f}, {100 * cut['high']:.1f}]"
-            rows[-1] += [of_paper, f"**{100 * cut['value']:.1f}** {interval}", f"{100 * change['value']:+.2f}"]
+            behind = "" if cut["paper"] is None else f" ({100 * cut['paper']:.1f})"
+            numbers = [f"**{100 * cut['value']:.1f}**{behind}", f"{100 * change['value']:+.2f}"]
+            if intervals:
+                numbers[0] = f"{100 * cut['value']:.1f} [{100 * cut['low']:.1f}, {100 * cut['high']:.1f}]"
+                numbers[1] += f" [{100 * change['low']:+.2f}, {100 * change['high']:+.2f}]"
+            rows[-1] += numbers
     return markdown_table(rows, "l" + "r" * len(heads))
 
 
