@@ -133,17 +133,19 @@ def _bars(axes: Axes, cells: pd.DataFrame, places: Mapping[tuple[str, str], int]
             axes.plot([100 * cell.paper], [place], **PAPER_MARK)
         look = {"textcoords": "offset points", "va": "center", "size": 9.5}
         end = 100 * np.nanmax([cell.value, cell.high, cell.paper])
-        axes.annotate(f"{100 * cell.value:.2f}", (end, place), (9, 0), **look)
+        of_paper = "" if np.isnan(cell.paper) else f" ({100 * cell.paper:.2f})"
+        axes.annotate(f"{100 * cell.value:.2f}{of_paper}", (end, place), (9, 0), **look)
     axes.grid(False, axis="y")
     axes.set_yticks(list(places.values()), [row for _, row in places])
     ends = 100 * scale[["value", "low", "high", "paper"]].to_numpy()
     reach = np.nanmax(ends, initial=0) or 1.0
-    axes.set_xlim(1.1 * np.nanmin(ends, initial=0), 1.22 * reach)
+    room = 1.42 if scale["paper"].notna().any() else 1.22  # for the numbers
+    axes.set_xlim(1.1 * np.nanmin(ends, initial=0), room * reach)
 
 
 def _bar_legend(figure: Figure, frame: pd.DataFrame) -> None:
     intervals = INTERVALS if frame["low"].notna().any() else {}
-    legend(figure, {"ours": _GREY, **intervals, **in_paper(frame)})
+    legend(figure, {"ours": _GREY, **intervals, **in_paper(frame, "the paper's number (in brackets)")})
 
 
 def _panel_title(update: str, level: str) -> str:

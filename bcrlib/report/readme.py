@@ -67,10 +67,11 @@ def changes_table(record: Record) -> str:
     places = list(dict.fromkeys((cell["group"], cell["level"]) for cell in record.rows))
     found: dict[str, list[tuple[float, float]]] = {}
     for row in dict.fromkeys(cell["row"] for cell in record.rows):
-        for place in places:
-            before, after = ([cells.get((name, metric, *place)) for metric in ("NFR", "ACC")] for name in (UNTREATED, row))
-            if row != UNTREATED and None not in (*before, *after):
-                found.setdefault(short_name(row), []).append((after[0] / before[0], after[1] - before[1]))
+        for place in places if row != UNTREATED else []:
+            pairs = [(cells.get((UNTREATED, of, *place)), cells.get((row, of, *place))) for of in ("NFR", "ACC")]
+            if None not in (*pairs[0], *pairs[1]):
+                (broken, left), (before, after) = pairs
+                found.setdefault(short_name(row), []).append((left / broken, after - before))
     rows = [["method", "fewer items break in", "share of broken items left, %", "change of accuracy, points"]]
     for method, changes in found.items():
         left, gained = zip(*changes)

@@ -50,8 +50,8 @@ LEVEL_NAMES = {
     "spanEM": "spans of words, labels right (span EM)",
     "EM": "whole frames right (EM)",
 }
-_LEVEL_UNITS = {"UAS": "words", "LAS": "words", "UCM": "sentences", "LCM": "sentences"}
-_LEVEL_UNITS |= {"spanEM": "spans", "EM": "utterances"}
+LEVEL_UNITS = {"UAS": "words", "LAS": "words", "UCM": "sentences", "LCM": "sentences"}
+LEVEL_UNITS |= {"spanEM": "spans", "EM": "utterances"}
 _AXES = {
     "ACC": "accuracy\n(% of {units})",
     "ER": "error rate\n(% of {units})",
@@ -109,7 +109,7 @@ def in_paper(rows: pd.DataFrame, label: str = "the paper's number") -> dict[str,
 
 def axis_label(metric: str, level: str, on_one_line: bool = False) -> str:
     """What an axis of this metric shows, its unit on a second line if not told otherwise."""
-    label = _AXES.get(metric, f"{metric}\n(%)").format(units=_LEVEL_UNITS.get(level, "units"))
+    label = _AXES.get(metric, f"{metric}\n(%)").format(units=LEVEL_UNITS.get(level, "units"))
     return label.replace("\n", " ") if on_one_line else label
 
 
