@@ -262,7 +262,7 @@ def metrics_by_diversity(rows: pd.DataFrame, title: str) -> Figure:
             of_source = 100 * wide.loc[x.index]
             axes.plot(x, of_source["value", metric], color=colour, marker="o", markersize=5, linewidth=1.2)
             axes.vlines(x, of_source["low", metric], of_source["high", metric], color=colour)
-        axes.set(xlabel="distinct trees a sentence", ylabel=f"{metric} (%)")
+        axes.set(xlabel="distinct trees per sentence", ylabel=axis_label(metric, "UAS"))
     figure.axes[0].set_title(LEVEL_NAMES["UAS"], loc="left")
     looks = {source: {"color": colour, "marker": "o", "markersize": 5} for source, colour in colours.items()}
     legend(figure, looks | VERTICAL_INTERVALS)

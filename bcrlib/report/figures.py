@@ -139,7 +139,7 @@ def _bars(axes: Axes, cells: pd.DataFrame, places: Mapping[tuple[str, str], int]
     axes.set_yticks(list(places.values()), [row for _, row in places])
     ends = 100 * scale[["value", "low", "high", "paper"]].to_numpy()
     reach = np.nanmax(ends, initial=0) or 1.0
-    room = 1.42 if scale["paper"].notna().any() else 1.22  # for the numbers
+    room = 1.5 if scale["paper"].notna().any() else 1.22  # for the numbers
     axes.set_xlim(1.1 * np.nanmin(ends, initial=0), room * reach)
 
 
@@ -159,7 +159,7 @@ def metric_by_num_candidates(rows: Rows, title: str, metrics: Sequence[str] = ("
     `rows`: tidy rows plus the column num_candidates; a row with NaN there (Untreated) is a horizontal
     dashed line. Intervals are bands, the paper's numbers diamonds.
     """
-    return _curves(rows, "num_candidates", "number of candidates {input}", title, metrics, {})
+    return _curves(rows, "num_candidates", "candidates per {input}", title, metrics, {})
 
 
 def metric_by_ensemble_size(rows: Rows, title: str) -> Figure:

@@ -110,7 +110,8 @@ CHAPTERS = {
     "Decoding methods": "table5 figure2 scores_frames table6 figure3 within_reach diversity_frames",
     "What it costs": "speed speed_best speed_by_batch_size cost_by_candidates time_by_length memory_by_batch_size",
     "With relations, and what bounds it": "table7 table8 differences_labelled table9 definitions definitions_frames",
-    "Where candidates come from": "cut_distributions table5_dependency figure2_dependency diversity pool_growth sampling",
+    "Where candidates come from": "cut_distributions table5_dependency figure2_dependency diversity "
+    "pool_growth sampling",
     "Where it breaks": "breakdown_words breakdown_trees breakdown_sentences breakdown_together "
     "together_untreated together_reranked breakdown_beside_authors",
     "Many updates in a row": "rounds rounds_words rounds_differences",
@@ -192,7 +193,7 @@ def _lead(records: Iterable[Record]) -> str:
             old, new, broken, left = (100 * number for number in numbers)
             units = LEVEL_UNITS[level]
             text = f"{arrow(update)} raises accuracy ({level}) from {old:.1f} to {new:.1f} % of the {units}. Yet "
-            text += f"{broken:.1f} % of the {units} were right and are now wrong; {left:.1f} % if the old model picks among "
-            found.append((new - old, f"{text}the new model's candidates."))
+            text += f"{broken:.1f} % of the {units} were right and are now wrong; {left:.1f} % if the old model picks "
+            found.append((new - old, f"{text}among the new model's candidates."))
     gain, text = max(found, default=(0.0, ""))
     return text if gain > 0 else ""
