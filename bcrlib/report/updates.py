@@ -196,7 +196,7 @@ def frontier(rows: pd.DataFrame, title: str) -> Figure:
         xlabel="change of accuracy, percentage points (right: more accurate than the plain update)",
         ylabel="cut of the negative flip impact, per cent\n(up: fewer new errors among the errors)",
     )
-    axes.margins(x=0.16, y=0.1)  # names stand beside points
+    axes.margins(x=0.16, y=0.16)  # names stand beside points
     looks = {"ours": {"color": INK, "marker": "o", "markersize": 8, "linestyle": "none"}}
     looks |= in_paper(frame, "the paper's, in its method's colour")
     looks["by the new model's weight (numbers), explored on test"] = {"color": METHOD_COLOURS[JOINED], **_CURVE}
@@ -210,7 +210,7 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
     axes.plot(curve[CHANGE], curve[CUT], color=colour, zorder=2, **_CURVE)
     places = list(zip(curve[CHANGE], curve[CUT]))
     # On the left: the ring of the chosen weights is on the right.
-    look = {"textcoords": "offset points", "size": 8.5, "color": INK, "ha": "right", "va": "top"}
+    look = {"textcoords": "offset points", "size": 8.5, "color": INK, "ha": "right", "va": "top", "zorder": 5}
     for weight, place in zip(curve.index, places):
         if weight in _WRITTEN:
             axes.annotate(f"{weight:g}", place, (-4, -3), **look)
