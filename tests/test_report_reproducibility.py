@@ -99,11 +99,11 @@ def test_a_row_outside_names_departures_that_are_in_the_list_and_its_command(tex
 
 def test_what_is_not_asked_for_says_so(text):
     demo = reproducibility("demo")
-    assert "dropout-p(p=0.3) in no grid" in section(demo, "Table 5")
-    assert "not among the sizes 1, 2" in section(demo, "Figure 3")
+    assert "dropout-p(p=0.3) is in no grid of the run" in section(demo, "Table 5")
+    assert "5 is not among the ensemble sizes 1, 2" in section(demo, "Figure 3")
     (first, _) = re.findall(r"\| \*\*s2s-large-part ⇒ s2s-large\*\*.*\n((?:\| [^*].*\n)+)", section(demo, "Table 4"))
     assert all("not among the updates" in line and "not run" in line for line in first.splitlines())
-    assert "no update has deepbiaf-part" in section(text, "Table 7")
+    assert "no update of the run has deepbiaf-part" in section(text, "Table 7")
 
 
 def test_paths_in_it_exist(text):

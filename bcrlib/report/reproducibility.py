@@ -31,7 +31,7 @@ PROFILE = "small"
 FOLDER = "again"
 """Where the command of a row puts its tables: what is committed stays."""
 CALLED = {"dependency": "dependency parsing", "semantic": "semantic parsing"}
-UNKNOWN = "not recorded (the manifest is older than the record)"
+UNKNOWN = "not recorded (the manifest is too old)"
 _LATER = {job for jobs in COLLECTED.values() for job in jobs} | {name.removesuffix(".ipynb") for name in STORY}
 
 Jobs = Mapping[str, Mapping[str, Any]]
@@ -276,15 +276,15 @@ def not_asked(row: PaperRow, asked: Asked) -> str:
     """What of the profile keeps a run from having a row; empty where nothing does."""
     kinds = {kind for update in asked["updates"] for kind in update.split("=>")}
     if row.is_single:
-        return "" if row.update in kinds else f"no update has {row.update}"
+        return "" if row.update in kinds else f"no update of the run has {row.update}"
     if row.update not in asked["updates"]:
-        return "not among the updates"
+        return "not among the updates of the run"
     if row.table == "Figure 3" and row.params["ensemble_size"] not in asked["ensemble_sizes"]:
-        return f"not among the sizes {shown(asked['ensemble_sizes'])}"
+        return f"{row.params['ensemble_size']} is not among the ensemble sizes {shown(asked['ensemble_sizes'])}"
     if row.table in ("Table 5", "Figure 2") and row.method == "BCR":
         sampled = [*map(DropoutP, asked["dropout_grid"]), *map(parse_strategy, asked["sampling_grid"])]
         listed = TASKS[PLACES[row.table].task].listed[row.update.split("=>")[1]]
-        return "" if row.name in {listed, *map(str, sampled)} else f"{row.name} in no grid"
+        return "" if row.name in {listed, *map(str, sampled)} else f"{row.name} is in no grid of the run"
     return ""
 
 
