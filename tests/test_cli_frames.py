@@ -142,7 +142,7 @@ LONG = " ".join(["home"] * 25)
         (["--set", "semantic.large.encoder=tiny"], "for s2s-base use semantic.base.encoder=tiny"),
         (["--set", "model.hidden_size=6"], "for s2s-base use semantic.base.hidden_size=6"),
         (["--set", "corpus=top"], "for s2s-base use semantic.corpus=top"),
-        (["--kind", "deepbiaf", "--set", "semantic.corpus=top"], "for deepbiaf say corpus=top"),
+        (["--kind", "deepbiaf", "--set", "semantic.corpus=top"], "for deepbiaf use corpus=top"),
         (["--kind", "s2s-large-part", "--set", "semantic.base.encoder=x"], "use semantic.large.encoder=x"),
         (["--set", "semantic.base.encoder_layer=2"], "did you mean semantic.base.encoder_layers?"),
         (["--set", "semantic.base.encoder_layers=-1"], "semantic.base.encoder_layers must be at least 0, not -1"),
