@@ -22,11 +22,11 @@ from bcrlib.bench.contestants import (
     over_candidates,
     steps,
 )
-from bcrlib.bench.grid import PAPER_BATCH, STEPS, SpeedGrid
 from bcrlib.bench.measure import arc_score_tables, beside_generate, beside_lstm, tree_searches
 from bcrlib.bench.timing import throughput
 from bcrlib.data.frames import sequences_of
 from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.experiments.speed_grid import PAPER_BATCH, STEPS, SpeedGrid
 from bcrlib.parsers.batches import Runtime, batches
 from bcrlib.parsers.encoding import encode
 from bcrlib.samplers.brute_force import simulated_arc_scores

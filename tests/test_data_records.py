@@ -5,14 +5,14 @@ import re
 
 import pytest
 
-from bcrlib.data.download import EWT_SPLITS, RECORDS, TOP_BLOBS, TOP_FILES, ewt_path, top_path
+from bcrlib.data.download import RECORDS, SPLITS, TOP_BLOBS, TOP_FILES, ewt_path, top_path
 
 ENCODER_FILES = ("model.safetensors", "tokenizer.json")
 
 
 def test_every_file_that_can_be_asked_for_has_a_checksum():
     checksums = json.loads((RECORDS / "checksums.json").read_text())
-    names = {f"ud-english-ewt-2.2/en_ewt-ud-{split}.conllu" for split in EWT_SPLITS}
+    names = {f"ud-english-ewt-2.2/en_ewt-ud-{split}.conllu" for split in SPLITS}
     names |= {f"top-supported/{file}" for file in ("train.tsv", "eval.tsv", "test.tsv")}
     names |= {f"{folder}/{file}" for folder in ("minilm-l6", "mpnet-base") for file in ENCODER_FILES}
     assert set(checksums) == names | {"mpnet-base/config.json"}
@@ -33,7 +33,7 @@ def test_each_line_of_a_lock_file_pins_one_wheel_by_hash(lock, num_wheels):
 
 
 @pytest.mark.corpus
-@pytest.mark.parametrize("split", EWT_SPLITS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_the_real_corpora_have_the_recorded_checksums(ewt, top, split):
     assert ewt(split) == ewt_path(split)
     assert top(split) == top_path(split)

@@ -13,6 +13,13 @@ MAX_MODULES, MAX_LINES, MAX_TEST_LINES = 103, 23_300, 22_900
 """Whoever adds takes away: what the house has reached, and 3 %."""
 LONGEST_MODULE = 400
 WITHOUT_TORCH = ("data", "metrics", "experiments", "comparison", "report", "pipeline", "tasks", "cli", "reranking")
+ROOMS = "data metrics reranking samplers parsers tasks experiments pipeline report comparison bench cli __init__"
+"""From the ground floor up: a module imports from its own room and from those before it."""
+UPWARD = {
+    ("pipeline/reproduce.py", "report"),  # the index page of a run
+    ("report/readme.py", "comparison"),  # the README's blocks
+    ("data/generated/dates.py", "parsers"),  # the toy model of notebook 14
+}
 BRINGS_TORCH = ("dates", "precompile")
 
 
@@ -52,3 +59,17 @@ def test_counting_comparing_and_drawing_need_no_torch():
     wanted = [name for name in modules if name.split(".")[1] in WITHOUT_TORCH and not name.endswith(BRINGS_TORCH)]
     code = f"import sys\nfor name in {wanted}: __import__(name); assert 'torch' not in sys.modules, name"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_imports_go_down():
+    """Those of type checkers included: a name that is only read tells what hangs together, too."""
+    upward, rooms = set(), ROOMS.split()
+    for path in FILES:
+        place = path.relative_to(ROOT / "bcrlib").as_posix()
+        room = rooms.index(place.partition("/")[0].removesuffix(".py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            of = {name.split(".")[1] for name in names if name.startswith("bcrlib.")}
+            upward |= {(place, other) for other in of if rooms.index(other) > room}
+    assert upward == UPWARD

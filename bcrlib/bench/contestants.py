@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from transformers import AutoModel, BertConfig, BertLMHeadModel, EncoderDecoderModel, GenerationConfig
 
-from bcrlib.bench.grid import NUM_CANDIDATES, PAPER_BATCH, STEPS, SpeedGrid
 from bcrlib.bench.timing import Contestant
 from bcrlib.data.download import DataError
 from bcrlib.data.frames import FrameBank, sequences_of
 from bcrlib.data.treebank import Treebank
+from bcrlib.experiments.speed_grid import NUM_CANDIDATES, PAPER_BATCH, STEPS, SpeedGrid
 from bcrlib.parsers.batches import Runtime, batches
 from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig

@@ -32,7 +32,6 @@ from bcrlib.bench.contestants import (
     strategies,
     untrained,
 )
-from bcrlib.bench.grid import NUM_CANDIDATES, SEMANTIC
 from bcrlib.bench.timing import (
     RATIOS,
     Bar,
@@ -50,6 +49,7 @@ from bcrlib.data.download import DataError, ewt_path, top_path
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import Treebank
+from bcrlib.experiments.speed_grid import NUM_CANDIDATES, SEMANTIC
 from bcrlib.metrics.attachment import correctness
 from bcrlib.parsers.batches import Runtime, fast_precision, one_core, runtime_on, training_batches
 from bcrlib.parsers.checkpoint import new_parser

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from bcrlib.bench.grid import MEMORY, NUM_CANDIDATES, PAPER_BATCH, SPEED, STEPS
+from bcrlib.experiments.speed_grid import MEMORY, NUM_CANDIDATES, PAPER_BATCH, SPEED, STEPS
 from bcrlib.parsers.pieces import forget
 
 

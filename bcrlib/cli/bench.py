@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcrlib.bench.grid import SEMANTIC
 from bcrlib.cli.options import Json, kind_of, load_model, print_json, progress, read_profile
+from bcrlib.experiments.speed_grid import SEMANTIC
 from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
 
 if TYPE_CHECKING:  # at run time these would bring torch

@@ -19,7 +19,7 @@ import pooch
 RECORDS = Path(__file__).resolve().parents[2] / "data"  # committed: checksums, lock file, data cards
 EWT_ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies/UD_English-EWT/r2.2/"
 EWT_FOLDER = "ud-english-ewt-2.2"
-EWT_SPLITS = ("train", "dev", "test")
+SPLITS = ("train", "dev", "test")
 TOP_ADDRESS = "https://raw.githubusercontent.com/cxuan2019/Top/HEAD/data/"  # holds the release's own bytes
 TOP_FOLDER = "top-supported"
 TOP_FILES = {"train": "train.tsv", "dev": "eval.tsv", "test": "test.tsv"}
@@ -69,8 +69,8 @@ def ewt_path(split: str) -> Path:
     the publisher.  The sha256 is checked each time.  Raises DataError for a wrong file or no network,
     ValueError for another split.  O(bytes).
     """
-    if split not in EWT_SPLITS:
-        raise ValueError(f"split {split!r}, expected one of {', '.join(EWT_SPLITS)}")
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r}, expected one of {', '.join(SPLITS)}")
     name = f"{EWT_FOLDER}/en_ewt-ud-{split}.conllu"
     return _corpus_file(name, lambda path: _fetch(EWT_ADDRESS + path.name, path, name))
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import psutil
 
-from bcrlib.data.download import EWT_SPLITS, TOP_FILES, ewt_path, minilm_folder, mpnet_folder, top_path
+from bcrlib.data.download import SPLITS, minilm_folder, mpnet_folder
 from bcrlib.data.presets import preset
 from bcrlib.data.vectors import CONTEXTUAL
-from bcrlib.tasks import TASKS
+from bcrlib.tasks import TASKS, task_named
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bcrlib", "numba", "numpy", "torch")
@@ -35,15 +35,13 @@ def data_files(task: str, profile: Mapping[str, Any]) -> tuple[list[Path], list[
     profile: what was asked for, as JSON values. None are read of a generated corpus.  Raises DataError as
     `bcrlib.data.download`.
     """
-    corpus = profile["corpus"]
+    paths = (task_named(task).corpus_file(profile["corpus"], split) for split in SPLITS)
+    files, from_hub = [path for path in paths if path is not None], []
     if task == "dependency":
-        files = [ewt_path(split) if corpus == "ewt" else Path(corpus) / f"{split}.conllu" for split in EWT_SPLITS]
         has_static = any("-static" in update for update in profile["updates"])
         pretrained = [profile["model"]["vectors"], *([profile["static_vectors"]] if has_static else [])]
     else:
-        files = [top_path(split) if corpus == "top" else Path(corpus) / file for split, file in TOP_FILES.items()]
         pretrained = [profile[size]["encoder"] for size in ("base", "large")]
-    files, from_hub = [] if corpus == "demo" else files, []
     for name in dict.fromkeys(pretrained):
         name = CONTEXTUAL[name].encoder if name in CONTEXTUAL else name
         if name in ("minilm", "mpnet"):

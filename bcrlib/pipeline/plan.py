@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
-from bcrlib.bench.grid import SpeedGrid
 from bcrlib.data.randomness import PART_SEED
 from bcrlib.experiments.counting import ONE_BEST, Update
+from bcrlib.experiments.speed_grid import SpeedGrid
 from bcrlib.parsers.configuration import KINDS
 from bcrlib.pipeline.jobs import Job
 from bcrlib.pipeline.profile import HalfProfile, Profile, SemanticProfile, is_part, json_values, with_values

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from bcrlib.bench.grid import SpeedGrid
 from bcrlib.experiments.counting import Update, parse_update
+from bcrlib.experiments.speed_grid import SpeedGrid
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
 from bcrlib.samplers.strategies import Joined, KBest, OneBest, parse_strategy
 from bcrlib.tasks import TASKS, network_of

@@ -12,8 +12,8 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, NullLocator
 
-from bcrlib.bench.grid import MEMORY, PAPER_BATCH, SPEED, STEPS
 from bcrlib.experiments.paper_numbers import lookup
+from bcrlib.experiments.speed_grid import MEMORY, PAPER_BATCH, SPEED, STEPS
 from bcrlib.report.style import INK, PAPER_MARK, Look, legend, method_colours, panels, paper_mark
 
 _COLUMNS = ["kind", "precision", "step", "batch_size", "num_candidates", "words", "metric", "value"]

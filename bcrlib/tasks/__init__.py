@@ -7,6 +7,7 @@ its computed name, so that a change of one task's code leaves the results of the
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 
@@ -87,6 +88,8 @@ class Task:
     """Class of its candidate pools."""
     load: Callable[..., Any]
     """(corpus, split, ambiguity) -> bank. ValueError for an unknown split."""
+    corpus_file: Callable[..., Path | None]
+    """(corpus, split) -> its file, downloaded where it must be, or None where it is generated. ValueError as `load`."""
     read: Callable[..., Any]
     """(path, kind of parser, gold = False) -> bank: a file to parse, or with `gold` to learn from. FileError, OSError;
     ValueError where it is of the other task."""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from bcrlib.data.candidates import TreePool
-from bcrlib.data.download import EWT_SPLITS, ewt_path
+from bcrlib.data.download import SPLITS, ewt_path
 from bcrlib.data.files import TOP, read_input
 from bcrlib.data.generated.trees import DEFAULT_AMBIGUITY, demo_splits
 from bcrlib.data.presets import Preset
@@ -25,11 +25,17 @@ def load_treebank(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY)
 
     `ambiguity` is the dial of the generated corpus and has no effect on others. ValueError for an unknown split.
     """
-    if split not in EWT_SPLITS:
-        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(EWT_SPLITS)}")
+    path = corpus_file(corpus, split)
+    return demo_splits(ambiguity=ambiguity)[split] if path is None else read_conllu(path)
+
+
+def corpus_file(corpus: str, split: str) -> Path | None:
+    """Where the split of a corpus lies, downloaded where it must be; None where it is generated."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     if corpus == "demo":
-        return demo_splits(ambiguity=ambiguity)[split]
-    return read_conllu(ewt_path(split) if corpus == "ewt" else Path(corpus) / f"{split}.conllu")
+        return None
+    return ewt_path(split) if corpus == "ewt" else Path(corpus) / f"{split}.conllu"
 
 
 def _read(path: Path, kind: str, gold: bool = False) -> Treebank:
@@ -68,6 +74,7 @@ TASK = Task(
     names=TASKS["dependency"],
     pool=TreePool,
     load=load_treebank,
+    corpus_file=corpus_file,
     read=_read,
     write=_write,
     scored_units=attachment.scored_units,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bcrlib.data.download import TOP_FILES, top_path
+from bcrlib.data.download import SPLITS, TOP_FILES, top_path
 from bcrlib.data.files import CONLLU, read_input
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank, frame_text, parse_top, read_top, write_top
@@ -33,11 +33,17 @@ def load_frames(corpus: str, split: str, ambiguity: float = DEFAULT_AMBIGUITY) -
     (dev) and test.tsv, of which every row counts. `ambiguity` is the dial of the generated corpus and has no effect
     on others. ValueError for an unknown split.
     """
-    if split not in TOP_FILES:
-        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(TOP_FILES)}")
+    path = corpus_file(corpus, split)
+    return demo_frames(ambiguity)[split] if path is None else read_top(path)
+
+
+def corpus_file(corpus: str, split: str) -> Path | None:
+    """Where the split of a corpus lies, downloaded where it must be; None where it is generated."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
     if corpus == "demo":
-        return demo_frames(ambiguity)[split]
-    return read_top(top_path(split) if corpus == "top" else Path(corpus) / TOP_FILES[split])
+        return None
+    return top_path(split) if corpus == "top" else Path(corpus) / TOP_FILES[split]
 
 
 def _read(path: Path, kind: str, gold: bool = False) -> FrameBank:
@@ -92,6 +98,7 @@ TASK = Task(
     names=TASKS["semantic"],
     pool=FramePool,
     load=load_frames,
+    corpus_file=corpus_file,
     read=_read,
     write=_write,
     scored_units=scored_units,
