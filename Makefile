@@ -41,7 +41,7 @@ lab: setup  ## open the notebooks
 	$(VENV)/bin/jupyter trust notebooks/*.ipynb
 	$(VENV)/bin/jupyter lab notebooks
 
-bench: setup  ## speed as fractions of the bare LSTM's and of peers', kept in data/bench.json for the README
+bench: setup  ## speed as fractions of the bare LSTM's and of peers', kept in data/bench.json for docs/speed.md
 	$(VENV)/bin/bcr bench --accuracy --json > bench.new
 	mv bench.new data/bench.json
 	$(VENV)/bin/python -m bcrlib.report.readme

@@ -112,9 +112,13 @@ def test_one_candidate_leaves_no_choice(store):
     assert one["NFR oracle"] == one["NFR BCR"] and "same tree" not in one
 
 
+UNTREATED = pd.DataFrame(
+    [{"group": str(UPDATE), "row": "Untreated", "level": "UAS", "metric": "NFR BCR", "value": 0.2}]
+)
+
+
 def test_the_bars_add_up_to_the_flips_after_re_ranking(offers):
-    untreated = {"group": str(UPDATE), "row": "Untreated", "level": "UAS", "metric": "NFR BCR", "value": 0.2}
-    figure = candidate_sources.flips_within_reach(pd.concat([offers, pd.DataFrame([untreated])]), "Reach")
+    figure = candidate_sources.flips_within_reach(pd.concat([offers, UNTREATED]), "Reach")
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     bars = list(axes.patches)
@@ -126,13 +130,27 @@ def test_the_bars_add_up_to_the_flips_after_re_ranking(offers):
         assert rest.get_width() >= -1e-9
 
 
+def test_every_panel_of_flips_within_reach_has_all_of_its_bars_and_the_line_of_untreated(offers):
+    """The second update breaks four times as much as the first."""
+    rows = pd.concat([offers, UNTREATED])
+    more = rows.assign(group="a=>b", **{name: 4 * rows[name] for name in ("value", "low", "high")})
+    for both in ([rows, more], [more, rows]):
+        figure = candidate_sources.flips_within_reach(pd.concat(both), "Reach")
+        assert len({axes.get_xlim() for axes in figure.axes}) == 1
+        for axes, of_update in zip(figure.axes, both):
+            left, right = axes.get_xlim()
+            reach = 100 * of_update.query("level == 'UAS' and metric == 'NFR BCR'")[["value", "high"]].max().max()
+            assert left == 0 and reach < right
+            assert 100 * of_update.query("row == 'Untreated'")["value"].item() in axes.lines[0].get_xdata()
+
+
 def test_points_are_where_their_strategies_are(offers):
     figure = candidate_sources.metrics_by_diversity(offers, "Diversity")
     beam = figure.axes[1].get_lines()[0]
     expected = sorted((values(offers, row)["distinct trees"], row) for row in ("beam(b=2)", "beam(b=10)"))
     np.testing.assert_allclose(beam.get_xdata(), [distinct for distinct, _ in expected])
     np.testing.assert_allclose(beam.get_ydata(), [100 * values(offers, row)["ACC oracle"] for _, row in expected])
-    assert [axes.get_ylabel() for axes in figure.axes][-1] == "NFR BCR (%)"
+    assert [axes.get_ylabel() for axes in figure.axes][-1] == "NFR of the old model's pick\n(% of words)"
 
 
 def test_cut_distributions_are_distributions():

@@ -159,7 +159,7 @@ def test_the_figure_of_batch_sizes_has_the_papers_numbers(measured):
 def test_figures_of_lengths_and_memory_have_units(measured):
     times = costs.time_by_length(by_length(measured), "Lengths")
     assert lines(times.axes[0]) == [([4.0, 20.0], [2.0, 10.0])]
-    assert times.axes[0].get_ylabel() == "milliseconds a sentence"
+    assert times.axes[0].get_ylabel() == "milliseconds per sentence"
     memory = costs.memory_by_batch_size(by_batch_size(measured, MEMORY), "Memory")
     ((sizes, mebibytes),) = lines(memory.axes[0])
     assert sizes == [32, 128] and mebibytes == pytest.approx([32e6 / 2**20, 128e6 / 2**20])

@@ -9,7 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from bcrlib.report.readme import filled
+from bcrlib.report.readme import PAGES, filled
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -94,13 +94,27 @@ def test_profiles_named_in_the_readme_exist(profile):
     assert (ROOT / "notebooks" / "profiles" / f"{profile}.yaml").is_file()
 
 
-def test_paths_named_in_the_readme_exist():
-    text = (ROOT / "README.md").read_text()
-    for path in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("page", PAGES)
+def test_paths_named_in_the_readme_and_its_pages_exist(page):
+    text = (ROOT / page).read_text()
+    for path in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)|src=\"([^\"]+)\"", text):
+        assert ((ROOT / page).parent / "".join(path)).exists(), path
 
 
-def test_the_numbers_of_the_readme_are_those_of_the_runs():
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert "| Untreated |" in text
+@pytest.mark.parametrize("page", PAGES)
+def test_the_numbers_of_the_readme_and_its_pages_are_those_of_the_runs(page):
+    text = (ROOT / page).read_text("utf-8")
+    assert "<!-- end of " in text
     assert filled(text) == text
+
+
+def test_the_first_screen_of_the_readme_says_what_it_is_what_it_gives_and_how_to_begin():
+    """One picture, one small table, two commands; then the gate, one's own parsers, and where things are."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    first, _, rest = text.partition("\n## ")
+    assert len(first.splitlines()) <= 40 and len(re.findall(r"<img |!\[", first)) == 1
+    assert len(re.findall(r"^\| (?!:--)", first, re.MULTILINE)) <= 5
+    assert re.findall(r"^make \w+", first, re.MULTILINE) == ["make reproduce", "make test"]
+    wanted = ["\nbcr compare", "\n## Your own parsers", "\n## Where things are"]
+    assert sorted(wanted, key=rest.index) == wanted
+    assert max(len(table.splitlines()) for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)) <= 20

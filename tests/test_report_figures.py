@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from bcrlib.report.figures import (
+    cut_by_method,
     metric_by_ensemble_size,
     metric_by_num_candidates,
     metric_by_task,
@@ -75,7 +76,22 @@ def test_bars_show_the_values_intervals_and_the_papers_points():
     assert [tick.get_text() for tick in first.get_yticklabels()] == list(METHODS)
     lines = [tuple(np.round(line.get_xdata(), 4)) for line in first.lines]
     assert (2.07, 2.53) in lines and (1.84,) in lines
-    assert {text.get_text() for text in first.texts} == {"2.30", "1.50", "1.03"}
+    assert {text.get_text() for text in first.texts} == {"2.30 (1.84)", "1.50 (1.20)", "1.03 (0.82)"}
+
+
+def test_a_method_that_adds_to_the_impact_has_its_bar_below_zero_and_inside_the_panel():
+    numbers = {"Distillation": (-0.11, -0.21, -0.03), "BCR (dropout-p)": (0.5, 0.45, 0.55)}
+    rows = [
+        {"row": row, "level": level, "metric": "NFI cut", "value": value, "low": low, "high": high, "paper": 0.6}
+        for level in ("trees", "frames")
+        for row, (value, low, high) in numbers.items()
+    ]
+    figure = cut_by_method(rows, "BCR takes away half")
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["trees", "frames"]
+    for axes in figure.axes:
+        assert [round(bar.get_width(), 6) for bar in axes.patches] == [-11, 50]
+        low, high = axes.get_xlim()
+        assert low < -21 and high > 60
 
 
 def test_curve_has_its_points_and_the_untreated_line():
@@ -111,8 +127,8 @@ def test_the_form_of_figures_2_and_3_for_frames_speaks_of_spans_and_utterances()
     assert figure.axes[5].get_xlabel() == "models in the ensemble"
     assert list(figure.axes[4].lines[0].get_xdata()) == [1, 2, 5]
     frames = [row | {"level": "EM"} for row in CURVE]
-    assert metric_by_num_candidates(frames, "t").axes[0].get_xlabel() == "number of candidates an utterance"
-    assert metric_by_num_candidates(CURVE, "t").axes[0].get_xlabel() == "number of candidates a sentence"
+    assert metric_by_num_candidates(frames, "t").axes[0].get_xlabel() == "candidates per utterance"
+    assert metric_by_num_candidates(CURVE, "t").axes[0].get_xlabel() == "candidates per sentence"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +189,7 @@ def test_updates_have_a_line_of_panels_each_and_one_scale():
     assert [axes.get_title(loc="left").splitlines()[0] for axes in (first, second)] == ["a ⇒ a", "a ⇒ b"]
     assert [round(bar.get_width(), 6) for bar in second.patches] == [4.6, 2.06]
     assert [tick.get_text() for tick in second.get_yticklabels()] == ["Untreated", "BCR"]
-    assert first.get_xlim() == second.get_xlim() == (0, pytest.approx(4.6 * 1.22))
+    assert first.get_xlim() == second.get_xlim() == (0, pytest.approx(4.6 * 1.5))
 
 
 def test_two_updates_do_not_share_a_curve():
@@ -205,12 +221,15 @@ def test_maps_of_several_updates_share_their_colours():
 
 
 def test_methods_have_different_colours_and_bcr_always_the_same():
-    methods = ["dropout-p", "Untreated", "BCR (3 old)", "BCR", "k-best"]
+    methods = ["top-k", "Untreated", "BCR (3 old)", "BCR", "k-best"]
     colours = method_colours(methods)
     assert len(set(colours.values())) == 5 and sorted(colours) == sorted(methods)
     assert colours["BCR (3 old)"] == method_colours(["BCR"])["BCR"]
     beam = method_colours(["BCR (k-best)", "BCR (beam)"])["BCR (beam)"]
     assert beam == method_colours(["Untreated", "BCR (dropout-p)", "BCR (beam)"])["BCR (beam)"]
+    sources = method_colours(["beam(b=4)", "top-k", "nucleus", "dropout-p(p=0.1), chosen on dev"])
+    assert len(set(sources.values())) == 4 and sources["beam(b=4)"] == beam
+    assert sources["dropout-p(p=0.1), chosen on dev"] == method_colours(["BCR (dropout-p)"])["BCR (dropout-p)"]
 
 
 def test_a_rate_that_was_chosen_for_all_updates_is_named_once():

@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -164,6 +166,7 @@ BARS = [
     for row, value in {"Untreated": 0.023, "BCR": 0.0103}.items()
     for metric in ("NFR", "NFI")
 ]
+ROOT = Path(__file__).resolve().parents[1]
 ON_PAGE = {"caption": "c <i>", "signature": {"preset": "clean"}, "command": "make reproduce && true"}
 
 
@@ -178,7 +181,8 @@ def folder(tmp_path):
 
 def test_page_shows_everything_in_the_papers_order(folder):
     page = write_index(folder, "demo").read_text(encoding="utf-8")
-    assert re.findall(r'<section id="(\w+)">', page) == ["table1", "table8", "table10", "figure2"]
+    assert re.findall(r'<section id="(\w+)">', page) == ["table1", "figure2", "table8", "table10"]
+    assert re.findall(r'<a href="#(\w+)">', page) == ["table1", "figure2", "table8", "table10"]
     assert "1.03" in page and "0.84" in page and "preset:clean" in page
     assert page.count("make reproduce &amp;&amp; true") == 4
 
@@ -190,6 +194,23 @@ def test_page_is_well_formed_escaped_and_needs_nothing_of_elsewhere(folder):
     assert "<b>table1" not in content and "&lt;b&gt;table1" in content and "c &lt;i&gt;" in content
     files = [link for link in page.values("href") if not link.startswith("#")]
     assert sorted(files) == sorted(p.name for p in folder.iterdir() if p.name != "index.html")
+
+
+@pytest.mark.parametrize("profile", ["demo", "small"])
+def test_the_page_of_a_profile_begins_with_a_picture_of_the_result_and_links_land_where_they_should(profile, tmp_path):
+    """Every record has its chapter; every picture its size, so that nothing moves; all together at most 3 MB."""
+    folder = shutil.copytree(ROOT / "figures" / profile, tmp_path / profile, ignore=shutil.ignore_patterns("*.html"))
+    page = write_index(folder, profile).read_text(encoding="utf-8")
+    order = re.findall(r'<section id="(\w+)">', page)
+    assert order[0] in ("headline_cut", "headline") and "<h2>More</h2>" not in page
+    assert order == re.findall(r'<a href="#(\w+)">', page) and len(order) == len(list(folder.glob("*.json")))
+    assert "raises accuracy" in page.split("<section")[0]
+    shown = re.findall(r'src="([\w.]+)" width="(\d+)" height="(\d+)"', page)
+    assert len(shown) == page.count("<img ")
+    for file, width, height in shown:
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', (folder / file).read_text())
+        assert int(width) / int(height) == pytest.approx(float(box[1]) / float(box[2]), rel=0.01)
+    assert len(page.encode()) + sum((folder / file).stat().st_size for file, _, _ in shown) <= 3e6
 
 
 def test_page_is_the_same_every_time(folder):

@@ -38,16 +38,16 @@ def bcr(
     """Does a newer parser break what the old one got right? Measure it, and repair it.
 
     A new model that is better on average still makes [bold]negative flips[/bold]:
-    words or sentences that the old model parsed right and the new one parses
-    wrong. [bold]evaluate[/bold] counts them, in prediction files of any parser;
+    the old model parsed a word or a sentence correctly, and the new one does not.
+    [bold]evaluate[/bold] counts them in the prediction files of any parser.
     [bold]compare[/bold] says whether the update may ship.
-    [bold]train[/bold], [bold]candidates[/bold] and [bold]rerank[/bold] cut them: the new model proposes
-    several parses of each sentence, the old model picks one
+    [bold]train[/bold], [bold]candidates[/bold] and [bold]rerank[/bold] reduce them: the new model proposes
+    several parses of each sentence, and the old model picks one
     (backward-congruent re-ranking, BCR).
 
-    Files are CoNLL-U, with dependency trees, or TOP, with semantic frames.
+    Files hold dependency trees (CoNLL-U) or semantic frames (TOP).
 
-    Start with: [green]bcr reproduce[/green], or [green]bcr COMMAND --help[/green].
+    Start with [green]bcr reproduce[/green] or [green]bcr COMMAND --help[/green].
     """
 
 

@@ -43,7 +43,7 @@ Model = Annotated[
 Device = Annotated[
     str | None,
     typer.Option(
-        help="Sentences a second on [bold]cpu[/bold] or [bold]cuda[/bold], instead of ratios.",
+        help="Sentences per second on [bold]cpu[/bold] or [bold]cuda[/bold], instead of ratios.",
         show_default="ratios on one core",
     ),
 ]
@@ -53,7 +53,7 @@ BatchSizes = Annotated[
         "--batch-size",
         min=1,
         metavar="N",
-        help="With --device: sentences of a batch, beside the paper's 32. Repeatable.",
+        help="With --device: batch sizes besides the paper's 32. Repeatable.",
         show_default=_shown({device: ", ".join(map(str, sizes)) for device, sizes in BATCH_SIZES.items()}),
     ),
 ]
@@ -65,7 +65,7 @@ Sentences = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help="How many sentences, evenly drawn; 0 for all.",
+        help="How many sentences, spread evenly; 0 for all.",
         show_default=f"{NUM_SENTENCES}; {_shown(NUMBER)}",
     ),
 ]
@@ -82,7 +82,9 @@ Utterances = Annotated[
         show_default=f"{NUM_UTTERANCES}; {_shown(NUMBER)}",
     ),
 ]
-Turns = Annotated[int, typer.Option(min=1, metavar="N", help="Contestants take turns this often; medians count.")]
+Turns = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Rounds in which the contestants take turns; medians count.")
+]
 Profile = Annotated[
     str | None, typer.Option(help="Whose sizes the network has.", show_default="the paper's, s2s behind MiniLM")
 ]
@@ -105,20 +107,20 @@ def bench(
     batch_sizes: BatchSizes = None,
     as_json: Json = False,
 ) -> None:
-    """Measure speed: on one core as ratios, on a device in sentences a second.
+    """Measure speed: as ratios on one core, or in sentences per second on a device.
 
-    On one core, ratios that carry over to other machines. Both dependency
-    parsers, as fractions of a bare LSTM of their size: decoding, re-ranking,
-    training; in float32 and, where the processor multiplies it natively, in
-    bfloat16, always against the float32 LSTM. Tree searches against
-    ufal.chu_liu_edmonds and each other. The semantic parser s2s: decoding
-    against generate of transformers, re-ranking against decoding.
+    On one core the results are ratios, which carry over to other machines.
+    Dependency parsers (decoding, re-ranking, training) are compared with a bare
+    float32 LSTM of their size, in float32 and, if the processor multiplies it
+    natively, in bfloat16. Tree searches are compared with ufal.chu_liu_edmonds and
+    with each other. For the semantic parser s2s, decoding is compared with
+    generate of transformers, and re-ranking with decoding.
 
-    With --device, by the clock: decoding, candidates, re-ranking, and the bare
-    encoder as their limit, in batches of several sizes. On cuda, networks of
-    the paper's sizes have bars to reach.
+    With --device the results are sentences per second, in batches of several
+    sizes: decoding, candidates, re-ranking, and the bare encoder as their limit.
+    On cuda, networks of the paper's sizes have bars to reach.
 
-    Takes minutes; nothing else should run meanwhile.
+    This takes minutes. Run nothing else meanwhile.
 
     Example: [green]bcr bench --json --sentences 100 --kind stackptr[/green]
 
@@ -165,7 +167,7 @@ def _check(
     if device not in BATCH_SIZES:
         raise ValueError(f"unknown device {device!r}; choose one of {', '.join(BATCH_SIZES)}")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("there is no CUDA device here, or PyTorch has come without CUDA")
+        raise ValueError("no CUDA device found, or this PyTorch has no CUDA")
 
 
 def _config(kind: str, profile: str | None) -> NetworkConfig | Seq2SeqConfig:

@@ -20,8 +20,8 @@ Text = Annotated[
     Path,
     typer.Argument(
         metavar="INPUT",
-        help="What to parse. For deepbiaf and stackptr a CoNLL-U file; its words and UPOS are looked at. For s2s rows "
-        "of TOP, or bare tokenized utterances, one a line.",
+        help="File to parse. For deepbiaf and stackptr CoNLL-U, of which words and UPOS are read. For s2s rows of TOP, "
+        "or tokenized utterances, one per line.",
     ),
 ]
 Output = Annotated[
@@ -30,50 +30,51 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Candidate file to write; with 1-best also NAME.conllu or NAME.tsv (s2s).",
+        help="Candidate file to write. With 1-best also NAME.conllu or NAME.tsv (s2s).",
     ),
 ]
 StrategyName = Annotated[
     str | None,
     typer.Option(
         help="[bold]k-best[/bold]: the k most probable trees (deepbiaf), each with its best relations; with "
-        "--labelled the k most probable labelled trees. [bold]beam[/bold]: the best that a beam search ends with "
-        "(stackptr, s2s); as 'beam(b=10,ended)' those that end first (s2s). "
+        "--labelled the k most probable labelled trees. [bold]beam[/bold]: the best hypotheses of a beam search "
+        "(stackptr, s2s); 'beam(b=10,ended)' takes those that end first (s2s). "
         "[bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
         "(stackptr, s2s). [bold]dropout-p[/bold]: best parses of randomly thinned networks, the paper's choice. "
-        "[bold]1-best[/bold]: plain parsing. A + joins pools, equal parses once: 'k-best(labelled)+dropout-p(p=0.05)', "
+        "[bold]1-best[/bold]: plain parsing. + joins pools without duplicates: 'k-best(labelled)+dropout-p(p=0.05)', "
         "'1-best+beam(b=10)+dropout-p(p=0.1)'.",
         show_default="k-best --labelled for deepbiaf, else beam",
     ),
 ]
-BeamWidth = Annotated[int | None, typer.Option(min=1, metavar="B", help="Hypotheses of beam.", show_default="10")]
-KeepDuplicates = Annotated[
-    bool, typer.Option("--keep-duplicates", help="With beam of stackptr: list a tree as often as the beam holds it.")
-]
+BeamWidth = Annotated[int | None, typer.Option(min=1, metavar="B", help="Width of the beam.", show_default="10")]
+KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="With beam of stackptr: keep duplicate trees.")]
 Labelled = Annotated[
     bool,
     typer.Option("--labelled", help="With k-best: vary heads and relations together, not heads alone as in the paper."),
 ]
-TopActions = Annotated[int | None, typer.Option(min=1, metavar="K", help="Of top-k: choose among K actions.")]
+TopActions = Annotated[int | None, typer.Option(min=1, metavar="K", help="For top-k: sample among the K best actions.")]
 Probability = Annotated[
     float | None,
     typer.Option(
         metavar="P",
-        help="Rate of dropout-p, e.g. 0.15; probability that nucleus keeps, e.g. 0.9. --strategy "
-        "'dropout-p(p=0.15)' says the same.",
+        help="For dropout-p the dropout rate, e.g. 0.15. For nucleus the probability mass to keep, e.g. 0.9. Same "
+        "as --strategy 'dropout-p(p=0.15)'.",
     ),
 ]
 Temperature = Annotated[
     float | None,
-    typer.Option(metavar="T", help="Of top-k and nucleus: below 1, likely actions get likelier.", show_default="1"),
+    typer.Option(metavar="T", help="For top-k and nucleus: below 1, likely actions get likelier.", show_default="1"),
 ]
 Constrained = Annotated[
-    bool, typer.Option("--constrained", help="Of s2s: propose well-formed frames over all words, and nothing else.")
+    bool, typer.Option("--constrained", help="For s2s: propose only well-formed frames over all words.")
 ]
 NumCandidates = Annotated[
-    int, typer.Option("--num-candidates", "-n", min=1, help="Of each sentence; by each of joined strategies.")
+    int, typer.Option("--num-candidates", "-n", min=1, help="Candidates per sentence, from each of joined strategies.")
 ]
-ONE_BEST = {".conllu": "a CoNLL-U file holds one parse a sentence", ".tsv": "a TOP file holds one parse an utterance"}
+ONE_BEST = {
+    ".conllu": "a CoNLL-U file holds one parse per sentence",
+    ".tsv": "a TOP file holds one parse per utterance",
+}
 
 
 def candidates(
@@ -89,14 +90,14 @@ def candidates(
     temperature: Temperature = None,
     constrained: Constrained = False,
     num_candidates: NumCandidates = 10,
-    seed: Annotated[int, typer.Option(help="Of the samples that dropout-p, top-k and nucleus draw.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed for the samples of dropout-p, top-k and nucleus.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Let a model propose several parses of every sentence, for bcr rerank to choose from.
 
-    What INPUT holds of parses is not looked at. The candidate file has one JSON
-    object a line and sentence, here first one with a tree, then one with a
-    frame (null: it is no tree over the words); other tools can write it too:
+    Parses in INPUT are ignored. The candidate file has one line per sentence, a
+    JSON object. The first line below has a tree, the second a frame (null if
+    malformed). Other tools can write such files too:
 
     [cyan]{"sentence": 1, "forms": \\["She", "ran"], "candidates": \\[{"heads": \\[2, 0],
     "relations": \\["nsubj", "root"], "log_prob": -0.105}, ...]}[/cyan]
@@ -104,7 +105,7 @@ def candidates(
     [cyan]{"utterance": 1, "words": \\["call", "mum"], "candidates":
     \\[{"frame": "\\[IN:CALL call \\[SL:WHO mum ] ]", "log_prob": -0.105}, ...]}[/cyan]
 
-    Examples, for a model of any kind, for a stackptr, and for an s2s:
+    Examples: for a model of any kind, for a stackptr, and for an s2s:
 
     [green]bcr candidates new test.conllu --strategy dropout-p --p 0.15 -o pool.jsonl[/green]
 
@@ -147,7 +148,7 @@ def candidates(
 
 
 def _in_words(failures: Mapping[str, int]) -> str:
-    return "".join(f", no frames: {number}" for number in failures.values())
+    return "".join(f", malformed: {number}" for number in failures.values())
 
 
 FLAGS = {"keep_duplicates", "labelled"}
@@ -186,7 +187,7 @@ def chosen_strategy(
         name = "k-best(labelled)" if "k-best" in possible else "beam"
     if JOINT in name:
         if given:
-            raise ValueError(f"--strategy {name!r} joins several: say {_flags(given)} in the name, a rate as (p=0.1)")
+            raise ValueError(f"--strategy {name!r} joins several: put {_flags(given)} into the name, a rate as (p=0.1)")
         return Joined(tuple(chosen_strategy(part, kind, num_candidates, given) for part in name.split(JOINT)))
     short, parenthesis, _ = name.partition("(")
     if short not in possible:
@@ -194,12 +195,12 @@ def chosen_strategy(
         fault = f"{a_parser} has no strategy {short}" if short in STRATEGIES else f"unknown strategy {name!r}"
         raise ValueError(f"{fault}; for {a_parser} choose one of {', '.join(possible)}")
     if foreign := given.keys() - OPTIONS.get(short, set()):
-        raise ValueError(f"{_flags(foreign)} is no option of --strategy {short}")
+        raise ValueError(f"{_flags(foreign)} is not an option of --strategy {short}")
     if kind == "s2s" and "keep_duplicates" in given:
-        raise ValueError("--keep-duplicates is of a stackptr: a frame is written in one way only")
+        raise ValueError("--keep-duplicates is for stackptr only: a frame has only one derivation")
     if parenthesis or short not in OPTIONS:
         if twice := given.keys() - FLAGS:
-            raise ValueError(f"--strategy {name!r} already says what {_flags(twice)} says; give one of them")
+            raise ValueError(f"--strategy {name!r} already sets what {_flags(twice)} sets; give only one of them")
         return replace(parse_strategy(name, num_candidates), **given)
     needed, what = NEEDED.get(short, (None, ""))
     if needed and needed not in given:
@@ -220,7 +221,7 @@ PoolFiles = Annotated[
     list[Path],
     typer.Argument(
         metavar="CANDIDATES...",
-        help="Candidate files, from bcr candidates or from your own tool; the candidates of several are joined.",
+        help="Candidate files, from bcr candidates or your own tool. Several are joined.",
     ),
 ]
 New = Annotated[
@@ -230,16 +231,14 @@ Score = Annotated[
     str | None,
     typer.Option(
         metavar="sum|mean",
-        help="Of s2s: a frame's log p, or its mean over the frame's symbols.",
+        help="For s2s: a frame's log p, or its mean over the frame's symbols.",
         show_default="the models' preset: clean sum, official mean",
     ),
 ]
 
 
 def rerank(
-    text: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="File that the candidates are parses of: CoNLL-U, or TOP for s2s.")
-    ],
+    text: Annotated[Path, typer.Argument(metavar="INPUT", help="The file that was parsed: CoNLL-U, or TOP for s2s.")],
     pool_files: PoolFiles,
     old: Annotated[list[Path], typer.Option(metavar="MODEL", help="Folder of an old model. Repeatable.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: CoNLL-U, or TOP.")],
@@ -256,15 +255,18 @@ def rerank(
     """Of each sentence's candidates, keep the one that the old model likes best (BCR).
 
     score = new_weight * log p_new(parse)
-    + sum over old models of old_weight * log p_old(parse); of equal ones the
-    first. In CoNLL-U, columns other than HEAD and DEPREL stay as in INPUT; TOP
-    gets two columns, utterance and parse. A deepbiaf judges what a stackptr
-    proposed, an s2s any other s2s's frames, and each what your own parser did.
-    A malformed candidate file is refused and nothing is written: heads or
-    brackets that make no tree, a relation or label that none of the models
-    knows, several roots where a model's trees have one, other words. Several
-    files must be the new model's: where their log_prob counts, equal parses with
-    different ones are refused.
+    + sum over old models of old_weight * log p_old(parse)
+
+    The first of equal ones wins. In CoNLL-U, all columns but HEAD and DEPREL stay
+    as in INPUT. TOP gets two columns, utterance and parse. Old and new model may
+    be of different kinds, as long as both parse trees or both parse frames. The
+    candidates may come from your own parser.
+
+    A malformed candidate file is refused, and nothing is written. Faults are:
+    heads or brackets that do not form a tree, relations or labels unknown to all
+    models, several roots where the models allow one, and words that differ from
+    INPUT. All candidate files must come from one new model; if log_prob matters,
+    equal parses must have equal ones.
 
     Examples:
 
@@ -275,7 +277,7 @@ def rerank(
     [green]bcr rerank --old old --new-weight 0.25 test.tsv beam.jsonl sampled.jsonl -o reranked.tsv[/green]
     """
     if old_weight and len(old_weight) != len(old):
-        raise ValueError(f"{len(old_weight)} times --old-weight for {len(old)} times --old: give one each, or none")
+        raise ValueError(f"{len(old_weight)} times --old-weight for {len(old)} times --old: give one for each, or none")
     check_output_file(output)
     from bcrlib.data.candidate_files import check_known, check_single_roots, read_candidates
     from bcrlib.data.candidates import TreePool, joined

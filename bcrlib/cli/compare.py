@@ -21,10 +21,10 @@ Gold = Annotated[
     Path | None, typer.Option(metavar="FILE", help="CoNLL-U with the right trees, or TOP rows with the right frames.")
 ]
 Old = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The same sentences with what the old model made of them.")
+    Path | None, typer.Option(metavar="FILE", help="The same sentences with the predictions of the old model.")
 ]
 New = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The same sentences with what the new model made of them.")
+    Path | None, typer.Option(metavar="FILE", help="The same sentences with the predictions of the new model.")
 ]
 OldSeeds = Annotated[
     list[Path],
@@ -35,7 +35,7 @@ OldSeeds = Annotated[
 Definitions = Annotated[
     str,
     typer.Option(
-        help="What counts: [bold]clean[/bold] as the paper says, [bold]official[/bold] as the authors' code does."
+        help="Definitions: [bold]clean[/bold] by the paper's text, [bold]official[/bold] by the authors' code."
     ),
 ]
 MaxNfr = Annotated[
@@ -162,7 +162,7 @@ TREE_LEVELS = """\
 UAS, LAS: words with the right head, with the right head and relation. UCM, LCM: the same of whole trees."""
 FRAME_LEVELS = """\
 spanEM: gold's spans of words that the prediction gets right, as defined above. EM: whole frames.
-A prediction that is no tree is wrong everywhere."""
+A malformed prediction is wrong everywhere."""
 LEGEND = """\
 ACC, NFR, PFR in per cent of the units; NFI: broken units in per cent of the new model's errors.
 broken: right before, wrong after (negative flips); repaired: the reverse.
@@ -175,29 +175,29 @@ def evaluate(
         Path, typer.Option(metavar="FILE", help="CoNLL-U with the right trees, or TOP rows with the right frames.")
     ],
     old: Annotated[
-        Path, typer.Option(metavar="FILE", help="The same sentences with what the old parser made of them.")
+        Path, typer.Option(metavar="FILE", help="The same sentences with the predictions of the old parser.")
     ],
     new: Annotated[
-        Path, typer.Option(metavar="FILE", help="The same sentences with what the new parser made of them.")
+        Path, typer.Option(metavar="FILE", help="The same sentences with the predictions of the new parser.")
     ],
     preset: Definitions = "clean",
     as_json: Json = False,
 ) -> None:
     """Count negative flips: what the old parser got right and the new one gets wrong.
 
-    Works on the output of any two parsers. What is counted depends on what
-    the gold file holds, whatever its name:
+    Works with the output of any two parsers. The content of the gold file
+    decides what is counted, whatever its name:
 
     [bold]CoNLL-U[/bold], dependency trees: the levels are UAS, UCM, LAS, LCM.
 
-    [bold]TOP[/bold], semantic frames, a row an utterance with two tab-separated columns,
-    tokenized utterance and parse such as \\[IN:CALL call \\[SL:WHO mum ] ]
-    (or the release's three): the levels are spanEM and EM. A prediction that
-    is no tree, an empty one too, counts as wrong.
+    [bold]TOP[/bold], semantic frames: the levels are spanEM and EM. Each row has two
+    tab-separated columns, tokenized utterance and parse such as
+    \\[IN:CALL call \\[SL:WHO mum ] ], or the three of the release. Malformed and
+    empty predictions count as wrong.
 
     With --json: one object with the levels, each with acc_old, acc_new, nfr,
-    pfr, nfi (rates in \\[0, 1]) and num_units; of frames also num_invalid_old
-    and num_invalid_new, the predictions that are no tree.
+    pfr, nfi (rates in \\[0, 1]) and num_units; for frames also num_invalid_old
+    and num_invalid_new, the numbers of malformed predictions.
 
     Examples:
 

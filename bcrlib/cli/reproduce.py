@@ -30,14 +30,17 @@ def reproduce(
     overrides: Overrides = [],  # noqa: B006  typer copies it
     scheduler: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Dask scheduler to run on, e.g. tcp://host:8786; it shares our files."),
+        typer.Option(
+            metavar="ADDRESS", help="Dask scheduler to use, e.g. tcp://host:8786; its workers must see our files."
+        ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Jobs at a time on this machine.", show_default="one a core")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Jobs to run at once on this machine.", show_default="one a core"),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0, metavar="M", help="Begin no job after M minutes; exit code 3 where some are left."),
+        typer.Option(min=0, metavar="M", help="Start no new job after M minutes; exit code 3 if jobs are left."),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--why", help="Only list the jobs that would run, and what has changed for each.")

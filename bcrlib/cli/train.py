@@ -31,11 +31,11 @@ Output = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="
 Kind = Annotated[
     str,
     typer.Option(
-        help="[bold]deepbiaf[/bold]: graph-based, scores every arc. [bold]deepbiaf-static[/bold]: the same on the "
-        "profile's static_vectors. [bold]stackptr[/bold]: transition-based, walks down the tree with a pointer, action "
-        "by action. [bold]s2s-base[/bold] ([bold]s2s[/bold] for short), "
-        "[bold]s2s-large[/bold]: write a semantic frame, on top of a pretrained encoder; [bold]s2s-base-part[/bold], "
-        "[bold]s2s-large-part[/bold]: the same from a part of the data."
+        help="[bold]deepbiaf[/bold]: graph-based, scores every arc. [bold]deepbiaf-static[/bold]: the same with the "
+        "profile's static_vectors. [bold]stackptr[/bold]: transition-based, builds the tree from the root down with a "
+        "pointer network. [bold]s2s-base[/bold] (short: [bold]s2s[/bold]), [bold]s2s-large[/bold]: generate a semantic "
+        "frame, on top of a pretrained encoder. [bold]s2s-base-part[/bold], [bold]s2s-large-part[/bold]: the same, "
+        "trained on a part of the data."
     ),
 ]
 ProfileName = Annotated[
@@ -51,12 +51,10 @@ Corpus = Annotated[
 ]
 TrainFile = Annotated[
     Path | None,
-    typer.Option(
-        "--train", metavar="FILE", help="File to learn from, in place of --corpus: CoNLL-U, or rows of TOP for s2s."
-    ),
+    typer.Option("--train", metavar="FILE", help="Training file instead of --corpus: CoNLL-U, or rows of TOP for s2s."),
 ]
 DevFile = Annotated[
-    Path | None, typer.Option("--dev", metavar="FILE", help="File to choose the best epoch on; with --train.")
+    Path | None, typer.Option("--dev", metavar="FILE", help="File that decides the best epoch; needs --train.")
 ]
 
 
@@ -68,20 +66,20 @@ def train(
     train_file: TrainFile = None,
     dev_file: DevFile = None,
     overrides: Overrides = [],  # noqa: B006  typer copies it
-    seed: Annotated[int, typer.Option(help="Of weights, batches and dropout; same seed, same parser.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of weights, batches and dropout: same seed, same parser.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Train a parser of any kind: on a treebank, or for s2s on utterances with their frames.
 
-    Progress goes to stderr, an epoch a line: loss on the training data, and on
-    dev the mean of UAS and LAS, or of s2s exact match. The folder holds the
-    weights of the best epoch; [bold]candidates[/bold] and [bold]rerank[/bold] take it as their MODEL.
+    Progress goes to stderr, one line per epoch: the loss on the training data and
+    the score on dev (the mean of UAS and LAS; for s2s exact match). The folder
+    gets the weights of the best epoch. [bold]candidates[/bold] and [bold]rerank[/bold] take it as MODEL.
 
-    Example, an old and a new model that differ by their seed:
+    Example: an old and a new model that differ only in their seed:
 
     [green]bcr train -o old --seed 1 && bcr train -o new --seed 2[/green]
 
-    A new model of another kind, and where its recipe stands in a profile:
+    New models of other kinds, with a value of their recipes changed:
 
     [green]bcr train --kind stackptr -o new --set stackptr_training.num_epochs=20[/green]
 
@@ -96,7 +94,7 @@ def train(
         _check_numbers(place, asdict(numbers))
     check_new_folder(output)
     if (train_file is None) != (dev_file is None):
-        raise ValueError("--train and --dev go together: a file to learn from, and one to choose the best epoch on")
+        raise ValueError("--train and --dev go together: one file to train on, one to choose the best epoch")
     if train_file is None:
         gold, dev = (task.load(corpus or half.corpus, split, half.ambiguity) for split in ("train", "dev"))
     elif corpus is not None:
@@ -151,7 +149,7 @@ def _check_places(kind: str, overrides: list[str]) -> None:
         own = _own_place(place, _whole(kind))
         if place != own:
             right = own + equals + value
-            raise ValueError(f"--set {override} is of another kind of parser; for {kind} say {right}")
+            raise ValueError(f"--set {override} belongs to another kind of parser; for {kind} use {right}")
 
 
 def _own_place(place: str, kind: str) -> str:

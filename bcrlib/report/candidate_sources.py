@@ -217,7 +217,8 @@ def flips_within_reach(rows: pd.DataFrame, title: str, level: str = "UAS") -> Fi
     groups = frame["group"].unique()
     most = frame.groupby("group")["row"].nunique().max()
     untreated = {"color": INK, "linestyle": "--"}
-    figure, areas = panels((1.6 + 5.2 * len(groups), 1.8 + 0.36 * most), title, [""], groups, sharex=True)
+    reach = 100 * frame.loc[frame["metric"] == "NFR BCR", ["value", "high"]].max().max()
+    figure, areas = panels((1.6 + 5.2 * len(groups), 1.8 + 0.36 * most), title, [""], groups)
     for (_, group), axes in areas.items():
         cells = frame[frame["group"] == group]
         picked = 100 * cells[cells["metric"] == "NFR BCR"].set_index("row")[["value", "low", "high"]]
@@ -229,9 +230,9 @@ def flips_within_reach(rows: pd.DataFrame, title: str, level: str = "UAS") -> Fi
         axes.barh(places, rest, left=fewest, height=0.66, color=_WITHIN_REACH["facecolor"])
         axes.hlines(places, picked["low"], picked["high"], **INTERVALS[INTERVAL])
         axes.set_yticks(places, picked.index)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.05 * reach)  # one scale for all panels, with room for Untreated and every interval
         axes.grid(False, axis="y")
-        axes.set_ylim(most - 1.4, -0.6)  # Untreated is no bar
+        axes.set_ylim(most - 1.4, -0.6)  # Untreated is a line, not a bar
         axes.set_xlabel(axis_label("NFR", level, on_one_line=True))
         axes.set_title(arrow(group), loc="left")
     looks = {
@@ -261,7 +262,7 @@ def metrics_by_diversity(rows: pd.DataFrame, title: str) -> Figure:
             of_source = 100 * wide.loc[x.index]
             axes.plot(x, of_source["value", metric], color=colour, marker="o", markersize=5, linewidth=1.2)
             axes.vlines(x, of_source["low", metric], of_source["high", metric], color=colour)
-        axes.set(xlabel="distinct trees a sentence", ylabel=f"{metric} (%)")
+        axes.set(xlabel="distinct trees per sentence", ylabel=axis_label(metric, "UAS"))
     figure.axes[0].set_title(LEVEL_NAMES["UAS"], loc="left")
     looks = {source: {"color": colour, "marker": "o", "markersize": 5} for source, colour in colours.items()}
     legend(figure, looks | VERTICAL_INTERVALS)

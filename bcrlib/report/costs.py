@@ -136,8 +136,8 @@ def cost_by_candidates(costs: pd.DataFrame, title: str) -> Figure:
         axes.set_ylim(0, 1.08 * max(most, costs["cost"].max()))
         axes.set_xticks(sorted(cells["num_candidates"].unique()))
 
-    further = {"dropout-p, in ten passes": _PASSES, "linear: one decode a candidate": _LINEAR}
-    return _by_parser(costs, title, draw, "candidates of a sentence", "cost in 1-best decodes", further)
+    further = {"dropout-p, in ten passes": _PASSES, "linear: one decode per candidate": _LINEAR}
+    return _by_parser(costs, title, draw, "candidates per sentence", "cost in 1-best decodes", further)
 
 
 def speed_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
@@ -156,7 +156,7 @@ def speed_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
         _by_powers(axes, cells["batch_size"])
 
     further = {"the paper's number, on a V100": PAPER_MARK} if any(in_paper.values()) else {}
-    return _by_parser(frame, title, draw, "sentences of a batch", "sentences a second", further)
+    return _by_parser(frame, title, draw, "sentences per batch", "sentences per second", further)
 
 
 def time_by_length(frame: pd.DataFrame, title: str) -> Figure:
@@ -165,9 +165,10 @@ def time_by_length(frame: pd.DataFrame, title: str) -> Figure:
     def draw(axes: Axes, cells: pd.DataFrame) -> None:
         _curves(axes, cells, "words", 1000 / cells["value"])
         axes.set_xlim(left=0)
+        axes.set_xticks(sorted(cells["words"].unique()))
         _logarithmic(axes)
 
-    return _by_parser(frame, title, draw, "words of a sentence", "milliseconds a sentence", {})
+    return _by_parser(frame, title, draw, "words per sentence", "milliseconds per sentence", {})
 
 
 def memory_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
@@ -177,7 +178,7 @@ def memory_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
         _curves(axes, cells, "batch_size", cells["value"] / MEBIBYTE)
         _by_powers(axes, cells["batch_size"])
 
-    return _by_parser(frame, title, draw, "sentences of a batch", "MiB beyond the weights", {})
+    return _by_parser(frame, title, draw, "sentences per batch", "MiB beyond the weights", {})
 
 
 def _by_parser(

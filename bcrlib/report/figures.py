@@ -89,6 +89,26 @@ def metric_by_task(rows_of: Mapping[str, Rows], title: str) -> Figure:
     return figure
 
 
+def cut_by_method(rows: Rows, title: str) -> Figure:
+    """How much of the negative flip impact each method takes away, a panel a task; below 0 a method adds to it.
+
+    `rows`: of `updates.headline_rows`, of one task or of several, one below the other.
+    """
+    frame = tidy(rows).query("metric == 'NFI cut'")
+    levels = frame["level"].unique()
+    most = frame.groupby("level")["row"].nunique().max()
+    figure, areas = panels((1.2 + 4.6 * len(levels), 1.5 + 0.3 * most), title, [""], levels, sharey=True)
+    for (_, level), axes in areas.items():
+        cells = frame[frame["level"] == level]
+        _bars(axes, cells, {("", row): place for place, row in enumerate(frame["row"].unique())}, frame)
+        axes.axvline(0, color="#9CA3AF", linewidth=1)
+        axes.set_ylim(most - 0.45, -0.55)
+        axes.set_xlabel("NFI taken away (% of the plain update's NFI)")
+        axes.set_title(level, loc="left")
+    _bar_legend(figure, frame)
+    return figure
+
+
 def _places(cells: pd.DataFrame) -> dict[tuple[str, str], int]:
     """(update, method) -> how far from the top its bar is, a place left free above each update for its name."""
     places: dict[tuple[str, str], int] = {}
@@ -101,7 +121,7 @@ def _places(cells: pd.DataFrame) -> dict[tuple[str, str], int]:
 def _bars(axes: Axes, cells: pd.DataFrame, places: Mapping[tuple[str, str], int], scale: pd.DataFrame) -> None:
     """A bar a cell at its (update, method)'s place from the top, with its interval, the paper's number and its own.
 
-    The axis goes from 0 as far as the bars of `scale` and what stands beside them reach.
+    The axis goes as far as the bars of `scale`, which begin at 0, and what stands beside them reach.
     """
     colours = method_colours(cells["row"].unique())
     at = [places[line] for line in zip(cells["group"], cells["row"])]
@@ -113,16 +133,19 @@ def _bars(axes: Axes, cells: pd.DataFrame, places: Mapping[tuple[str, str], int]
             axes.plot([100 * cell.paper], [place], **PAPER_MARK)
         look = {"textcoords": "offset points", "va": "center", "size": 9.5}
         end = 100 * np.nanmax([cell.value, cell.high, cell.paper])
-        axes.annotate(f"{100 * cell.value:.2f}", (end, place), (9, 0), **look)
+        of_paper = "" if np.isnan(cell.paper) else f" ({100 * cell.paper:.2f})"
+        axes.annotate(f"{100 * cell.value:.2f}{of_paper}", (end, place), (9, 0), **look)
     axes.grid(False, axis="y")
     axes.set_yticks(list(places.values()), [row for _, row in places])
-    reach = 100 * np.nanmax(scale[["value", "high", "paper"]].to_numpy(), initial=0)
-    axes.set_xlim(0, 1.22 * (reach or 1.0))
+    ends = 100 * scale[["value", "low", "high", "paper"]].to_numpy()
+    reach = np.nanmax(ends, initial=0) or 1.0
+    room = 1.5 if scale["paper"].notna().any() else 1.22  # for the numbers
+    axes.set_xlim(1.1 * np.nanmin(ends, initial=0), room * reach)
 
 
 def _bar_legend(figure: Figure, frame: pd.DataFrame) -> None:
     intervals = INTERVALS if frame["low"].notna().any() else {}
-    legend(figure, {"ours": _GREY, **intervals, **in_paper(frame)})
+    legend(figure, {"ours": _GREY, **intervals, **in_paper(frame, "the paper's number (in brackets)")})
 
 
 def _panel_title(update: str, level: str) -> str:
@@ -136,7 +159,7 @@ def metric_by_num_candidates(rows: Rows, title: str, metrics: Sequence[str] = ("
     `rows`: tidy rows plus the column num_candidates; a row with NaN there (Untreated) is a horizontal
     dashed line. Intervals are bands, the paper's numbers diamonds.
     """
-    return _curves(rows, "num_candidates", "number of candidates {input}", title, metrics, {})
+    return _curves(rows, "num_candidates", "candidates per {input}", title, metrics, {})
 
 
 def metric_by_ensemble_size(rows: Rows, title: str) -> Figure:

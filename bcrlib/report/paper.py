@@ -225,13 +225,13 @@ class Line:
         cell = self.cells.get(metric)
         return " ".join(filter(None, tables.ours(cell and {"unit": unit(metric), **cell})))
 
-    def texts(self, metric: str) -> list[str]:
-        """The paper's number, ours and the verdict; nothing where the paper has none."""
+    def text(self, metric: str) -> str:
+        """Our number, and on a second line the paper's with the verdict; nothing where the paper has none."""
         if (printed := self.row.numbers.get(metric)) is None:
-            return ["", "", ""]
+            return ""
         of_paper = {"paper": printed.value, "paper_spread": printed.spread, "unit": unit(metric)}
-        paper = " ".join(filter(None, tables.paper(of_paper))) + ("\\*" if printed.derived else "")
-        return [paper, self.ours(metric), self.verdicts[metric]]
+        number = " ".join(filter(None, tables.paper(of_paper))) + ("\\*" if printed.derived else "")
+        return f"{self.ours(metric)}<br>{number}: {self.verdicts[metric]}"
 
 
 def unit(metric: str) -> str:

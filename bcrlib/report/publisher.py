@@ -1,6 +1,7 @@
 """What a story notebook reads, how it shows and, if asked to, saves tables and figures, and the page of them all."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -10,9 +11,11 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.api.types import is_float_dtype, is_integer_dtype, is_numeric_dtype
+from PIL import Image
 
+from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.draw_trees import save_drawing
-from bcrlib.report.style import picture, save_figure
+from bcrlib.report.style import LEVEL_UNITS, picture, save_figure
 from bcrlib.report.tables import (
     TEMPLATES,
     Column,
@@ -224,7 +227,29 @@ def pictured(figure: Figure, caption: str) -> Picture:
     return Picture(picture(figure), f"{claim.rstrip('.')}. {caption}")
 
 
-_SECTIONS = {"table": "Tables", "figure": "Figures", "drawing": "Sentences"}
+CHAPTERS = {
+    "The headline": "headline_cut headline methods_both_tasks headline_trees frontier frontier_frames",
+    "Measuring regression": "figure1 figure1_reranked figure1_frames_untreated figure1_frames_reranked "
+    "update_untreated update_reranked table1 table2 seed_pairs",
+    "Reducing it": "dropout_p table3 methods table4 differences differences_frames dropout_choice",
+    "Decoding methods": "table5 figure2 scores_frames table6 figure3 within_reach diversity_frames",
+    "What it costs": "speed speed_best speed_by_batch_size cost_by_candidates time_by_length memory_by_batch_size",
+    "With relations, and what bounds it": "table7 table8 differences_labelled table9 definitions definitions_frames",
+    "Where candidates come from": "cut_distributions table5_dependency figure2_dependency diversity "
+    "pool_growth sampling",
+    "Where it breaks": "breakdown_words breakdown_trees breakdown_sentences breakdown_together "
+    "together_untreated together_reranked breakdown_beside_authors",
+    "Many updates in a row": "rounds rounds_words rounds_differences",
+    "Why ours differs": "causes cells teachers",
+    "Data and parsers": "zipf sentence_lengths ambiguity_dial frame_sizes frame_ambiguity arc_scores number_of_trees "
+    "stack wrong_turn beam_width shared_prefixes token_steps dropout_masks",
+}
+"""Headings of an index page, and the records under each, in the paper's order and then that of the notebooks.
+
+A name stands for its parts too: table3 for table3_words.
+"""
+_PLACES = {name: place for place, name in enumerate(" ".join(CHAPTERS.values()).split())}
+_OTHERS = "More"
 
 
 def write_index(figures_folder: Path, profile: str) -> Path:
@@ -234,20 +259,66 @@ def write_index(figures_folder: Path, profile: str) -> Path:
     that is no record, or a figure without a picture.
     """
     folder = Path(figures_folder)
-    sections: dict[str, list[dict[str, object]]] = {heading: [] for heading in _SECTIONS.values()}
-    for record in sorted(map(read_record, sorted(folder.glob("*.json"))), key=_paper_order):
+    chapters: dict[str, list[dict[str, object]]] = {}
+    records = sorted(map(read_record, sorted(folder.glob("*.json"))), key=_place)
+    for record in records:
         files = [f"{record.name}.{ending}" for ending in ("json", "md", "tex", "svg", "png")]
         files = [file for file in files if (folder / file).is_file()]
         pictures = [file for file in files if file.endswith((".svg", ".png"))]
         if record.kind != "table" and not pictures:
             raise ValueError(f"{folder / record.name}: neither .svg nor .png beside the record")
-        shown = {"table": to_html(record), "picture": ""} if record.kind == "table" else {"picture": pictures[0]}
-        sections[_SECTIONS[record.kind]].append({"record": record, "files": files, "table": "", **shown})
-    values = {"profile": profile, "sections": [section for section in sections.items() if section[1]]}
+        shown: dict[str, object] = {"table": "", "picture": ""}
+        if record.kind == "table":
+            shown["table"] = to_html(record)
+        else:
+            shown |= {"picture": pictures[0], "size": _pixels(folder / pictures[0])}
+        chapters.setdefault(_chapter(record), []).append({"record": record, "files": files, **shown})
+    values = {"profile": profile, "chapters": chapters, "lead": _lead(records)}
     write_text(folder / "index.html", render(TEMPLATES / "index.html", values))
     return folder / "index.html"
 
 
-def _paper_order(record: Record) -> tuple[float, str]:
+def _listed(record: Record) -> str:
+    """The name in `CHAPTERS` that stands for a record: the longest that begins its name; none: empty."""
+    return max((name for name in _PLACES if f"{record.name}_".startswith(f"{name}_")), key=len, default="")
+
+
+def _chapter(record: Record) -> str:
+    name = _listed(record)
+    return next((heading for heading, names in CHAPTERS.items() if name in names.split()), _OTHERS)
+
+
+def _place(record: Record) -> tuple[int, float, str]:
+    """Unlisted ones come last, tables by number."""
     digits = "".join(filter(str.isdigit, record.name.split("_")[0]))
-    return 0.0 if record.name.startswith("headline") else float(digits or "inf"), record.name
+    return _PLACES.get(_listed(record), len(_PLACES)), float(digits or "inf"), record.name
+
+
+def _pixels(picture: Path) -> tuple[int, int]:
+    """Width and height, so that a page keeps room for a picture before it is loaded."""
+    if picture.suffix == ".png":
+        with Image.open(picture) as image:
+            return image.size
+    head = picture.read_text(encoding="utf-8")[:2000]
+    found = [re.search(rf'<svg[^>]* {side}="([\d.]+)(pt)?"', head) for side in ("width", "height")]
+    width, height = (round(float(side[1]) * (4 / 3 if side[2] else 1)) if side else 0 for side in found)
+    return width, height
+
+
+def _lead(records: Iterable[Record]) -> str:
+    """Of the updates of Tables 3 and 4, the one that gains most accuracy, and what it breaks; none gains: empty."""
+    found: list[tuple[float, str]] = []
+    for record in (record for record in records if record.name in ("table3", "table4")):
+        cells = {(c["row"], c["metric"], c["group"], c["level"]): c["value"] for c in record.rows}
+        for update, level in dict.fromkeys((c["group"], c["level"]) for c in record.rows):
+            names = (("Old", "ACC"), ("Untreated", "ACC"), ("Untreated", "NFR"), (SAMPLED, "NFR"))
+            numbers = [cells.get((*name, update, level)) for name in names]
+            if None in numbers:
+                continue
+            old, new, broken, left = (100 * number for number in numbers)
+            units = LEVEL_UNITS[level]
+            text = f"{arrow(update)} raises accuracy ({level}) from {old:.1f} to {new:.1f} % of the {units}. Yet "
+            text += f"{broken:.1f} % of the {units} were right and are now wrong; {left:.1f} % if the old model picks "
+            found.append((new - old, f"{text}among the new model's candidates."))
+    gain, text = max(found, default=(0.0, ""))
+    return text if gain > 0 else ""

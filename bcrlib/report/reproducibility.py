@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from string import ascii_uppercase
 from typing import Any
 
@@ -30,13 +31,24 @@ PROFILE = "small"
 FOLDER = "again"
 """Where the command of a row puts its tables: what is committed stays."""
 CALLED = {"dependency": "dependency parsing", "semantic": "semantic parsing"}
-UNKNOWN = "not recorded (the manifest is older than the record)"
+UNKNOWN = "not recorded (the manifest is too old)"
 _LATER = {job for jobs in COLLECTED.values() for job in jobs} | {name.removesuffix(".ipynb") for name in STORY}
 
 Jobs = Mapping[str, Mapping[str, Any]]
 """Name of a job -> what a manifest tells of it."""
-Judged = tuple[str, str, Mapping[str, str]]
-"""A table, a metric, and the verdicts about a number by definition, or precision; none where we have no number."""
+MEASURED = ("ACC", "NFR", "NFI")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One number of the paper, and what a run says to it."""
+
+    row: PaperRow
+    metric: str
+    verdicts: Mapping[str, str]
+    """By definition, or precision; none where we have no number."""
+    difference: float | None
+    """Ours, counted by the run's preset, minus the paper's."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +91,10 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
     for row in rows:
         run = halves[PLACES[row.table].task].run
         for metric, printed in row.numbers.items():
-            verdicts = {name: paper.verdict(printed, run.cell(row, metric, name)) for name in run.counted(row)}
-            numbers.append((row.table, metric, verdicts))
+            cells = {name: run.cell(row, metric, name) for name in run.counted(row)}
+            verdicts = {name: paper.verdict(printed, cell) for name, cell in cells.items()}
+            ours = next((cell["value"] for cell in cells.values() if cell), None)
+            numbers.append(Judged(row, metric, verdicts, None if ours is None else ours - printed.value))
     values = {
         "name": name,
         "num_resamples": NUM_RESAMPLES,
@@ -90,6 +104,8 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         "num_numbers": len(numbers),
         "num_deviations": sum(one.spread is not None for row in rows for one in row.numbers.values()),
         "summary": _summary(numbers),
+        "by_method": {task: _by_method(task, numbers) for task in CALLED},
+        "not_run": list(_not_run(numbers, halves)),
         "sections": [_section(table, halves[p.task], profile, jobs, differing) for table, p in PLACES.items()],
         "tasks": CALLED,
         "departures": differing,
@@ -120,11 +136,11 @@ def _facts_of(half: Half) -> Iterator[tuple[str, str]]:
     machine, time = manifest["machine"], wall_time(half.jobs)
     gpu, memory = machine["gpu"] or "no GPU", f", {machine['memory_gib']} GiB" if "memory_gib" in machine else ""
     longest = sorted(time["stages"].items(), key=lambda stage: -stage[1])
-    stages = ", ".join(f"{stage} {seconds / 60:.0f}" for stage, seconds in longest)
+    stages = ", ".join(f"{stage} {seconds / 60:.0f}" for stage, seconds in longest[:5])
     about = f"profile `{asked['name']}`, corpus {asked['corpus']}, preset `{asked['preset']}`"
     yield "run", f"{about}: [manifest]({half.file})"
     yield "hardware", f"{machine['processor']}, {machine['cores']} cores{memory}, {gpu}"
-    yield "minutes of its jobs, added up", f"{time['jobs_added_up'] / 60:.0f}: {stages}"
+    yield "minutes of its jobs, added up", f"{time['jobs_added_up'] / 60:.0f} (longest: {stages})"
     yield "training on, in", f"{shown(half.of_trainings('device'))}, {shown(half.of_trainings('precision'))}"
     names = ("old_seeds", "new_seeds", "ensembles", "further_seeds")
     seeds = manifest.get("seeds", {name: asked[name] for name in names if asked.get(name)})
@@ -148,16 +164,51 @@ def _seeds(value: object) -> str:
 
 def _summary(numbers: Sequence[Judged]) -> str:
     """How many numbers of each table there are, and how many of ours are inside."""
-    groups = {table: [one for one in numbers if one[0] == table] for table in PLACES}
-    groups |= {f"all {metric}": [one for one in numbers if one[1] == metric] for metric in ("ACC", "NFR", "NFI")}
+    groups = {table: [one for one in numbers if one.row.table == table] for table in PLACES}
+    groups |= {f"all {metric}": [one for one in numbers if one.metric == metric] for metric in MEASURED}
     rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in paper.DEFINITIONS)]]
     for called, group in (groups | {"all": numbers}).items():
-        row = [called, str(len(group)), str(sum(bool(verdicts) for *_, verdicts in group))]
-        for name in paper.DEFINITIONS:
-            judged = [of[name] for *_, of in group if of.get(name, paper.NOT_RUN) != paper.NOT_RUN]
-            row.append(f"{judged.count(paper.INSIDE)} of {len(judged)}" if judged else "–")
-        rows.append(row)
+        inside = [_inside(group, name) for name in paper.DEFINITIONS]
+        rows.append([called, str(len(group)), str(sum(bool(one.verdicts) for one in group)), *inside])
     return markdown_table(rows, "lrrrr")
+
+
+def _inside(group: Sequence[Judged], counted: str) -> str:
+    found = [one.verdicts[counted] for one in group if one.verdicts.get(counted, paper.NOT_RUN) != paper.NOT_RUN]
+    return f"{found.count(paper.INSIDE)} of {len(found)}" if found else "–"
+
+
+def _by_method(task: str, numbers: Sequence[Judged]) -> str:
+    """Of every method how many numbers are inside, and the mean of ours minus the paper's, a column pair a metric."""
+    groups: dict[str, dict[str, list[Judged]]] = {}
+    for one in numbers:
+        if PLACES[one.row.table].task == task and one.difference is not None and one.metric in MEASURED:
+            called = "single models" if one.row.is_single else one.row.name
+            groups.setdefault(called, {}).setdefault(one.metric, []).append(one)
+    rows = [["", *(head for metric in MEASURED for head in (f"{metric}: inside", "ours − paper"))]]
+    for called, of_method in groups.items():
+        rows.append([called])
+        for metric in MEASURED:
+            found = of_method.get(metric, [])
+            verdicts = [next(iter(one.verdicts.values())) for one in found]
+            mean = f"{100 * fmean(one.difference for one in found):+.2f}".replace("-", "−") if found else "–"
+            rows[-1] += [f"{verdicts.count(paper.INSIDE)} of {len(found)}" if found else "–", mean]
+    return markdown_table(rows, "lrrrrrr")
+
+
+def _not_run(numbers: Sequence[Judged], halves: Mapping[str, Half]) -> Iterator[str]:
+    """Of every table how many numbers a run lacks, and why."""
+    for table, place in PLACES.items():
+        missing = [one.row for one in numbers if one.row.table == table and not one.verdicts]
+        half = halves[place.task]
+        reasons = dict.fromkeys(not_asked(row, half.asked) or _no_record(row, half.run) for row in missing)
+        if missing:
+            yield f"{table}, {len(missing)} numbers: {'; '.join(reasons)}"
+
+
+def _no_record(row: PaperRow, run: Run) -> str:
+    record = PLACES[row.table].record
+    return f"{'not in' if record in run.records else 'no'} {record}.json"
 
 
 def _section(table: str, half: Half, profile: Profile, jobs: Jobs, differing: Sequence[Departure]) -> dict[str, object]:
@@ -175,28 +226,27 @@ def _section(table: str, half: Half, profile: Profile, jobs: Jobs, differing: Se
             commands.append(f"{letters[command]}: `{command}`{minutes}")
         for line in paper.lines(row, half.run):
             by_level[row.level].append((line, _why(line, refused, half.run, differing), letters.get(command, "")))
-    names = ["parser", "method", "precision"] if table == paper.SPEEDS else ["update", "method", "counted"]
+    names = ["precision"] if table == paper.SPEEDS else ["counted"]
     blocks = {}
     for level, found in filter(lambda of: of[1], by_level.items()):
         updates = list(dict.fromkeys(line.row.of_update for line, *_ in found))
         found.sort(key=lambda of: updates.index(of[0].row.of_update))
         metrics = list(dict.fromkeys(metric for line, *_ in found for metric in line.row.numbers))
         called = ["sentences a second" if metric == "SENTENCES_PER_SECOND" else metric for metric in metrics]
-        heads = [head for metric in called for head in (f"{metric}: paper", "ours", "verdict")]
-        rows = [[*names, *heads, "differs in", "run"]]
+        rows = [["method", *names, *called, "differs in", "run"]]
         for line, why, letter in found:
-            update = updates.pop(0) if line.row.of_update in updates else ""
-            numbers = [text for metric in metrics for text in line.texts(metric)]
-            rows.append([arrow(update), line.row.name, line.counted or "–", *numbers, why, letter])
-        blocks[level] = markdown_table(rows, "lll" + "r" * len(heads) + "ll")
+            if line.row.of_update in updates:
+                updates.remove(line.row.of_update)
+                rows += [[f"**{arrow(line.row.of_update)}**", *[""] * (len(rows[0]) - 1)]] if line.row.of_update else []
+            rows.append([line.row.name, line.counted or "–", *map(line.text, metrics), why, letter])
+        blocks[level] = markdown_table(rows, "ll" + "r" * len(called) + "ll")
     return {"table": table, "blocks": blocks, "commands": commands, "notes": _notes(table)}
 
 
 def _why(line: Line, refused: str, run: Run, differing: Sequence[Departure]) -> str:
     """The numbers of the departures that concern a line outside; why there is nothing."""
     if not line.counted:
-        record = PLACES[line.row.table].record
-        return refused or f"{'not in' if record in run.records else 'no'} {record}.json"
+        return refused or _no_record(line.row, run)
     if {*line.verdicts.values()} <= {paper.INSIDE, paper.NO_SPREAD, paper.NOT_RUN}:
         return ""
     counted = "official" if line.counted == paper.BOTH else line.counted  # the same numbers are the paper's way too
@@ -226,15 +276,15 @@ def not_asked(row: PaperRow, asked: Asked) -> str:
     """What of the profile keeps a run from having a row; empty where nothing does."""
     kinds = {kind for update in asked["updates"] for kind in update.split("=>")}
     if row.is_single:
-        return "" if row.update in kinds else f"no update has {row.update}"
+        return "" if row.update in kinds else f"no update of the run has {row.update}"
     if row.update not in asked["updates"]:
-        return "not among the updates"
+        return "not among the updates of the run"
     if row.table == "Figure 3" and row.params["ensemble_size"] not in asked["ensemble_sizes"]:
-        return f"not among the sizes {shown(asked['ensemble_sizes'])}"
+        return f"{row.params['ensemble_size']} is not among the ensemble sizes {shown(asked['ensemble_sizes'])}"
     if row.table in ("Table 5", "Figure 2") and row.method == "BCR":
         sampled = [*map(DropoutP, asked["dropout_grid"]), *map(parse_strategy, asked["sampling_grid"])]
         listed = TASKS[PLACES[row.table].task].listed[row.update.split("=>")[1]]
-        return "" if row.name in {listed, *map(str, sampled)} else f"{row.name} in no grid"
+        return "" if row.name in {listed, *map(str, sampled)} else f"{row.name} is in no grid of the run"
     return ""
 
 

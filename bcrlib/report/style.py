@@ -30,6 +30,9 @@ METHOD_COLOURS = {
     "BCR (listed)": _PALETTE[3],
     "BCR (joined)": _PALETTE[9],
 }
+METHOD_COLOURS |= {"dropout-p": METHOD_COLOURS["BCR"], "top-k": _PALETTE[5], "nucleus": _PALETTE[2]}
+METHOD_COLOURS |= {source: METHOD_COLOURS[f"BCR ({source})"] for source in ("beam", "k-best")}
+"""Methods, and sources of candidates in the colour of BCR that picks from them."""
 # Without the palette's yellow and pink, too light for lines on white.
 _OTHER_COLOURS = [_PALETTE[i] for i in (0, 3, 2, 4, 1, 5)]
 INK = "#374151"
@@ -50,14 +53,18 @@ LEVEL_NAMES = {
     "spanEM": "spans of words, labels right (span EM)",
     "EM": "whole frames right (EM)",
 }
-_LEVEL_UNITS = {"UAS": "words", "LAS": "words", "UCM": "sentences", "LCM": "sentences"}
-_LEVEL_UNITS |= {"spanEM": "spans", "EM": "utterances"}
+LEVEL_UNITS = {"UAS": "words", "LAS": "words", "UCM": "sentences", "LCM": "sentences"}
+LEVEL_UNITS |= {"spanEM": "spans", "EM": "utterances"}
 _AXES = {
     "ACC": "accuracy\n(% of {units})",
     "ER": "error rate\n(% of {units})",
     "NFR": "negative flip rate NFR\n(% of {units})",
     "PFR": "positive flip rate PFR\n(% of {units})",
     "NFI": "negative flip impact NFI\n(% of errors)",
+    "ACC random": "accuracy of a random candidate\n(% of {units})",
+    "ACC oracle": "accuracy of the best candidate\n(% of {units})",
+    "NFR oracle": "NFR of the safest candidate\n(% of {units})",
+    "NFR BCR": "NFR of the old model's pick\n(% of {units})",
 }
 
 
@@ -67,10 +74,12 @@ def use_house_theme() -> None:
     mpl.rcParams.update(
         {
             "axes.titlesize": 10.5,
+            "axes.titlelocation": "left",
             "axes.labelsize": 10,
             "xtick.labelsize": 9.5,
             "ytick.labelsize": 9.5,
             "legend.fontsize": 9.5,
+            "legend.title_fontsize": 9.5,
             "figure.titlesize": 13,
             "figure.titleweight": "bold",
             "axes.edgecolor": "#9CA3AF",
@@ -88,7 +97,7 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
     colours: dict[str, str] = {}
     for method in methods:
         name = method.split(",")[0]
-        known = METHOD_COLOURS.get(name, METHOD_COLOURS.get(name.split(" (")[0]))
+        known = METHOD_COLOURS.get(name, METHOD_COLOURS.get(name.split("(")[0].strip()))
         if known and known not in colours.values():
             colours[method] = known
     spare = [colour for colour in _OTHER_COLOURS if colour not in colours.values()]
@@ -109,13 +118,13 @@ def in_paper(rows: pd.DataFrame, label: str = "the paper's number") -> dict[str,
 
 def axis_label(metric: str, level: str, on_one_line: bool = False) -> str:
     """What an axis of this metric shows, its unit on a second line if not told otherwise."""
-    label = _AXES.get(metric, f"{metric}\n(%)").format(units=_LEVEL_UNITS.get(level, "units"))
+    label = _AXES.get(metric, f"{metric}\n(%)").format(units=LEVEL_UNITS.get(level, "units"))
     return label.replace("\n", " ") if on_one_line else label
 
 
 def one_input(levels: Sequence[str]) -> str:
-    """What a parser judged at these levels takes at a time: "a sentence" or "an utterance"."""
-    return "an utterance" if set(levels) <= {"spanEM", "EM"} else "a sentence"
+    """What a parser judged at these levels takes at a time: "sentence" or "utterance"."""
+    return "utterance" if set(levels) <= {"spanEM", "EM"} else "sentence"
 
 
 def new_figure(width: float, height: float, title: str) -> Figure:

@@ -141,14 +141,18 @@ def paper_cells(task: str) -> list[Cell]:
     return list(dict.fromkeys(zip(untreated["update"], untreated["level"])))
 
 
+def short_name(row: str) -> str:
+    """What a row is called where parsers stand together: the lists of all have one name, "BCR (listed)"."""
+    return LISTED if row.startswith("BCR (") and row not in (SAMPLED, JOINED) else row
+
+
 def _by_cell(task: str, counts_of: Mapping[str, Counts]) -> dict[Cell, dict[str, PairCounts]]:
     """The rows of each cell that both the paper and the run have; re-ranking of a list by one name for all parsers."""
     of_cell = {}
     for update, level in paper_cells(task):
         if level in counts_of.get(update, {}):
             of_row = counts_of[update][level]
-            listed = [row for row in of_row if row.startswith("BCR (") and row not in (SAMPLED, JOINED)]
-            named = {**of_row, LISTED: of_row[listed[0]]} if listed else of_row
+            named = {short_name(row): counts for row, counts in of_row.items()}
             of_cell[update, level] = {row: named[row] for row in (UNTREATED, *METHODS) if row in named}
     return of_cell
 
@@ -206,7 +210,7 @@ def frontier(rows: pd.DataFrame, title: str) -> Figure:
         xlabel="change of accuracy, percentage points (right: more accurate than the plain update)",
         ylabel="cut of the negative flip impact, per cent\n(up: fewer new errors among the errors)",
     )
-    axes.margins(x=0.16, y=0.1)  # names stand beside points
+    axes.margins(x=0.16, y=0.16)  # names stand beside points
     looks = {"ours": {"color": INK, "marker": "o", "markersize": 8, "linestyle": "none"}}
     looks |= in_paper(frame, "the paper's, in its method's colour")
     looks["by the new model's weight (numbers), explored on test"] = {"color": METHOD_COLOURS[JOINED], **_CURVE}
@@ -220,7 +224,7 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
     axes.plot(curve[CHANGE], curve[CUT], color=colour, zorder=2, **_CURVE)
     places = list(zip(curve[CHANGE], curve[CUT]))
     # On the left: the ring of the chosen weights is on the right.
-    look = {"textcoords": "offset points", "size": 8.5, "color": INK, "ha": "right", "va": "top"}
+    look = {"textcoords": "offset points", "size": 8.5, "color": INK, "ha": "right", "va": "top", "zorder": 5}
     for weight, place in zip(curve.index, places):
         if weight in _WRITTEN:
             axes.annotate(f"{weight:g}", place, (-4, -3), **look)
