@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # at run time these would bring torch
     Model = Parser | Seq2SeqParser
 
 USER_ERROR, INTERRUPTED = 2, 130
+OF_RUN = ("reproduce", "course")
+"""Commands that need the extra `run`; all others but compare and evaluate need `parsers`."""
 LONGEST_LINE = 1000  # characters: a fault may quote a word, and a word may be a megabyte
 
 
@@ -36,6 +38,14 @@ class OneLineErrors(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise  # whoever read the output has gone; typer ends quietly
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("bcrlib") or ctx.params.get("debug"):
+                raise
+            name = ctx.invoked_subcommand or ""
+            extra = "run" if name in OF_RUN else "parsers"
+            fault = f"bcr {name} needs {error.name}, which is not installed: pip install 'bcrlib[{extra}]'"
+            typer.echo(f"error: {fault}", err=True)
+            raise typer.Exit(USER_ERROR) from None
         except (OSError, ValueError, RuntimeError) as error:
             from bcrlib.data.download import DataError
 

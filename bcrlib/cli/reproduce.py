@@ -91,7 +91,7 @@ def course(
 
     Example: [green]bcr course homework[/green]
     """
-    from bcrlib.pipeline.reproduce import ROOT
+    from bcrlib.data.files import ROOT
 
     written = write_course(ROOT / "notebooks", output)
     typer.echo(f"{len(written)} notebooks; begin with {written[0]}")

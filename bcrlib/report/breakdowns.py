@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bcrlib.data.files import ROOT
 from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
 from bcrlib.metrics.tree_breakdowns import HISTOGRAM
 from bcrlib.report.style import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
@@ -23,7 +24,7 @@ from bcrlib.tasks import network_of
 AUTHORS_UPDATE, AUTHORS_PRESET = "stackptr=>deepbiaf", "official"
 """The update that the authors break down, and the definitions that they count by."""
 
-_FILE = Path(__file__).resolve().parents[2] / "data" / "authors_breakdowns.csv"
+_FILE = ROOT / "data" / "authors_breakdowns.csv"
 _SLICE = ["update", "level", "breakdown", "key"]
 _RATES = ["nfr", "pfr", "acc_old", "acc_new", "nfi"]
 

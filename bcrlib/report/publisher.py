@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bcrlib.data.files import CARRIED, ROOT
 from bcrlib.report.draw_trees import save_drawing
 from bcrlib.report.style import save_figure
 from bcrlib.report.tables import (
@@ -22,8 +23,6 @@ from bcrlib.report.tables import (
     write_text,
 )
 from bcrlib.tasks import TASKS
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def stored(profile: str, results: str = "", task: str = "dependency") -> Path:
@@ -59,6 +58,8 @@ def _of_all_tasks(profile: str, results: str) -> Path:
 
 def command_of(profile: str) -> str:
     """The shell command that remakes the tables and figures of a profile."""
+    if ROOT == CARRIED:
+        return f"bcr reproduce --profile {profile}"
     return "make reproduce" if profile == "demo" else f"make reproduce PROFILE={profile}"
 
 
