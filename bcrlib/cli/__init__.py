@@ -8,8 +8,9 @@ import typer
 from bcrlib.cli.bench import bench
 from bcrlib.cli.candidates import candidates, rerank
 from bcrlib.cli.compare import compare, evaluate
+from bcrlib.cli.course import course
 from bcrlib.cli.options import OneLineErrors
-from bcrlib.cli.reproduce import course, reproduce
+from bcrlib.cli.reproduce import reproduce
 from bcrlib.cli.train import train
 
 app = typer.Typer(
