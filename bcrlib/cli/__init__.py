@@ -15,7 +15,6 @@ from bcrlib.cli.train import train
 
 app = typer.Typer(
     cls=OneLineErrors,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -47,6 +46,8 @@ def bcr(
     (backward-congruent re-ranking, BCR).
 
     Files are CoNLL-U, with dependency trees, or TOP, with semantic frames.
+
+    [bold]--install-completion[/bold] lets your shell complete commands and options.
 
     Start with: [green]bcr reproduce[/green], or [green]bcr COMMAND --help[/green].
     """
