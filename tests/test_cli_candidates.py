@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from command_runs import SIZES, TINY, TINY_STACKPTR, bcr, refused, run, work_folder  # noqa: F401  a fixture
 
-from bcrlib.cli import options
 from bcrlib.cli.candidates import chosen_strategy, strategies_of
 from bcrlib.data.candidate_files import read_candidates
 from bcrlib.data.candidates import TreePool
@@ -106,7 +105,7 @@ def test_dropout_candidates_follow_the_seed_and_score_as_the_whole_network(work,
 
 
 def test_whoever_waits_is_told_how_far_it_is(work, tmp_path, monkeypatch):
-    monkeypatch.setattr(options, "SECONDS_OF_SILENCE", 0)
+    monkeypatch.setattr("bcrlib.cli.options.SECONDS_OF_SILENCE", 0)
     dropout = ["--strategy", "dropout-p", "--p", 0.2, "-o", tmp_path / "pool.jsonl"]
     told = bcr("candidates", work / "new", work / "test.conllu", *dropout).stderr.splitlines()
     assert told == ["12 of 12 sentences parsed or scored"] * 2  # made, then scored by the whole network

@@ -15,8 +15,8 @@ among the candidates. A frame is a parse over these words, in their order, with 
 words, as in TOP. A candidate that is no such tree is null, and so is its log-probability: it keeps its place, and no
 re-ranker prefers it to a frame.
 `log_prob` is log p(structure | item) in nats under the model that proposed it, of a frame the sum over its symbols, or
-null (or left out) where that is not known. There is at least one candidate; items may have different numbers of them; the same
-structure may come twice. Other keys are left alone.
+null or left out where that is not known. There is at least one candidate; items may have different numbers of them;
+the same structure may come twice. Other keys are left alone.
 
 What a pool tells of its kind of files is in `bcrlib.data.candidates.Pool`.
 """
