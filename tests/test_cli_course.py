@@ -1,5 +1,6 @@
 """The course: nothing of the solutions is in students' copies, all points are in the graders', slides are cut."""
 
+import ast
 from pathlib import Path
 
 import nbformat
@@ -102,6 +103,23 @@ def test_every_notebook_asks_and_has_something_to_write(path):
     for cell in copy_of_graded(teachers).cells:
         if cell.cell_type == "code":
             compile("\n".join(line for line in cell.source.splitlines() if line[:1] != "%"), path.name, "exec")
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), ids=lambda path: path.stem)
+def test_hidden_checks_know_the_solution_from_an_untouched_copy(path):
+    notebook = nbformat.read(path, as_version=4)
+    teachers = graded(notebook, path.stem, HIDDEN[path.stem])
+    names: dict[str, object] = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            tree = ast.parse("\n".join(line for line in cell.source.splitlines() if line[:1] != "%"))
+            imports = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+            exec(compile(ast.Module(imports, []), path.name, "exec"), names)
+    (solved,) = [cell.source for cell in teachers.cells if cell.source.count("# begin solution")]
+    (untouched,) = [cell.source for cell in copy_of_graded(teachers).cells if "...  # your code" in cell.source]
+    exec(f"{solved}\n{HIDDEN[path.stem]}", names)
+    with pytest.raises((AssertionError, TypeError, AttributeError)):
+        exec(f"{untouched}\n{HIDDEN[path.stem]}", names)
 
 
 def test_points_are_where_nbgrader_looks_for_them():
