@@ -17,7 +17,7 @@ setup: $(READY)  ## .venv with everything, at the pinned versions
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)) and "Python 3.11 or 3.12 is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[docs,lab,test]'
+	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[run,docs,lab,test]'
 	$(VENV)/bin/python -m bcrlib.pipeline.precompile
 	touch $@
 

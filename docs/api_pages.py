@@ -1,9 +1,11 @@
 """A page for every package, with the signatures and docstrings of its public functions and classes.
 
-Our docstrings are plain text, so they are shown as they are: nothing in them is markup. Modules are read, not imported.
+Our docstrings are plain text: but for names between backticks nothing in them is markup. Modules are read, not
+imported.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,7 +102,15 @@ class _Bare(ast.NodeTransformer):
 
 
 def _plain(docstring: str | None) -> str:
-    return f"```text\n{docstring}\n```" if docstring else ""
+    """A docstring as Markdown: paragraphs, and what is indented or drawn as it stands."""
+    return "\n\n".join(map(_paragraph, (docstring or "").split("\n\n")))
+
+
+def _paragraph(text: str) -> str:
+    if re.search(r"^ |^<|   ", text, re.MULTILINE):
+        return f"```text\n{text}\n```"
+    parts = re.split(r"(`[^`]+`)", " ".join(text.split("\n")))
+    return "".join(part if part.startswith("`") else re.sub(r"([\\*_<>\[\]$#|~`-])", r"\\\1", part) for part in parts)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

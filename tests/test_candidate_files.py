@@ -137,7 +137,7 @@ def first(**changes: object) -> dict:
         ([first(log_prob="-1"), GOOD], 1, "candidate 2: log_prob '-1' is not a finite number or null"),
         ([first(log_prob=True), GOOD], 1, "candidate 2: log_prob True is not a finite number or null"),
         ([json.dumps(first(log_prob=float("nan"))), GOOD], 1, "NaN is not a JSON value"),
-        ([first(), line(2, ["yes"], {"heads": [0], "relations": ["root"]})], 2, "candidate 1: no key 'log_prob'"),
+        ([first(), line(2, ["yes"], {"heads": [0], "log_prob": 0})], 2, "candidate 1: no key 'relations'"),
         ([first(), line(2, ["yes"], [0])], 2, "candidate 1: not a JSON object"),
         ([first(), line(2, ["yes"])], 2, "no candidates"),
         ([first(), GOOD | {"candidates": {}}], 2, "no candidates"),

@@ -31,6 +31,8 @@ def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):
     same = "model.safetensors"  # as the fixture's, which has the same seed and data
     assert (tmp_path / "deep" / "model" / same).read_bytes() == (work / "new" / same).read_bytes()
     assert (tmp_path / "deep" / "model" / same).read_bytes() != (work / "old" / same).read_bytes()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "deep" / "model").iterdir()}
+    assert {*modes.values()} == {0o666 & (tmp_path / "deep").stat().st_mode}, modes  # whoever may read one may read all
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,10 @@ def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):
     [
         (["--set", "training.num_epoch=3"], "did you mean training.num_epochs?"),
         (["--set", "training.num_epochs=0"], "training.num_epochs must be at least 1"),
+        (["--set", "training.learning_rate=-0.1"], "training.learning_rate must be greater than 0, not -0.1"),
+        (["--set", "training.learning_rate=.nan"], "training.learning_rate must be greater than 0, not nan"),
+        (["--set", "training.beta2=1"], "training.beta2 must be in [0, 1), not 1"),
+        (["--set", "training.clip=-1"], "training.clip must be at least 0, not -1"),
         (["--set", "model.hidden_size=many"], "model.hidden_size: Input should be a valid integer"),
         (["--set", "old_seeds=[1"], "profile 'demo'"),
         (["--set", "corpus.name=x"], "no fields of its own"),
@@ -96,6 +102,18 @@ def test_dropout_candidates_follow_the_seed_and_score_as_the_whole_network(work,
     pool = read_candidates(tmp_path / "a", treebank, TreePool)
     expected = load_parser(work / "new", Runtime()).log_probs(treebank, pool)
     assert pool.log_probs == pytest.approx(expected, abs=1e-4)
+
+
+def test_whoever_waits_is_told_how_far_it_is(work, tmp_path, monkeypatch):
+    monkeypatch.setattr("bcrlib.cli.options.SECONDS_OF_SILENCE", 0)
+    dropout = ["--strategy", "dropout-p", "--p", 0.2, "-o", tmp_path / "pool.jsonl"]
+    told = bcr("candidates", work / "new", work / "test.conllu", *dropout).stderr.splitlines()
+    assert told == ["12 of 12 sentences parsed or scored"] * 2  # made, then scored by the whole network
+    asked = ["--old", work / "old", "--old", work / "stackptr"]
+    told = bcr("rerank", *asked, work / "test.conllu", tmp_path / "pool.jsonl", "-o", tmp_path / "out.conllu").stderr
+    assert [line for line in told.splitlines() if line.startswith("12 of 12")] == [
+        f"12 of 12 sentences scored by model {number} of 2" for number in (1, 2)
+    ]
 
 
 def test_the_1_best_parse_may_be_written_as_conllu(work, tmp_path):
@@ -253,7 +271,7 @@ def test_a_malformed_candidate_file_is_refused_and_nothing_written(work, tmp_pat
 
 
 def test_unknown_log_probs_are_no_obstacle_unless_they_count(work, tmp_path):
-    (tmp_path / "pool.jsonl").write_text(spoiled(work, lambda candidate: candidate.update(log_prob=None)))
+    (tmp_path / "pool.jsonl").write_text(spoiled(work, lambda candidate: candidate.pop("log_prob")))
     arguments = ["--old", work / "old", work / "test.conllu", tmp_path / "pool.jsonl", "-o", tmp_path / "out.conllu"]
     assert "sentence 3: a candidate without log_prob" in refused("rerank", *arguments, "--new-weight", 1)
     run("rerank", *arguments)

@@ -8,13 +8,13 @@ import typer
 from bcrlib.cli.bench import bench
 from bcrlib.cli.candidates import candidates, rerank
 from bcrlib.cli.compare import compare, evaluate
+from bcrlib.cli.course import course
 from bcrlib.cli.options import OneLineErrors
-from bcrlib.cli.reproduce import course, reproduce
+from bcrlib.cli.reproduce import reproduce
 from bcrlib.cli.train import train
 
 app = typer.Typer(
     cls=OneLineErrors,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -48,6 +48,7 @@ def bcr(
     Files hold dependency trees (CoNLL-U) or semantic frames (TOP).
 
     Start with [green]bcr reproduce[/green] or [green]bcr COMMAND --help[/green].
+    [bold]--install-completion[/bold] lets your shell complete commands and options.
     """
 
 

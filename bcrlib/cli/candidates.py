@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcrlib.cli.options import Json, check_output_file, common_kind, kind_of, load_model, print_json, task_of
+from bcrlib.cli.options import (
+    Json,
+    check_output_file,
+    common_kind,
+    counting,
+    kind_of,
+    load_model,
+    print_json,
+    task_of,
+)
 from bcrlib.samplers.strategies import JOINT, STRATEGIES, Joined, Strategy, parse_strategy
 
 if TYPE_CHECKING:  # at run time these take a while
@@ -127,6 +136,7 @@ def candidates(
     given = {name: value for name, value in options.items() if value is not None}
     chosen = chosen_strategy(strategy, kind, num_candidates, given)
     words, parser = task.read(text, kind), load_model(model)
+    parser.watch = counting(f"{task.pool.ITEM}s parsed or scored", len(words))
     pool = task.propose(task.constrained(parser) if constrained else parser, words, chosen, seed)
     if output.suffix == suffix:
         task.write(words, pool, output)
@@ -297,6 +307,8 @@ def rerank(
         if isinstance(pool, TreePool) and any(model.single_root for model in models):
             check_single_roots(pool, name)
     pool = joined([*pools.values()]) if len(pools) > 1 else pools[str(pool_files[0])]
+    for number, model in enumerate(models, start=1):
+        model.watch = counting(f"{pool.ITEM}s scored by model {number} of {len(models)}", pool.num_items)
     old_log_probs = [model.log_probs(words, pool) for model in models[: len(old)]]
     new_log_probs = models[-1].log_probs(words, pool) if new is not None and new_weight else pool.log_probs
     choice = choose(bcr_scores(new_log_probs, old_log_probs, new_weight, old_weight or [1.0] * len(old)))

@@ -3,7 +3,8 @@
 import errno
 import json
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:  # at run time these would bring torch
     Model = Parser | Seq2SeqParser
 
 USER_ERROR, INTERRUPTED = 2, 130
+OF_RUN = ("reproduce", "course")
+"""Commands that need the extra `run`; all others but compare and evaluate need `parsers`."""
+SECONDS_OF_SILENCE = 5
 LONGEST_LINE = 1000  # characters: a fault may quote a word, and a word may be a megabyte
 
 
@@ -36,6 +40,14 @@ class OneLineErrors(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise  # whoever read the output has gone; typer ends quietly
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.startswith("bcrlib") or ctx.params.get("debug"):
+                raise
+            name = ctx.invoked_subcommand or ""
+            extra = "run" if name in OF_RUN else "parsers"
+            fault = f"bcr {name} needs {error.name}, which is not installed: pip install 'bcrlib[{extra}]'"
+            typer.echo(f"error: {fault}", err=True)
+            raise typer.Exit(USER_ERROR) from None
         except (OSError, ValueError, RuntimeError) as error:
             from bcrlib.data.download import DataError
 
@@ -72,6 +84,23 @@ def print_json(content: Any) -> None:
 def progress(line: str) -> None:
     """Tell how far the work is, on stderr: stdout is for the result."""
     typer.echo(line, err=True)
+
+
+def counting(noun: str, total: int) -> Callable[[int], None]:
+    """To be told how many items are done since it was last told; every few seconds it says how far that is.
+
+    Work that goes over the items several times begins to count again. Nothing is said of what is done at once.
+    """
+    done, told = 0, time.monotonic()
+
+    def tell(number: int) -> None:
+        nonlocal done, told
+        done = done % total + number
+        if time.monotonic() - told >= SECONDS_OF_SILENCE:
+            progress(f"{done:,} of {total:,} {noun}")
+            told = time.monotonic()
+
+    return tell
 
 
 def read_profile(name: str, overrides: list[str]) -> "Profile":

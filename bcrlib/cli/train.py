@@ -1,6 +1,7 @@
 """`bcr train`: one parser, of any kind."""
 
 import json
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,10 @@ after."""
 CORPUS_FIELDS = ("corpus", "ambiguity")
 MAY_BE_0 = ("encoder_layers", "batch_tokens", "num_steps", "patience", "reset_after")
 """Sizes that mean something else then: all, the authors' batches, as many as the epochs have."""
-RATES = ("dropout", "attention_dropout", "label_smoothing")
+RATES = ("dropout", "attention_dropout", "label_smoothing", "beta1", "beta2")
+"""In [0, 1)."""
+POSITIVE = ("learning_rate", "encoder_learning_rate", "epsilon", "decay")
+NOT_NEGATIVE = ("weight_decay", "clip")
 
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="New folder for the trained parser.")]
 Kind = Annotated[
@@ -174,6 +178,10 @@ def _check_numbers(place: str, numbers: dict[str, Any]) -> None:
             raise ValueError(f"{place}.{name} must be at least {least}, not {value}")
         if name in RATES and not 0 <= value < 1:
             raise ValueError(f"{place}.{name} must be in [0, 1), not {value}")
+        if name in POSITIVE and not 0 < value < math.inf:
+            raise ValueError(f"{place}.{name} must be greater than 0, not {value}")
+        if name in NOT_NEGATIVE and not 0 <= value < math.inf:
+            raise ValueError(f"{place}.{name} must be at least 0, not {value}")
     heads, size = numbers.get("decoder_heads"), numbers.get("decoder_size", 0)
     if heads and (size % heads or size % 2 or size < 4):
         raise ValueError(

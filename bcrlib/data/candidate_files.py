@@ -15,8 +15,8 @@ among the candidates. A frame is a parse over these words, in their order, with 
 words, as in TOP. A candidate that is no such tree is null, and so is its log-probability: it keeps its place, and no
 re-ranker prefers it to a frame.
 `log_prob` is log p(structure | item) in nats under the model that proposed it, of a frame the sum over its symbols, or
-null where that is not known. There is at least one candidate; items may have different numbers of them; the same
-structure may come twice. Other keys are left alone.
+null or left out where that is not known. There is at least one candidate; items may have different numbers of them;
+the same structure may come twice. Other keys are left alone.
 
 What a pool tells of its kind of files is in `bcrlib.data.candidates.Pool`.
 """
@@ -134,10 +134,10 @@ def _read_candidate(candidate: Any, words: Sequence[str], kind: type[Pool]) -> t
     """ValueError: the text of the fault, as it stands behind "candidate 3"."""
     if not isinstance(candidate, dict):
         raise ValueError(": not a JSON object")
-    for key in (*kind.COLUMNS, "log_prob"):
+    for key in kind.COLUMNS:
         if key not in candidate:
             raise ValueError(f": no key {key!r}")
-    log_prob = candidate["log_prob"]
+    log_prob = candidate.get("log_prob")
     if log_prob is not None and not (type(log_prob) in (int, float) and abs(log_prob) <= LARGEST):
         raise ValueError(f": log_prob {log_prob!r} is not a finite number or null")
     structure = kind.read_cells(candidate, words)

@@ -14,9 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import pooch
+from bcrlib.data.files import CARRIED, ROOT
 
-RECORDS = Path(__file__).resolve().parents[2] / "data"  # committed: checksums, lock file, data cards
+RECORDS = ROOT / "data"  # committed: checksums, lock file, data cards
 EWT_ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies/UD_English-EWT/r2.2/"
 EWT_FOLDER = "ud-english-ewt-2.2"
 SPLITS = ("train", "dev", "test")
@@ -53,9 +53,9 @@ class DataError(RuntimeError):
 
 
 def data_folder() -> Path:
-    """The folder of the corpora: BCRLIB_DATA where set, data/downloads in the repository otherwise."""
+    """The folder of the corpora: BCRLIB_DATA where set, data/downloads in a checkout, else the cache's downloads."""
     given = os.environ.get("BCRLIB_DATA")
-    return Path(given).expanduser() if given else RECORDS / "downloads"
+    return Path(given).expanduser() if given else (cache_folder() if ROOT == CARRIED else RECORDS) / "downloads"
 
 
 def cache_folder() -> Path:
@@ -162,6 +162,8 @@ def _fetch(address: str, path: Path, name: str) -> str | None:
 
 
 def _retrieve(address: str, path: Path, known_hash: str | None) -> None:
+    import pooch  # which brings requests; most callers fetch nothing
+
     pooch.get_logger().setLevel("WARNING")
     pooch.retrieve(address, known_hash, path.name, path.parent)
 

@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+PACKAGE = Path(__file__).resolve().parents[1]
+CARRIED = PACKAGE / "carried"
+"""Where a wheel has notebooks/ and data/; in a checkout there is no such folder."""
+ROOT = CARRIED if CARRIED.is_dir() else PACKAGE.parent
+"""The folder of notebooks/ and data/: the checkout, or what an installed package carries of it."""
+
 FilePath = str | os.PathLike[str]
 CONLLU, TOP = "CoNLL-U", "TOP"
 FIRST_ROW = re.compile(rb"(?:\xef\xbb\xbf)?[\r\n]*([^\r\n]*)")

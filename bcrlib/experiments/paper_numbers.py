@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
 import pandas as pd
 
+from bcrlib.data.files import ROOT
 from bcrlib.samplers.strategies import Beam, DropoutP, Nucleus, TopK, parse_strategy
 
-_FILE = Path(__file__).resolve().parents[2] / "data" / "paper_numbers.csv"
+_FILE = ROOT / "data" / "paper_numbers.csv"
 _COUNTS = {"COUNT", "SENTENCES_PER_SECOND"}
 
 

@@ -35,7 +35,8 @@ def new_parser(config: NetworkConfig | Seq2SeqConfig, gold: Any, seed: int, runt
 def save_parser(parser: Parser, folder: Path) -> None:
     """Write model.safetensors, config.json and what else the kind needs into the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(parser.network.state_dict(), folder / "model.safetensors")
+    save_file(parser.network.state_dict(), weights := folder / "model.safetensors")
+    weights.chmod(folder.stat().st_mode & 0o666)  # save_file leaves them to their owner alone
     for name, content in parser.files().items():
         is_text = isinstance(content, str)
         text = content if is_text else json.dumps(content, ensure_ascii=False, indent=1) + "\n"

@@ -32,6 +32,8 @@ class Parser(ABC):
     """What the members of an ensemble have in common, in words."""
     selection_strategy: Strategy = OneBest()
     """How it parses when a checkpoint is selected on dev."""
+    watch: Callable[[int], None] = staticmethod(lambda num_items: None)
+    """Told after each batch how many items it had: for whoever waits for `candidates` or `log_probs`."""
 
     def __init__(self, networks: Sequence[nn.Module], runtime: Runtime) -> None:
         self.networks = tuple(network.to(runtime.device).eval() for network in networks)
@@ -67,7 +69,7 @@ class Parser(ABC):
         """
         self.check_strategy(strategy)
         read = self.read(bank)
-        proposals = (self.propose(read, items, strategy, seed) for items in self.batches(read, strategy))
+        proposals = (self.propose(read, items, strategy, seed) for items in self._walk(read, strategy))
         with self.runtime.threads():
             return self.gathered(bank, strategy.num_candidates, proposals)
 
@@ -80,9 +82,14 @@ class Parser(ABC):
         asked, read = self.numbered(bank, pool), self.read(bank)
         result = np.empty(pool.log_probs.shape, dtype=np.float32)
         with self.runtime.threads():
-            for items in self.batches(read, None):
+            for items in self._walk(read, None):
                 result[:, items] = self.score(read, items, asked)
         return result
+
+    def _walk(self, read: Any, strategy: Single | None) -> Iterator[Int64[np.ndarray, "some"]]:
+        for items in self.batches(read, strategy):
+            yield items
+            self.watch(len(items))
 
     @abstractmethod
     def read(self, bank: Any) -> Any:

@@ -14,11 +14,11 @@ from typing import Any
 import psutil
 
 from bcrlib.data.download import SPLITS, minilm_folder, mpnet_folder
+from bcrlib.data.files import ROOT
 from bcrlib.data.presets import preset
 from bcrlib.data.vectors import CONTEXTUAL
 from bcrlib.tasks import TASKS, task_named
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("bcrlib", "numba", "numpy", "torch")
 PACKAGES_OF_TASK = {"dependency": ("tokenizers",), "semantic": ("tokenizers", "transformers")}
 """What decides numbers besides: pretrained parts."""

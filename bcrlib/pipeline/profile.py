@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from bcrlib.data.files import ROOT
 from bcrlib.experiments.counting import Update, parse_update
 from bcrlib.experiments.speed_grid import SpeedGrid
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
@@ -24,7 +25,7 @@ from bcrlib.samplers.strategies import Joined, KBest, OneBest, parse_strategy
 from bcrlib.tasks import TASKS, network_of
 
 STATIC = "deepbiaf-static"
-PROFILE_FOLDER = Path(__file__).resolve().parents[2] / "notebooks" / "profiles"
+PROFILE_FOLDER = ROOT / "notebooks" / "profiles"
 OF_WHOLE = ("name", "preset", "precision")
 """Fields that the semantic half has from the profile that it is in."""
 Values = Mapping[str, Any]

@@ -5,13 +5,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from bcrlib.data.files import ROOT
 from bcrlib.pipeline.manifest import data_files
 from bcrlib.pipeline.plan import PUBLISHING, kept_jobs, plan
 from bcrlib.pipeline.profile import json_values, load_profile, with_values
 from bcrlib.pipeline.results import COLLECTED, lay_out
 from bcrlib.pipeline.run import print_line, reasons, run_graph
 
-ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path("results")
 """Where a run writes unless it is told otherwise; git ignores it. What is committed lies in ROOT, laid out alike."""
 

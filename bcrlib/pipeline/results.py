@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import socket
-import tempfile
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -92,7 +92,9 @@ def new_partial(runs_folder: Path, name: str, fingerprint: str) -> Path:
     parent = runs_folder / ".partial"
     parent.mkdir(parents=True, exist_ok=True)
     owner = f"{fingerprint[:16]}-{name}@{socket.gethostname()}@{os.getpid()}@"
-    return Path(tempfile.mkdtemp(prefix=owner, dir=parent))
+    folder = parent / (owner + uuid.uuid4().hex[:8])
+    folder.mkdir()  # with the mode that the umask gives: others may read what becomes of it
+    return folder
 
 
 def publish(partial: Path, folder: Path, record: dict[str, Any]) -> None:

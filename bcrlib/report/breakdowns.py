@@ -7,13 +7,13 @@ where they live.
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bcrlib.data.files import ROOT
 from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
 from bcrlib.metrics.tree_breakdowns import HISTOGRAM
 from bcrlib.report.style import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
@@ -22,7 +22,7 @@ from bcrlib.report.tables import tidy
 AUTHORS_UPDATE, AUTHORS_PRESET = "stackptr=>deepbiaf", "official"
 """The update that the authors break down, and the definitions that they count by."""
 
-_FILE = Path(__file__).resolve().parents[2] / "data" / "authors_breakdowns.csv"
+_FILE = ROOT / "data" / "authors_breakdowns.csv"
 _SLICE = ["update", "level", "breakdown", "key"]
 _RATES = ["nfr", "pfr", "acc_old", "acc_new", "nfi"]
 

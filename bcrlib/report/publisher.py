@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pandas.api.types import is_float_dtype, is_integer_dtype, is_numeric_dtype
 from PIL import Image
 
+from bcrlib.data.files import CARRIED, ROOT
 from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.draw_trees import save_drawing
 from bcrlib.report.style import LEVEL_UNITS, picture, save_figure
@@ -31,8 +32,6 @@ from bcrlib.report.tables import (
     write_text,
 )
 from bcrlib.tasks import TASKS
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def stored(profile: str, results: str = "", task: str = "dependency") -> Path:
@@ -70,6 +69,8 @@ def _of_all_tasks(profile: str, results: str) -> Path:
 
 def command_of(profile: str) -> str:
     """The shell command that remakes the tables and figures of a profile."""
+    if ROOT == CARRIED:
+        return f"bcr reproduce --profile {profile}"
     return "make reproduce" if profile == "demo" else f"make reproduce PROFILE={profile}"
 
 
