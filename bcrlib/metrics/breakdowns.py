@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # loaded where rates are computed: `bcr evaluate` needs slice
 ALL = "all"
 """The breakdown, and its only slice, that holds every unit."""
 OTHER = "other"
+LEVEL_OF_Q = 0.05
+"""The share of false alarms, among the slices called harmed, that is put up with."""
 FEWEST_UNITS = 10
 """Slices with fewer units are counted together, as "other"."""
 RANGES = {
@@ -292,6 +294,30 @@ def rates_of_slices(rows: "pd.DataFrame") -> "pd.DataFrame":
         p_value=p_value,
         q_value=benjamini_hochberg(p_value),
     )
+
+
+def harm_table(
+    counts: Int64[np.ndarray, "unit 4"], sentence_of_unit: Int64[np.ndarray, "unit"], slices: Mapping[str, Slices]
+) -> "pd.DataFrame":
+    """Every slice of a level, the most harmed first: `rates_of_slices` with what is told of harm.
+
+    extra: negative flips beyond what the slice would have at the rate of all other units, num_units * excess; by it
+    rows are sorted, and then by their names.  is_harmed: whether it has more, at a q-value of `LEVEL_OF_Q` over all
+    slices of the level.  broken: its negative flips, in `counts`.  O(units breakdowns).
+    """
+    import pandas as pd
+
+    everything = {ALL: Slices(np.zeros(len(counts), dtype=np.int64), (ALL,))}
+    rows = [
+        flips_by_slice(counts, sentence_of_unit, of_units).assign(breakdown=breakdown)
+        for breakdown, of_units in {**everything, **slices}.items()
+    ]
+    table = pd.concat(rows, ignore_index=True)
+    rates = rates_of_slices(table).assign(broken=table["yn"])
+    rates["extra"] = (rates["excess"] * rates["num_units"]).fillna(0.0)
+    rates["is_harmed"] = (rates["q_value"] <= LEVEL_OF_Q) & (rates["excess"] > 0)
+    rates = rates[rates["breakdown"] != ALL]
+    return rates.sort_values("extra", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def slice_interval(rate: Rates, error: Rates, num_units: Numbers) -> tuple[Rates, Rates]:
