@@ -88,9 +88,7 @@ def summary(verdict: Verdict) -> str:
     if num_new > 1:
         told += f" Means over all pairs of {num_old} old and {num_new} new runs."
     if not flips.yn:
-        told += (
-            f" No flip among {units} shows an NFR of at most {per_cent(level.rates['nfr'].high)} %, not of 0."
-        )
+        told += f" No flip among {units} shows an NFR of at most {per_cent(level.rates['nfr'].high)} %, not of 0."
     return told
 
 
@@ -265,9 +263,10 @@ def what_broke(worst: WorstItem, update: Update) -> str:
         repaired = f", {worst.repaired[part]:,} repaired" if worst.repaired[part] else ""
         told.append(f"{_count(worst.broken[part], PART[part])} broken{repaired}{_in_pairs(update.levels[part])}")
     if wholes := [level for level in update.wholes if worst.broken[level]]:
-        told.append(f"{WHOLE[update.format]} broken ({', '.join(wholes)})")
-        if (num_pairs := update.levels[wholes[-1]].num_pairs) > 1:
-            told[-1] += f", {update.wholes[-1]} in {worst.broken[update.wholes[-1]]} of {num_pairs} pairs of runs"
+        num_pairs = update.levels[part].num_pairs
+        of = f" of {num_pairs} pairs of runs"
+        counts = (f"{level} in {worst.broken[level]}{of}" if num_pairs > 1 else level for level in wholes)
+        told.append(f"{WHOLE[update.format]} broken ({', '.join(counts)})")
     return "; ".join(told)
 
 

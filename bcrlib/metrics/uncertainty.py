@@ -28,7 +28,7 @@ Ends = tuple[float, float]
 class PairCounts:
     """The flips of one method over several (old model, new model) pairs, sentence by sentence.
 
-    The names of models decide what is drawn together, so one model has one name everywhere ("deepbiaf/1") and
+    The names of models decide what goes together, so one model has one name everywhere ("deepbiaf/1") and
     different models have different names.  Raises ValueError for shapes that do not fit.
     """
 
@@ -46,8 +46,9 @@ class PairCounts:
 
     @property
     def nested(self) -> bool:
-        """Whether every old model has a new one of its own (distillation): they are then drawn as one."""
-        return len(set(self.old_of_pair)) == len(set(self.new_of_pair)) == len(self.counts)
+        """Whether every old model has a new one of its own (distillation): they then go as one."""
+        old, new = set(self.old_of_pair), set(self.new_of_pair)
+        return len(old) == len(new) == len(self.counts) and old.isdisjoint(new)
 
 
 @dataclass(frozen=True, eq=False)
