@@ -221,7 +221,7 @@ def _judge_trees(
     missing = np.ones(num_items, dtype=bool)
     missing[numbers[1]] = False
 
-    def view(sentence: int, run: int) -> TreeView:
+    def view(sentence: int, run: int = 0) -> TreeView:
         words = slice(*bank.offsets[sentence : sentence + 2].tolist())
         shown = bank, models[0], models[num_old + run - 1 if run else 1]
         correct, old, new = (list(zip(b.heads[words].tolist(), b.relations[words])) for b in shown)
@@ -261,7 +261,7 @@ def _judge_frames(
     levels = make_levels(units, num_items, right[:num_old], right[num_old:])
     num_invalid = {f"num_invalid_{name}": items.trees.count(None) for name, items in zip(("old", "new"), predicted)}
 
-    def view(row: int, run: int) -> TextView:
+    def view(row: int, run: int = 0) -> TextView:
         shown = gold, predicted[0], predicted[num_old + run - 1 if run else 1]
         return TextView([file.texts[row] for file in shown], gold.words[row], [file.trees[row] for file in shown])
 
@@ -326,7 +326,7 @@ def read_items(items: Path, preset: Preset) -> Update:
         breakdowns = dict.fromkeys(name for named in of_items for name in named)
         return {"EM": {b: merge_rare(by_tag([named.get(b, "") for named in of_items])) for b in breakdowns}}
 
-    def view(item: int, run: int) -> TextView:
+    def view(item: int, run: int = 0) -> TextView:
         record = _object(lines[lines_of[item, run // num_seeds]])
         if seed := run % num_seeds:
             record["new"] = record["new_seeds"][seed - 1]

@@ -88,7 +88,9 @@ def summary(verdict: Verdict) -> str:
     if num_new > 1:
         told += f" Means over all pairs of {num_old} old and {num_new} new runs."
     if not flips.yn:
-        told += f" No flip among {units} shows an NFR of at most {per_cent(level.rates['nfr'].high)} %, not of 0."
+        told += (
+            f" No flip among {units} {noun}s shows an NFR of at most {per_cent(level.rates['nfr'].high)} %, not of 0."
+        )
     return told
 
 
@@ -156,16 +158,15 @@ def _test(verdict: Verdict) -> str:
 
 def accuracy_table(verdict: Verdict) -> Table:
     """What was gained, level by level."""
-    heads = ("level", "ACC old [95 %]", "ACC new [95 %]", "change [95 %]", "PFR [95 %]", "least drop")
+    heads = ("level", "ACC old [95 %]", "ACC new [95 %]", "change [95 %]", "PFR [95 %]")
     rows = []
     for name, level in verdict.levels.items():
         old, new, change, pfr = (level.rates[rate] for rate in ("acc_old", "acc_new", CHANGE, "pfr"))
-        rows.append(
-            (name, interval(old), interval(new), interval(change, "+"), interval(pfr), per_cent(level.least_drop))
-        )
+        rows.append((name, interval(old), interval(new), interval(change, "+"), interval(pfr)))
+    drops = ", ".join(f"{name} {per_cent(level.least_drop)}" for name, level in verdict.levels.items())
     note = (
-        "Per cent. PFR: repaired units in per cent of all; change = PFR - NFR. Least drop: the smallest loss of "
-        "accuracy that a test at 5 % finds in four of five cases with so many items."
+        "Per cent. PFR: repaired units in per cent of all; change = PFR - NFR. The smallest loss of accuracy that a "
+        f"test at 5 % finds among so many items in four of five cases: {drops} points."
     )
     return Table("Accuracy", heads, 1, rows, note)
 
@@ -343,10 +344,10 @@ def mean_count(count: int, level: LevelVerdict) -> str:
 
 
 def p_text(p_value: float) -> str:
-    """Two digits, "< 0.001" for less than that, "-" for what was not tested."""
+    """Two digits, "<0.001" for less than that, "-" for what was not tested."""
     if p_value != p_value:
         return "-"
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.2g}"
+    return "<0.001" if p_value < 0.001 else f"{p_value:.2g}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -80,6 +80,11 @@ class Level:
         return self.old_models[0]
 
     @property
+    def new_right(self) -> Bool[np.ndarray, "unit"]:
+        """Which units the new model gets right, in its first run.  O(1)."""
+        return self.new_models[0]
+
+    @property
     def replaced(self) -> Bool[np.ndarray, "model unit"]:
         """The old models that rates are over: where the new model has one run, the old model alone.
 
@@ -126,8 +131,8 @@ class Update:
     preset: Preset
     slices: Callable[[], Mapping[str, Mapping[str, Slices]]]
     """Level -> breakdown -> the slice that each unit is in; made when asked for."""
-    view: Callable[[int, int], View]
-    """What can be shown of an item, by its number and that of the new model's run, from 0."""
+    view: Callable[..., View]
+    """What can be shown of an item, by its number and, if there are several, that of the new model's run, from 0."""
     num_invalid: Mapping[str, int]
     """Of frames "num_invalid_old" and "num_invalid_new", the predictions that are no tree; else nothing."""
     clusters: Int64[np.ndarray, "item"] | None = None
@@ -384,9 +389,8 @@ def worst_items(update: Update, most: int) -> list[WorstItem]:
         broken_of, repaired_of = (
             {name: int(level.counts[item, place]) for name, level in update.levels.items()} for place in (1, 2)
         )
-        missing = bool(update.missing[item])
-        view = update.view(item, _worst_run(update.levels[update.parts], item))
-        worst.append(WorstItem(update.ids[item], missing, broken_of, repaired_of, view))
+        missing, run = bool(update.missing[item]), _worst_run(update.levels[update.parts], item)
+        worst.append(WorstItem(update.ids[item], missing, broken_of, repaired_of, update.view(item, run)))
     return worst
 
 
