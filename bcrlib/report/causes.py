@@ -89,10 +89,7 @@ class Found:
         found: dict[tuple[str, str], dict[str, Flips]] = {}
         for (cell, level, row), drawn in draws.items():
             value = micro_average(pairs[cell, level, row].counts)
-            sides = (
-                np.append(getattr(value, name), getattr(drawn, name)[:NUM_RESAMPLES])
-                for name in ("yy", "yn", "ny", "nn")
-            )
+            sides = (np.append(getattr(value, n), getattr(drawn, n)[:NUM_RESAMPLES]) for n in ("yy", "yn", "ny", "nn"))
             found.setdefault((cell, level), {})[row] = Flips(*sides)
         return found
 
