@@ -137,13 +137,16 @@ def parents(treebank: Treebank) -> Int64[np.ndarray, "token"]:
 def word_depths(treebank: Treebank) -> Int64[np.ndarray, "token"]:
     """Words from the root of its tree down to each word, both counted: 1 for a root.
 
-    Heads must not run in a circle.  O(tokens longest).
+    Heads must not run in a circle.  O(tokens deepest).
     """
-    parent = above = parents(treebank)
+    parent = parents(treebank)
     depths = np.ones(treebank.num_tokens, dtype=np.int64)
+    (walking,) = np.nonzero(parent >= 0)  # words whose walk up has not come to the root: fewer with every step
+    above = parent[walking]
     for _ in range(treebank.lengths.max(initial=0)):
-        depths += above >= 0
-        above = np.where(above >= 0, parent[above], -1)
+        depths[walking] += 1
+        higher = parent[above]
+        walking, above = walking[higher >= 0], higher[higher >= 0]
     return depths
 
 
