@@ -20,7 +20,7 @@ from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.treebank import read_conllu
 
 ROOT = Path(__file__).resolve().parents[1]
-PASSED, GATE_FAILED, BAD_INPUT = 0, 1, 2
+PASSED, GATE_FAILED, BAD_INPUT, CANNOT_TELL = 0, 1, 2, 3
 
 
 def options(paths: list[Path]) -> list[object]:
@@ -38,7 +38,7 @@ def test_json_has_what_evaluate_has(trees, tmp_path):
         for preset in ("clean", "official"):
             arguments = [*options(paths), "--preset", preset, "--json"]
             expected, found = json.loads(run("evaluate", *arguments)), json.loads(run("compare", *arguments))
-            assert list(found) == list(expected)
+            assert list(found) == [*expected, "verdict"]
             assert all(rates.items() <= found[level].items() for level, rates in expected.items())
 
 
@@ -57,6 +57,39 @@ def test_exit_codes_and_the_verdict(trees):
     assert "Gate" not in run("compare", *options(trees))
     assert bcr("compare", *options(trees), "--max-nfi", 0).exit_code == GATE_FAILED
     assert bcr("compare", *options([trees[0]] * 3), "--max-nfr", 0, "--max-nfi", 0).exit_code == PASSED
+
+
+def test_a_confident_gate_passes_fails_or_cannot_tell(tmp_path):
+    for broken, number, limit, code in ((0, 5, 0.1, 3), (0, 300, 0.01, 0), (20, 300, 0.01, 1), (5, 300, 0.01, 3)):
+        lines = [{"id": i, "gold": 1, "old": 1, "new": int(i >= broken)} for i in range(number)]
+        items = write_items(lines, tmp_path / "items.jsonl")
+        result = bcr("compare", items, "--max-nfr", limit, "--confident", "--json")
+        whole = json.loads(result.stdout)["verdict"]
+        assert (result.exit_code, whole["exit_code"]) == (code, code), result.output
+        assert whole["outcome"] == {PASSED: "passed", GATE_FAILED: "failed", CANNOT_TELL: "cannot tell"}[code]
+        plain = bcr("compare", items, "--max-nfr", limit)
+        assert plain.exit_code == (GATE_FAILED if broken / number > limit else PASSED)
+    assert bcr("compare", items, "--confident").exit_code == PASSED  # no bound, no doubt
+
+
+def test_further_runs_of_the_new_model(tmp_path):
+    """Of trees (one of whose files lacks a sentence) and of frames; a run given twice is said to be one."""
+    gold, old, new, second, third = tree_update(tmp_path, num_models=4)
+    third.write_text(third.read_text().partition("\n\n")[2])
+    found = json.loads(run("compare", *options([gold, old, new]), "--new-seed", second, "--new-seed", third, "--json"))
+    each = [json.loads(bcr("compare", *options([gold, old, file]), "--json").stdout) for file in (new, second, third)]
+    for name in ("UAS", "UCM", "LAS", "LCM"):
+        for rate in ("acc_old", "acc_new", "nfr", "pfr"):
+            assert found[name][rate] == pytest.approx(np.mean([one[name][rate] for one in each])), (name, rate)
+        assert found[name]["num_units"] == each[0][name]["num_units"] and found[name]["num_pairs"] == 3
+    assert found["verdict"]["num_new_models"] == 3
+    twice = bcr("compare", *options([gold, old, new, old]), "--new-seed", new)
+    assert "warning: runs 1 and 2 of the old model are right in the very same places" in twice.stderr
+    assert "warning: runs 1 and 2 of the new model" in twice.stderr
+    files = frame_update(tmp_path)
+    assert "Means over all pairs of 1 old and 2 new runs" in run("compare", *options(files), "--new-seed", files[0])
+    items = write_items(random_items(9), tmp_path / "items.jsonl")
+    assert 'put "new_seeds" into the items' in refused("compare", items, "--new-seed", items)
 
 
 def test_a_list_of_items_that_must_not_break(tmp_path):

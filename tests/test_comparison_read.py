@@ -299,7 +299,7 @@ def test_an_answer_that_is_missing_is_wrong_and_null_is_an_answer(tmp_path):
         ('{"id": "b", "gold": 1, "old": 1, "new": %s}' % ("9" * 5000), "4300 digits"),
         ('{"id": "b", "gold": 1, "old": 1, "new": %s}' % ("[" * 10**5 + "]" * 10**5), "nested too deeply"),
         ('{"id": "b", "gold": 1, "old": 1, "new": 1, "new": 2}', "the key 'new' stands twice"),
-        ('{"id": "a", "gold": 1, "old": 1, "new": 1}', "the id 'a' a second time; the first is in line 1"),
+        ('{"id": "a", "gold": 2, "old": 1, "new": 1}', "another gold answer than the same id has in line 1"),
         ('{"gold": 1, "old": 1, "new": 1}', "no key 'id'"),
         ('{"id": "b", "old": 1, "new": 1}', "no key 'gold'"),
         ('{"id": "b", "gold": 1, "new": 1}', "no key 'old'"),

@@ -10,11 +10,13 @@ import pytest
 from comparison_files import frame_update, random_items, tree_update, write_items
 from html_page import Page
 
+from bcrlib.comparison.gate import EVERY_LEVEL, Gate
 from bcrlib.comparison.page import nfr_chart, to_html
 from bcrlib.comparison.read import read_items, read_update
 from bcrlib.comparison.reports import failure_text, to_json, to_junit, to_markdown, to_text
-from bcrlib.comparison.tables import clip_id, headline
-from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, Verdict, judge
+from bcrlib.comparison.runs import repeated_runs
+from bcrlib.comparison.tables import clip_id, headline, p_text
+from bcrlib.comparison.verdict import Verdict, judge
 from bcrlib.data.presets import PRESETS
 
 CLEAN = PRESETS["clean"]
@@ -74,7 +76,9 @@ def test_worst_items_show_gold_old_and_new(tmp_path):
 
 def test_json_is_keyed_by_level_and_each_level_is_complete(verdict):
     found = json.loads(FORMS["json"](verdict))
-    assert list(found) == list(verdict.levels)
+    whole = found.pop("verdict")
+    assert list(found) == list(verdict.levels) and whole["summary"] in to_text(verdict).replace("\n", " ")
+    assert (whole["outcome"], whole["exit_code"]) == (verdict.outcome, {"failed": 1}.get(verdict.outcome, 0))
     for name, level in found.items():
         flips = verdict.levels[name].flips
         assert (level["num_units"], level["num_broken"], level["num_repaired"]) == (flips.num_units, flips.yn, flips.ny)
@@ -91,7 +95,8 @@ def test_json_is_keyed_by_level_and_each_level_is_complete(verdict):
 def test_the_noise_floor_stands_in_all_reports_if_there_is_one(tmp_path):
     for make, expected in ((tree_verdict, True), (item_verdict, True), (frame_verdict, False)):
         verdict = make(tmp_path)
-        assert all((level["noise_floor"] is not None) == expected for level in to_json(verdict).values())
+        found = to_json(verdict)
+        assert all((found[name]["noise_floor"] is not None) == expected for name in verdict.levels)
         for form in (to_text, to_markdown, to_html):
             assert ("how much retraining alone flips" in form(verdict)) == expected
 
@@ -229,3 +234,64 @@ def test_the_message_of_a_failed_test(tmp_path):
     text = failure_text(verdict)
     assert text.startswith(f"{headline(verdict)}.\nFAIL  max_nfr") and "pass" not in text
     assert "Worst items" in text and np.all([len(line) <= 100 for line in text.splitlines()])
+
+
+def test_several_runs_stand_in_all_reports(tmp_path):
+    rng, lines = np.random.default_rng(0), []
+    for i in np.tile(np.arange(60), 3):
+        new = "right" if rng.random() < 0.7 else "wrong"
+        lines.append({"id": f"q{i}", "gold": "right", "old": "right", "new": new})
+    verdict = judge(read_items(write_items(lines, tmp_path / "items.jsonl"), CLEAN), Gate({"EM": 0.3}, confident=True))
+    assert verdict.num_models == (1, 3) and verdict.outcome == "cannot tell"
+    counted = [sum(line["new"] == "wrong" for line in lines if line["id"] == f"q{i}") / 3 for i in range(60)]
+    found = to_json(verdict)
+    assert list(found["EM"]["flip_rates"].values()) == pytest.approx(counted)
+    assert found["EM"]["nfr"] == pytest.approx(np.mean(counted)) and found["EM"]["num_units"] == 60
+    assert found["EM"]["num_broken"] == pytest.approx(sum(counted)) and found["EM"]["noise_floor"] is None
+    assert found["EM"]["noise_floor_new"]["num_models"] == 3 and found["verdict"]["exit_code"] == 3
+    always = counted.count(1)
+    for form in (to_text, to_markdown, to_html, to_junit):
+        text = re.sub(r"(\s|\||</?[a-z][^>]*>)+", " ", form(verdict))
+        for told in ("cannot tell", "Flip rate of the items", f"all 100.00 {always}", "alone flips, new model"):
+            assert told in text, (form, told)
+        assert "what other seeds of the old one would give is not" in text
+    root = ElementTree.fromstring(to_junit(verdict))
+    assert root.get("errors") == "1" and root.get("failures") == "0" and root.find(".//error") is not None
+
+
+def test_what_few_items_leave_open_stands_in_all_reports(tmp_path):
+    lines = [{"id": i, "gold": 1, "old": 1, "new": 1} for i in range(5)]
+    verdict = judge(read_items(write_items(lines, tmp_path / "items.jsonl"), CLEAN), Gate({"EM": 0.1}))
+    for form in (to_text, to_markdown, to_html, to_junit):
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", "", form(verdict)))
+        assert "No flip among 5 items shows an NFR of at most 45.07 %" in text and "[0.00, 45.07]" in text
+        assert "What other seeds of the models would give is not in the intervals." in text
+        assert "at most 10 %; sees 27.52 %" in text
+    found = to_json(verdict)
+    assert (
+        found["EM"]["intervals"]["nfr"] == [0.0, found["EM"]["least_told"]] and "45.07" in found["verdict"]["summary"]
+    )
+    assert found["EM"]["gate"]["checks"][0]["fails_from"] == pytest.approx(0.2752, abs=1e-4)
+
+
+def test_small_p_values_are_not_nothing():
+    assert [p_text(p) for p in (0.0, 1e-9, 0.00099, 0.001, 0.0123, 1.0, float("nan"))] == [
+        *["<0.001"] * 3,
+        "0.001",
+        "0.012",
+        "1",
+        "-",
+    ]
+
+
+def test_a_run_given_twice_is_warned_about(tmp_path):
+    gold, old, new, seed = tree_update(tmp_path, 40, 3)
+    twice = read_update(gold, old, new, [seed, old], CLEAN, new_seeds=[new])
+    (first, second) = repeated_runs(twice)
+    assert first.startswith("runs 1 and 3 of the old model") and second.startswith("runs 1 and 2 of the new model")
+    verdict = judge(twice, Gate())
+    for form in (to_text, to_markdown, to_html):
+        assert "Warning: runs 1 and 3 of the old" in re.sub(r"\s+", " ", form(verdict))
+    assert to_json(verdict)["verdict"]["warnings"] == [first, second]
+    assert repeated_runs(read_update(gold, old, new, [seed], CLEAN)) == []
+    assert repeated_runs(read_update(gold, gold, new, [gold], CLEAN)) == []  # all right: no reason to think so

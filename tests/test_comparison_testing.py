@@ -6,7 +6,7 @@ import sys
 import pytest
 from comparison_files import evaluate_files, frame_update, random_items, tree_update, write_items
 
-from bcrlib.comparison.testing import assert_no_regression
+from bcrlib.comparison.testing import CannotTell, assert_no_regression
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import ConlluError
 
@@ -84,3 +84,14 @@ def test_a_run_of_pytest_shows_the_message_and_the_line(tmp_path):
     assert ">       assert_no_regression(" in result.stdout or ">   " in result.stdout
     assert "comparison/testing.py" not in result.stdout  # the traceback ends at the caller
     assert "FAIL  max_nfr  UAS" in result.stdout and "Worst items" in result.stdout
+
+
+def test_too_few_items_cannot_tell(tmp_path):
+    items = write_items([{"id": i, "gold": 1, "old": 1, "new": 1} for i in range(5)], tmp_path / "items.jsonl")
+    assert_no_regression(items, max_nfr=0.1)
+    with pytest.raises(CannotTell, match=r"(?s)Gate cannot tell: 1 of 1 check.*\[0.00, 45.07\].*sees 67.34 %"):
+        assert_no_regression(items, max_nfr=0.1, confident=True)
+    gold, old, new, seed = tree_update(tmp_path)
+    with pytest.raises(AssertionError, match="Gate failed") as failed:
+        assert_no_regression(gold, old, new, max_nfr=0.01, confident=True, new_seeds=[seed])
+    assert not isinstance(failed.value, CannotTell) and "2 new runs" in str(failed.value)

@@ -1,20 +1,26 @@
 """What is concluded: noise floor by loops over pairs, intervals, harmed slices, the gate, the worst items."""
 
 import math
-from itertools import permutations
+import os
+from dataclasses import replace
+from itertools import permutations, product
 
 import numpy as np
 import pytest
 from comparison_files import evaluate_files, random_items, tree_update, write_items
 
+from bcrlib.comparison.gate import EVERY_LEVEL, Gate
 from bcrlib.comparison.read import read_items, read_must_not_break, read_update
-from bcrlib.comparison.verdict import CHANGE, EVERY_LEVEL, Gate, ItemsError, Update, judge
+from bcrlib.comparison.verdict import CHANGE, ItemsError, TextView, Update, judge, make_levels
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import read_conllu
-from bcrlib.metrics.flips import flips
-from bcrlib.metrics.uncertainty import mcnemar
+from bcrlib.metrics.coverage import Law
+from bcrlib.metrics.flips import RATES, flips
+from bcrlib.metrics.uncertainty import exact_bounds, mcnemar
 
 CLEAN = PRESETS["clean"]
+NUM_SETS = int(os.environ.get("BCRLIB_COVERAGE_SETS", "200"))
+"""Of made-up data, for the coverage of intervals; 2,000 sets say it to half a point."""
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def test_the_noise_floor_is_the_mean_over_ordered_pairs_of_old_models(tmp_path):
     pairs = list(permutations([old, *seeds], 2))
     for name, level in verdict.levels.items():
         nfr = [evaluate_files(gold, before, after, CLEAN)[name]["nfr"] for before, after in pairs]
-        floor = level.noise
+        floor = level.floors["old"]
         assert (floor.num_models, floor.num_pairs) == (3, 6)
         assert (floor.mean_nfr, floor.least_nfr, floor.most_nfr) == pytest.approx(
             (np.mean(nfr), min(nfr), max(nfr)), abs=1e-12
@@ -53,7 +59,7 @@ def test_an_update_that_is_one_more_seed_is_not_above_the_floor_and_a_bad_one_is
             {"id": i, "gold": "right", "old": old, "new": new, "old_seeds": seeds}
             for i, (old, new, *seeds) in enumerate(zip(*columns))
         ]
-        return judge(read_items(write_items(lines, tmp_path / "items.jsonl"), CLEAN), Gate()).levels["EM"].noise
+        return judge(read_items(write_items(lines, tmp_path / "items.jsonl"), CLEAN), Gate()).levels["EM"].floors["old"]
 
     assert not verdict(0.9).is_exceeded
     assert verdict(0.8).is_exceeded
@@ -157,6 +163,148 @@ def test_an_item_in_which_nothing_counts_cannot_be_listed(tmp_path):
     with pytest.raises(ValueError, match="l: nothing in item 'b' counts under preset 'clean'"):
         judge(update, Gate(must_not_break={"b": "l"}))
     assert judge(read_update(path, path, path, [], PRESETS["official"]), Gate(must_not_break={"b": "l"})).passed
+
+
+def items_update(old: np.ndarray, new: np.ndarray, folder, **changed) -> Update:
+    """Of [model, item], with nothing to show."""
+    update = read_items(
+        write_items([{"id": i, "gold": 1, "old": 1, "new": 1} for i in range(old.shape[1])], folder / "i"), CLEAN
+    )
+    sides = [[{"EM": run} for run in side] for side in (old, new)]
+    levels = make_levels(
+        {"EM": np.arange(old.shape[1])}, old.shape[1], [sides[0][0], sides[1][0], *sides[0][1:]], sides[1][1:]
+    )
+    return replace(update, levels=levels, view=lambda item, run=0: TextView((str(run),)), **changed)
+
+
+def test_nothing_broken_is_not_no_risk(tmp_path):
+    """At every level: of trees also of words, for as many independent ones as there are sentences."""
+    right = np.ones((1, 5), dtype=bool)
+    level = judge(items_update(right, right, tmp_path), Gate()).levels["EM"]
+    assert (level.rates["nfr"].low, level.rates["nfr"].high) == exact_bounds(0, 5) and level.least_told > 0.45
+    assert level.rates[CHANGE].low == -level.rates["nfr"].high
+    gold = tree_update(tmp_path, num_models=1)[0]
+    same = judge(read_update(gold, gold, gold, [], CLEAN), Gate()).levels
+    for name, level in same.items():
+        assert level.flips.yn == 0 and 0.03 < level.rates["nfr"].high < 0.12, name
+    assert same["UCM"].rates["nfr"].high < same["UAS"].rates["nfr"].high  # sentences are of unequal length
+
+
+@pytest.mark.parametrize(
+    ("broken", "items", "limit", "outcome"),
+    [(0, 5, 0.1, "cannot tell"), (0, 59, 0.05, "passed"), (0, 58, 0.05, "cannot tell"), (9, 60, 0.05, "failed")],
+)
+def test_a_confident_gate_may_not_tell(tmp_path, broken, items, limit, outcome):
+    old = np.ones((1, items), dtype=bool)
+    update = items_update(old, old & (np.arange(items) >= broken), tmp_path)
+    verdict = judge(update, Gate({"EM": limit}, confident=True))
+    (check,) = verdict.checks
+    assert (verdict.outcome, check.outcome, verdict.passed) == (outcome, outcome, outcome == "passed")
+    assert (check.low, check.high) == pytest.approx(exact_bounds(broken / items, items))
+    plain = judge(update, Gate({"EM": limit})).checks[0]
+    assert plain.passed == (broken / items <= limit) and check.fails_from > plain.fails_from > limit
+    both = judge(update, Gate({"EM": limit}, must_not_break={"0": "list"}, confident=True))
+    assert both.outcome == ("failed" if broken else outcome)  # what fails surely counts before what cannot be told
+
+
+def test_rates_over_all_pairs_of_runs(tmp_path):
+    """Counted by loops: rates, flip rates of items, both noise floors, intervals of what is left without a run."""
+    old, new = Law(num_sentences=80).models(3, 4, np.random.default_rng(1))
+    verdict = judge(items_update(old, new, tmp_path), Gate(must_not_break={"3": "l"}))
+    level, pairs = verdict.levels["EM"], list(product(old, new))
+    for rate in RATES[:4]:
+        assert getattr(level.flips, rate) == pytest.approx(np.mean([getattr(flips(o, n), rate) for o, n in pairs]))
+    assert (level.num_pairs, verdict.num_models) == (12, (3, 4))
+    expected = np.mean([o & ~n for o, n in pairs], axis=0)
+    assert list(verdict.update.flip_rates("EM").values()) == pytest.approx(expected)
+    for side, models in (("old", old), ("new", new)):
+        nfr = [flips(before, after).nfr for before, after in permutations(models, 2)]
+        floor = level.floors[side]
+        assert (floor.mean_nfr, floor.least_nfr, floor.most_nfr) == pytest.approx((np.mean(nfr), min(nfr), max(nfr)))
+        assert floor.excess.low < floor.excess.value == pytest.approx(level.flips.nfr - np.mean(nfr))
+    alone = judge(items_update(old[:1], new[:1], tmp_path), Gate()).levels["EM"].rates["nfr"]
+    assert level.rates["nfr"].high - level.rates["nfr"].low > 0.5 * (alone.high - alone.low)
+    worst = verdict.worst[0]
+    assert worst.broken["EM"] == 12 * expected.max()
+    assert not new[int(worst.view.texts[0]), int(worst.id)]  # a run that breaks it is shown
+    (check,) = verdict.checks
+    assert check.passed == (not old[0, 3] or new[:, 3].all())
+
+
+def test_an_id_on_several_lines_is_an_item_with_several_runs(tmp_path):
+    """In any order of lines; old answers that never change are one run."""
+    lines = [{"id": i % 4, "gold": 1, "old": int(i % 4 > 0), "new": (i * i) % 3} for i in range(12)]
+    for old_runs, order in ((1, range(12)), (3, [*range(0, 12, 2), *range(1, 12, 2)])):
+        if old_runs == 3:
+            lines[0] = lines[0] | {"old": "other", "new_seeds": [1]}
+            lines = [{"new_seeds": [0]} | line for line in lines]
+        update = read_items(write_items([lines[i] for i in order], tmp_path / "i"), CLEAN)
+        level, place = update.levels["EM"], {name: i for i, name in enumerate(update.ids)}
+        expected = [[] for _ in range(4)]
+        for i in order:
+            right = [answer == 1 for answer in (lines[i]["new"], *lines[i].get("new_seeds", []))]
+            expected[place[str(lines[i]["id"])]] += right
+        assert level.new_models.T.tolist() == expected and len(level.old_models) == old_runs
+        shown = [update.view(place["1"], run).texts[2] == "1" for run in range(len(level.new_models))]
+        assert shown == expected[place["1"]]
+    for bad, fault in (
+        ([*lines, lines[0]], r"i:5: the id '0' a second time; the first is in line 1\. .* it stands 4 times, '1' 3"),
+        ([*lines[:11], lines[11] | {"gold": 2}], "i:12: another gold answer than the same id has in line 4"),
+        ([*lines[:11], lines[11] | {"new_seeds": []}], "i:12: 0 new_seeds, but 1 in the first line"),
+    ):
+        with pytest.raises(ItemsError, match=fault):
+            read_items(write_items(bad, tmp_path / "i"), CLEAN)
+
+
+def test_items_of_one_document_count_together(tmp_path):
+    """Every item eight times: as sure as one of them, not as eight; and of nothing broken, too."""
+    rng, clusters = np.random.default_rng(0), np.repeat(np.arange(50), 8)
+    old, new = np.ones((1, 400), dtype=bool), np.repeat(rng.random((1, 50)) < 0.8, 8, axis=1)
+    rates = [
+        judge(items_update(*side, tmp_path), Gate()).levels["EM"].rates["nfr"]
+        for side in ((old[:, ::8], new[:, ::8]), (old, new))
+    ]
+    together = judge(items_update(old, new, tmp_path, clusters=clusters), Gate()).levels["EM"]
+    assert (together.rates["nfr"].low, together.rates["nfr"].high) == pytest.approx(
+        (rates[0].low, rates[0].high), abs=0.01
+    )
+    assert together.rates["nfr"].high > rates[1].high + 0.05
+    none = judge(items_update(old, old, tmp_path, clusters=clusters), Gate()).levels["EM"]
+    assert (none.rates["nfr"].low, none.rates["nfr"].high) == exact_bounds(0, 50) and none.least_told == exact_bounds(
+        0, 50
+    )[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("num_models", "law", "in_documents", "least"),
+    [
+        (1, Law(seed_spread=0, num_sentences=40, new_skill=2.5, old_skill=2.5), False, 0.93),  # few flips
+        (1, Law(seed_spread=0, num_sentences=100, num_words=8), False, 0.9),
+        (1, Law(seed_spread=0, num_sentences=60, num_words=5), True, 0.92),
+        (3, Law(), False, 0.89),  # 0.95 of NFR, 0.92 of the new model's accuracy, for which three seeds stand
+    ],
+)
+def test_every_interval_covers_what_it_claims(tmp_path, num_models, law, in_documents, least):
+    """Over words of sentences, items of documents, runs; of all rates, the change, and the excess over the floors."""
+    rng, hits, truth = np.random.default_rng(0), {}, law.truth
+    values = {rate: getattr(truth, rate) for rate in RATES} | {CHANGE: truth.acc_new - truth.acc_old}
+    if num_models > 1:
+        floors = {"old": replace(law, new_skill=law.old_skill), "new": replace(law, old_skill=law.new_skill)}
+        values |= {side: truth.nfr - floor.truth.nfr for side, floor in floors.items()}
+    sentence = np.repeat(np.arange(law.num_sentences), law.num_words)
+    empty = items_update(np.ones((1, 1), bool), np.ones((1, 1), bool), tmp_path)
+    units = np.arange(len(sentence)) if in_documents else sentence
+    for _ in range(NUM_SETS):
+        sides = [[{"EM": run} for run in side] for side in law.models(num_models, num_models, rng)]
+        right = [sides[0][0], sides[1][0], *sides[0][1:]]
+        levels = make_levels({"EM": units}, units[-1] + 1, right, sides[1][1:])
+        update = replace(empty, levels=levels, slices=lambda: {"EM": {}}, clusters=sentence if in_documents else None)
+        level = judge(update, Gate(), 0).levels["EM"]
+        found = dict(level.rates) | {side: floor.excess for side, floor in level.floors.items()}
+        for name, each in found.items():
+            hits[name] = hits.get(name, 0) + (each.low <= values[name] <= each.high) / NUM_SETS
+    assert min(hits.values()) >= least and hits["nfr"] >= 0.92, hits
 
 
 def test_a_list_of_ids(tmp_path):

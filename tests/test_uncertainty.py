@@ -1,27 +1,35 @@
-"""Averages over pairs, the paired bootstrap, McNemar's test."""
+"""Averages over pairs, intervals over sentences and seeds, exact bounds, McNemar's test."""
 
+import os
 from itertools import permutations, product
-from math import comb
+from math import comb, erf
 
 import numpy as np
 import pytest
 
-from bcrlib.metrics import uncertainty
-from bcrlib.metrics.flips import RATES, Flips, as_flips, flips_by_sentence
+from bcrlib.metrics.coverage import Law, coverage, intervals_without_seeds
+from bcrlib.metrics.flips import RATES, Flips, flips_by_sentence
 from bcrlib.metrics.uncertainty import (
     Estimate,
     PairCounts,
+    Resamples,
     Share,
     all_rate_intervals,
+    degrees_of_freedom,
     difference_intervals,
-    estimate,
+    difference_of,
+    exact_bounds,
+    failing_rate,
+    jackknife_deviations,
     mcnemar,
     micro_average,
     pair_spread,
     rate_intervals,
+    ratio_of,
     resample,
-    resampled_sums,
     share_intervals,
+    students_t,
+    worth_of_groups,
 )
 
 
@@ -38,6 +46,7 @@ def pair_counts(
     return PairCounts(counts, *zip(*pairs))
 
 
+NUM_SETS = int(os.environ.get("BCRLIB_COVERAGE_SETS", "200"))
 CROSSED = list(product(["old/1", "old/2", "old/3"], ["new/1", "new/2", "new/3", "new/4"]))
 
 
@@ -52,34 +61,33 @@ def test_spread_is_over_pairs_with_ddof_0():
     assert (mean, deviation) == (0.125, 0.125)
 
 
-def test_a_resample_is_the_sum_over_drawn_sentences_and_models():
+def test_a_resample_is_the_sum_over_drawn_sentences_and_behind_it_without_each_model():
     """The same draws, replayed one at a time with loops."""
     method = pair_counts(CROSSED, num_sentences=8)
-    drawn = resample({"bcr": method}, 20, np.random.default_rng(5))["bcr"]
-    rng = np.random.default_rng(5)
-    sentences = rng.multinomial(8, [1 / 8] * 8, size=20)
-    old, new = rng.multinomial(3, [1 / 3] * 3, size=20), rng.multinomial(4, [1 / 4] * 4, size=20)
-    for i in range(20):
-        expected = np.zeros(4)
-        for pair, sentence in product(range(12), range(8)):
-            weight = old[i, pair // 4] * new[i, pair % 4] * sentences[i, sentence]
-            expected += weight * method.counts[pair, sentence]
-        assert [drawn.yy[i], drawn.yn[i], drawn.ny[i], drawn.nn[i]] == expected.tolist()
-    assert (drawn.num_units == 12 * 8 * 5).all()
+    draws = resample({"bcr": method}, 20, np.random.default_rng(5))
+    assert (draws.num_drawn, draws.num_models, draws.num_sentences) == (20, (3, 4), 8)
+    sentences = np.random.default_rng(5).multinomial(8, [1 / 8] * 8, size=20)
+    expected = [sum(sentences[i, s] * method.counts[:, s].sum(axis=0) for s in range(8)) for i in range(20)]
+    for model in ("old/1", "old/2", "old/3", "new/1", "new/2", "new/3", "new/4"):
+        expected.append(sum(method.counts[i].sum(axis=0) for i, pair in enumerate(CROSSED) if model not in pair))
+    drawn = draws.flips["bcr"]
+    assert np.stack([drawn.yy, drawn.yn, drawn.ny, drawn.nn], axis=1).tolist() == np.array(expected).tolist()
 
 
-def test_students_are_drawn_with_their_teachers():
+def test_students_go_with_their_teachers():
     taught = pair_counts([(f"old/{i}", f"student/{i}") for i in range(3)])
     assert taught.nested and not pair_counts(CROSSED).nested
-    drawn = resample({"distillation": taught}, 200, np.random.default_rng(1))["distillation"]
-    assert (drawn.num_units == 3 * 60 * 5).all()  # every resample has three pairs, never none
+    draws = resample({"distillation": taught}, 20, np.random.default_rng(1))
+    assert draws.num_models == (3,)
+    assert (draws.flips["distillation"].num_units[20:] == 2 * 60 * 5).all()
 
 
-def test_old_and_new_of_one_set_are_drawn_once():
+def test_of_old_and_new_in_one_set_a_model_goes_from_both_sides():
     homogeneous = pair_counts(list(permutations(["m/1", "m/2", "m/3"], 2)))
-    drawn = resample({"untreated": homogeneous}, 300, np.random.default_rng(1))["untreated"]
-    # weights (1,1,1) give 6 pairs, (2,1,0) give 4, and (3,0,0), no pair, is drawn again
-    assert set(drawn.num_units / 300) == {4.0, 6.0}
+    draws = resample({"untreated": homogeneous}, 20, np.random.default_rng(1))
+    assert draws.num_models == (3,) and (draws.flips["untreated"].num_units[20:] / 300 == 2).all()
+    two = pair_counts([("m/1", "m/2"), ("m/2", "m/1")])
+    assert resample({"untreated": two}, 20, np.random.default_rng(1)).num_models == ()  # without one no pair is left
 
 
 def test_methods_are_paired():
@@ -100,11 +108,14 @@ def test_methods_are_paired():
 def test_methods_with_other_new_models_share_the_old_ones():
     untreated = pair_counts(CROSSED)
     students = pair_counts([(f"old/{i}", f"student/{i}") for i in (1, 2, 3)])
-    drawn = resample({"a": untreated, "b": students}, 50, np.random.default_rng(1))
-    alone = resample({"a": untreated}, 50, np.random.default_rng(1))["a"]
-    np.testing.assert_array_equal(drawn["a"].yn, alone.yn)  # b took nothing from a's draws
-    swapped = resample({"b": students, "a": untreated}, 50, np.random.default_rng(1))
-    np.testing.assert_array_equal(drawn["b"].yn, swapped["b"].yn)
+    draws = resample({"a": untreated, "b": students}, 50, np.random.default_rng(1))
+    assert draws.num_models == (3, 4)
+    alone = resample({"a": untreated}, 50, np.random.default_rng(1)).flips["a"]
+    np.testing.assert_array_equal(draws.flips["a"].yn, alone.yn)
+    by_pair = students.counts.sum(axis=1)
+    without_old = [by_pair.sum(axis=0) - by_pair[i] for i in range(3)]  # new models are none of the students
+    expected = [*(counts[1] for counts in without_old), *[by_pair[:, 1].sum()] * 4]
+    assert draws.flips["b"].yn[50:].tolist() == expected
 
 
 def test_intervals_of_several_methods_are_those_of_each_with_the_same_draws():
@@ -143,38 +154,116 @@ def test_mcnemar_is_the_binomial_tail():
     assert mcnemar(Flips(5, 3, 3, 0)) == 1 == mcnemar(Flips(5, 0, 0, 5))
 
 
-def random_counts(num_items: int, seed: int = 0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(rng.integers(1, 9), [0.8, 0.05, 0.06, 0.09], size=num_items)
+def test_an_interval_adds_seeds_in_squares_and_stretches_by_students_t():
+    """The rule by hand: percentiles of the sentences, variance of what is left without each model, Satterthwaite."""
+    rng = np.random.default_rng(0)
+    of_sentences, old, new = rng.normal(0.1, 0.01, 400), 0.1 + rng.normal(0, 0.02, 3), 0.1 + rng.normal(0, 0.01, 4)
+    found = Resamples({}, 600, 400, (3, 4)).interval(0.1, np.concatenate([of_sentences, old, new]), (0, 1))
+    variances = [of_sentences.var(), 2 / 3 * ((old - old.mean()) ** 2).sum(), 3 / 4 * ((new - new.mean()) ** 2).sum()]
+    freedom = sum(variances) ** 2 / (variances[0] ** 2 / 599 + variances[1] ** 2 / 2 + variances[2] ** 2 / 3)
+    t, z = students_t(freedom), 1.959964
+    for end, tail in ((found.low, 0.025), (found.high, 0.975)):
+        reach = t / z * np.sqrt((np.quantile(of_sentences, tail) - 0.1) ** 2 + z**2 * (variances[1] + variances[2]))
+        assert abs(end - 0.1) == pytest.approx(reach, rel=1e-6)
+    alone = Resamples({}, 10**6, 400, ()).interval(0.1, of_sentences)
+    assert alone.high == pytest.approx(np.quantile(of_sentences, 0.975))
+    assert Resamples({}, 9, 2, ()).interval(0.99, np.array([0.9, 2.0]), (0, 1)).high == 1  # rates end there
 
 
-def test_a_resample_is_the_sum_over_drawn_items():
-    numbers, rng = random_counts(30), np.random.default_rng(3)
-    expected = [[sum(numbers[i, c] for i in drawn) for c in range(4)] for drawn in rng.integers(30, size=(7, 30))]
-    assert resampled_sums(numbers, 7, np.random.default_rng(3)).tolist() == expected
+def test_students_t_and_degrees_of_freedom():
+    assert [round(students_t(n), 3) for n in (1, 2, 10, np.inf)] == [12.706, 4.303, 2.228, 1.96]  # of any table
+    assert degrees_of_freedom([1, 1], [3, 3]) == 4 and degrees_of_freedom([0, 2], [3, 5]) == 4
+    assert degrees_of_freedom([0.0], [3]) == np.inf
 
 
-def test_memory_is_bounded_and_changes_nothing(monkeypatch):
-    numbers = random_counts(50)
-    at_once = resampled_sums(numbers, 20, np.random.default_rng(1))
-    monkeypatch.setattr(uncertainty, "CELLS_AT_ONCE", 150)  # three resamples
-    np.testing.assert_array_equal(resampled_sums(numbers, 20, np.random.default_rng(1)), at_once)
+def test_leaving_one_out_is_the_variance_of_a_mean():
+    numbers = np.random.default_rng(0).normal(size=5)
+    without = (numbers.sum() - numbers) / 4
+    assert (jackknife_deviations(without) ** 2).sum() == pytest.approx(numbers.var(ddof=1) / 5)
 
 
-@pytest.mark.parametrize("rate", ["acc_new", "nfr", "nfi"])
-def test_intervals_are_those_of_the_bootstrap_over_pairs(rate):
-    """Other draws of the same distribution: ends differ by little of the interval's width."""
-    counts = random_counts(400)
-    of_pair = rate_intervals(PairCounts(counts[None], ("old",), ("new",)), 4000, np.random.default_rng(0))[rate]
-    drawn = as_flips(resampled_sums(counts, 4000, np.random.default_rng(1)))
-    ours = estimate(of_pair.value, getattr(drawn, rate))
-    width = of_pair.high - of_pair.low
-    assert width > 0
-    assert (ours.low, ours.high) == pytest.approx((of_pair.low, of_pair.high), abs=0.08 * width)
+def test_where_nothing_flips_the_tables_have_exact_bounds():
+    none = PairCounts(np.tile([5, 0, 0, 0], (4, 30, 1)), ("a", "a", "b", "b"), ("c", "d", "c", "d"))
+    rates = rate_intervals(none, 50, np.random.default_rng(0))
+    assert rates["nfr"] == Estimate(0.0, *exact_bounds(0, 30)) and rates["acc_old"].low == exact_bounds(1, 30)[0]
+    assert (rates["nfi"].low, rates["nfi"].high) == (0, 1)  # of no errors nothing is known
 
 
-def test_resamples_without_units_are_left_out():
-    assert estimate(0.5, np.array([np.nan, 0.2, 0.2])) == Estimate(0.5, 0.2, 0.2)
+def chance(n: int, least: int, p: float) -> float:
+    """Of at least so many among n, term by term."""
+    return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(least, n + 1))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12, 40])
+def test_exact_bounds_are_those_of_the_binomial(n):
+    """At the lower bound so many or more, at the upper one so many or fewer have just the chance that is left out."""
+    for k in range(n + 1):
+        low, high = exact_bounds(k / n, n)
+        tail = 0.05 if k in (0, n) else 0.025
+        assert low == 0 if k == 0 else chance(n, k, low) == pytest.approx(tail)
+        assert high == 1 if k == n else 1 - chance(n, k + 1, high) == pytest.approx(tail)
+    assert exact_bounds(0, 0) == (0, 1)
+
+
+@pytest.mark.parametrize("n", [5, 30])
+def test_exact_bounds_hold_the_truth_whatever_it_is(n):
+    """Summed over all outcomes: 95 %, or 92.5 where the one-sided bound of none and a two-sided one meet."""
+    bounds = [exact_bounds(k / n, n) for k in range(n + 1)]
+    for p in np.linspace(0.001, 0.999, 300):
+        held = sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k, (low, high) in enumerate(bounds) if low <= p <= high)
+        assert held >= 0.925
+
+
+def test_none_of_five_is_at_most_45_per_cent():
+    assert [round(100 * high, 1) for _, high in (exact_bounds(0, n) for n in (5, 59, 299))] == [45.1, 5.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "n", "surely"), [(0.1, 50, False), (0.1, 50, True), (0.0, 20, True), (0.3, 11, False)]
+)
+def test_the_rate_that_a_gate_sees(limit, n, surely):
+    """The fewest flips that fail it, looked for one by one; four of five cases at the rate that is told."""
+    fails = [k for k in range(n + 1) if (exact_bounds(k / n, n)[0] if surely and k else k / n) > limit]
+    assert chance(n, fails[0], failing_rate(limit, n, surely)) == pytest.approx(0.8)
+    assert failing_rate(1.0, n, surely) == 1 and failing_rate(0.5, 1, True) == 1
+
+
+def test_independent_units_are_worth_as_many_as_they_are():
+    for k in (0, 1, 7, 20):
+        rate = ratio_of(np.arange(20) < k, np.ones(20))
+        assert rate.worth == pytest.approx(20) and rate.estimate == Estimate(k / 20, *exact_bounds(k / 20, rate.worth))
+
+
+def test_words_that_flip_together_are_worth_their_sentences():
+    whole = ratio_of(10 * (np.arange(50) < 20), np.full(50, 10))
+    assert whole.worth == pytest.approx(50, rel=0.1)  # t of 49 degrees of freedom
+    spread = ratio_of(np.full(50, 4) + np.arange(50) % 2, np.full(50, 10))
+    assert spread.worth == pytest.approx(500, rel=0.2)
+    assert ratio_of(np.zeros(50), np.full(50, 10)).worth == 50  # none seen: as if they went together
+    one = ratio_of(np.arange(50) == 0, np.full(50, 10))
+    assert 50 < one.worth < 200  # one flip shows little of how they go
+    assert worth_of_groups(np.array([1, 1, 8])) == pytest.approx(100 / 66) and worth_of_groups(np.zeros(3)) == 0
+    empty = ratio_of(np.zeros(3), np.zeros(3))
+    assert empty.estimate == Estimate(0, 0, 1)
+
+
+def test_a_difference_where_nothing_flips_is_not_nothing():
+    none = ratio_of(np.zeros(40), np.ones(40))
+    difference, p_value = difference_of(none, none)
+    assert -difference.low == difference.high == exact_bounds(0, 40)[1] and p_value == 1
+
+
+def test_a_difference_of_many_is_that_of_paired_means():
+    rng = np.random.default_rng(0)
+    more, less = rng.random(4000) < 0.3, rng.random(4000) < 0.27
+    both = more & (rng.random(4000) < 0.5)
+    first, second = ratio_of(more, np.ones(4000)), ratio_of(less | both, np.ones(4000))
+    difference, p_value = difference_of(first, second)
+    apart = more.astype(float) - (less | both)
+    error = apart.std(ddof=1) / np.sqrt(4000)
+    assert difference.value == pytest.approx(apart.mean())
+    assert difference.high - difference.low == pytest.approx(2 * 1.96 * error, rel=0.03)
+    assert p_value == pytest.approx(2 * 0.5 * (1 - np.vectorize(erf)(abs(apart.mean()) / error / np.sqrt(2))), rel=0.02)
 
 
 def test_the_interval_of_a_mean_covers_it():
@@ -191,4 +280,22 @@ def test_the_interval_of_a_mean_covers_it():
 def test_the_interval_of_a_mean_draws_models_too():
     amount = np.stack([np.zeros(50), np.ones(50)])  # no spread over sentences, all over models
     estimate = share_intervals({"x": Share(amount, np.ones((2, 50)))}, 500, np.random.default_rng(5))["x"]
-    assert (estimate.low, estimate.value, estimate.high) == (0, 0.5, 1)
+    assert estimate.value == 0.5 and estimate.high - 0.5 == pytest.approx(students_t(1) * 0.5)
+
+
+def test_the_truth_of_made_up_models_is_what_many_of_them_do():
+    law = Law(num_sentences=4000, num_words=2)
+    total = sum(
+        (micro_average(law.pairs(8, 8, np.random.default_rng(seed)).counts) for seed in range(10)), Flips(0, 0, 0, 0)
+    )
+    for rate in RATES:
+        assert getattr(total, rate) == pytest.approx(getattr(law.truth, rate), abs=0.015), rate
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_seeds", "least", "most"), [(1, 0.55, 0.8), (3, 0.93, 0.98), (5, 0.93, 0.98)])
+def test_intervals_over_few_seeds_cover_what_they_claim(num_seeds, least, most):
+    """One seed a side cannot be helped; with three, sentences alone would cover two of three cases."""
+    assert least <= coverage(Law(), num_seeds, num_seeds, num_sets=NUM_SETS) <= most
+    if num_seeds == 3:
+        assert coverage(Law(), 3, 3, intervals_without_seeds, num_sets=NUM_SETS) < 0.85

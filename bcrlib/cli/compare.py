@@ -1,6 +1,7 @@
 """`bcr compare`: may this update ship?  Two prediction files, what flips, and a gate.  `bcr evaluate`: what flips."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +12,7 @@ from bcrlib.cli.options import Json, check_output_file, print_json
 if TYPE_CHECKING:
     from bcrlib.comparison.verdict import Update
 
-PASSED, GATE_FAILED = 0, 1
-
+LARGE = 16_000_000  # bytes: a second or two
 
 Items = Annotated[
     Path | None, typer.Argument(metavar="ITEMS.jsonl", help="Gold, old and new in one file of JSON Lines.")
@@ -30,6 +30,15 @@ OldSeeds = Annotated[
     list[Path],
     typer.Option(
         "--old-seed", metavar="FILE", help="The same of a further seed of the old model: the noise floor. Repeatable."
+    ),
+]
+NewSeeds = Annotated[
+    list[Path],
+    typer.Option(
+        "--new-seed",
+        metavar="FILE",
+        help="The same of a further run of the new model: rates are then over all pairs of an old and a new run, and "
+        "intervals over seeds too. Repeatable.",
     ),
 ]
 Definitions = Annotated[
@@ -53,6 +62,14 @@ MustNotBreak = Annotated[
         "model and wrong under the new. '#' begins a comment.",
     ),
 ]
+Confident = Annotated[
+    bool,
+    typer.Option(
+        "--confident",
+        help="Gate: a highest rate is kept only where the whole 95 % interval keeps to it. Exit code 3 where the limit "
+        "lies within the interval: so few items cannot tell.",
+    ),
+]
 Worst = Annotated[int, typer.Option(metavar="N", min=0, help="How many of the worst items to show.")]
 Markdown = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report in Markdown.")]
 Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the gate's checks as JUnit XML.")]
@@ -65,10 +82,12 @@ def compare(
     old: Old = None,
     new: New = None,
     old_seeds: OldSeeds = [],  # noqa: B006  typer copies it
+    new_seeds: NewSeeds = [],  # noqa: B006
     preset: Definitions = "clean",
     max_nfr: MaxNfr = [],  # noqa: B006
     max_nfi: MaxNfi = [],  # noqa: B006
     must_not_break: MustNotBreak = None,
+    confident: Confident = False,
     worst: Worst = 5,
     as_json: Json = False,
     markdown: Markdown = None,
@@ -84,15 +103,17 @@ def compare(
     each file, with row numbers as ids: levels spanEM, EM. [bold]JSON Lines[/bold], any task,
     given alone, an item a line: {"id": .., "gold": .., "old": .., "new": ..},
     right is what equals gold: level EM. It may also have "slices":
-    {"language": "en"} and "old_seeds": \\[.., ..].
+    {"language": "en"}, "old_seeds": \\[.., ..] and "new_seeds". An id on several
+    lines is an item with several runs, as many for every id.
 
-    An id twice, one that gold does not have, and a gold item that the old file
-    or an --old-seed lacks are errors. A gold item that the new file lacks is
-    wrong under the new model.
+    An id twice in CoNLL-U, one that gold does not have, and a gold item that the
+    old file or an --old-seed lacks are errors. A gold item that the new file lacks
+    is wrong under the new model.
 
-    Exit code: 0 passed or no gate given, 1 gate failed, 2 bad input. --json: one
-    object with the levels, each with what [bold]evaluate[/bold] gives, and intervals,
-    p_value, noise_floor, slices, worst and gate.
+    Exit code: 0 passed or no gate given, 1 gate failed, 2 bad input, 3 too few
+    items to tell (--confident). --json: one object with the levels, each with what
+    [bold]evaluate[/bold] gives, and intervals, p_value, noise_floor, slices, worst and
+    gate; behind them "verdict", the outcome as a whole.
 
     Examples:
 
@@ -102,15 +123,25 @@ def compare(
     """
     for output in filter(None, (markdown, junit, html)):
         check_output_file(output)
+    from bcrlib.comparison.gate import EXIT_CODES, Gate
     from bcrlib.comparison.page import to_html
     from bcrlib.comparison.read import read_must_not_break
     from bcrlib.comparison.reports import to_json, to_junit, to_markdown, to_text
-    from bcrlib.comparison.verdict import Gate, judge
+    from bcrlib.comparison.runs import repeated_runs
+    from bcrlib.comparison.verdict import judge
     from bcrlib.report.tables import write_text
 
     listed = read_must_not_break(must_not_break) if must_not_break else {}
-    gate = Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed)
-    verdict = judge(_read(items, gold, old, new, old_seeds, preset), gate, worst)
+    gate = Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed, confident)
+    files = [path for path in (items, gold, old, new, *old_seeds, *new_seeds) if path is not None]
+    size = sum(path.stat().st_size for path in files if path.is_file())
+    say = partial(typer.echo, err=True) if size >= LARGE else lambda text: None
+    say(f"reading {len(files)} file{'s' * (len(files) > 1)}, {size / 1e6:.0f} MB")
+    update = _read(items, gold, old, new, old_seeds, new_seeds, preset)
+    for warning in repeated_runs(update):
+        typer.echo(f"warning: {warning}", err=True)
+    say(f"comparing {len(update.ids):,} items")
+    verdict = judge(update, gate, worst)
     for path, make in ((markdown, to_markdown), (junit, to_junit), (html, to_html)):
         if path is not None:
             write_text(path, make(verdict))
@@ -118,22 +149,29 @@ def compare(
         print_json(to_json(verdict))
     else:
         typer.echo(_encodable(to_text(verdict)), nl=False)
-    raise typer.Exit(PASSED if verdict.passed else GATE_FAILED)
+    raise typer.Exit(EXIT_CODES[verdict.outcome])
 
 
 def _read(
-    items: Path | None, gold: Path | None, old: Path | None, new: Path | None, old_seeds: list[Path], preset: str
+    items: Path | None,
+    gold: Path | None,
+    old: Path | None,
+    new: Path | None,
+    old_seeds: list[Path],
+    new_seeds: list[Path],
+    preset: str,
 ) -> "Update":
     from bcrlib.comparison.read import read_items, read_update
     from bcrlib.data.presets import preset as preset_named
 
     definitions = preset_named(preset)
     if items is None and gold and old and new:
-        return read_update(gold, old, new, old_seeds, definitions)
+        return read_update(gold, old, new, old_seeds, definitions, new_seeds=new_seeds)
     if items is None or gold or old or new:
         raise ValueError("give --gold, --old and --new, or one file of JSON Lines alone")
-    if old_seeds:
-        raise ValueError('--old-seed does not go with JSON Lines: put "old_seeds" into the items')
+    for side, seeds in (("old", old_seeds), ("new", new_seeds)):
+        if seeds:
+            raise ValueError(f'--{side}-seed does not go with JSON Lines: put "{side}_seeds" into the items')
     return read_items(items, definitions)
 
 
@@ -216,6 +254,7 @@ def evaluate(
 
 
 def _rates_text(update: "Update") -> str:
+    from bcrlib.comparison.tables import p_text
     from bcrlib.data.files import TOP
     from bcrlib.metrics.uncertainty import mcnemar
 
@@ -224,7 +263,7 @@ def _rates_text(update: "Update") -> str:
         rates = (flips.acc_old, flips.acc_new, flips.nfr, flips.pfr, flips.nfi)
         counts = (f"{count:,}" for count in (flips.yn, flips.ny))
         per_cent = (f"{100 * rate:.2f}" for rate in rates)
-        rows.append((name, f"{flips.num_units:,}", *per_cent, *counts, f"{mcnemar(flips):.2g}"))
+        rows.append((name, f"{flips.num_units:,}", *per_cent, *counts, p_text(mcnemar(flips))))
     widths = [max(map(len, column)) for column in zip(*rows)]
     table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
     if update.format == TOP:

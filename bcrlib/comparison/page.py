@@ -28,21 +28,21 @@ DRAWING_NOTES = {
 
 def to_html(verdict: Verdict) -> str:
     """The page, light and dark.  Equal verdicts give equal bytes.  O(report + words^2 of the items drawn)."""
-    checks, noise = verdict.checks, tables.noise_table(verdict)
+    checks, noise, runs = verdict.checks, tables.noise_tables(verdict), tables.run_table(verdict)
     limits = {check.level: check.limit for check in checks if check.rule == "max_nfr"}
     gate, more_checks = tables.gate_table(checks, MOST_CHECKS)
     values = {
         "headline": tables.headline(verdict),
-        "state": "none" if not checks else "passed" if verdict.passed else "failed",
-        "summary": tables.summary(verdict),
+        "state": verdict.outcome.replace(" ", "-"),
+        "summary": f"{tables.summary(verdict)} {tables.caveat(verdict)}",
         "setting": tables.setting(verdict),
         "gate": gate if checks else None,
         "more_checks": more_checks,
         "flips": tables.flip_table(verdict),
         "chart": nfr_chart(verdict.levels, limits),
-        "has_noise": noise is not None,
+        "has_noise": bool(noise),
         "has_limits": bool(limits),
-        "others": [*([noise] if noise else []), tables.accuracy_table(verdict)],
+        "others": [*noise, *([runs] if runs else []), tables.accuracy_table(verdict)],
         "slices": [_slices(name, level) for name, level in verdict.levels.items() if not level.slices.empty],
         "slice_note": tables.SLICE_NOTE,
         "worst": [_item(worst, verdict.update) for worst in verdict.worst],
@@ -64,7 +64,7 @@ def _number(cell: str) -> str:
 def _slices(name: str, level: LevelVerdict) -> dict[str, Any]:
     """Of one level: the table, and for each row how long its bar is, in per cent of the longest."""
     table = tables.slice_table(name, level, MOST_SLICES, only_harmed=False)
-    broken = [int(row[3].replace(",", "")) for row in table.rows]
+    broken = [float(row[3].replace(",", "")) for row in table.rows]
     meter = [round(100 * number / max(broken)) for number in broken]
     counts = {"num_harmed": int(level.slices["is_harmed"].sum()), "num_slices": len(level.slices)}
     return {"level": name, "table": table, "meter": meter} | counts
@@ -129,7 +129,7 @@ def nfr_chart(levels: Mapping[str, LevelVerdict], limits: Mapping[str, float]) -
     Colours are classes (dot, floor, limit, axis, ink, soft), for the page to choose.  `limits`: level -> max_nfr.
     """
     shown = [level.rates["nfr"].high for level in levels.values()] + [*limits.values(), 1e-4]
-    ticks = _ticks(max(shown + [level.noise.most_nfr for level in levels.values() if level.noise]))
+    ticks = _ticks(max(shown + [floor.most_nfr for level in levels.values() for floor in level.floors.values()]))
 
     def x(rate: float) -> float:
         return LABEL_WIDTH + 20 + (CHART_WIDTH - 20 - NUMBER_WIDTH) * rate / ticks[-1]
@@ -142,9 +142,13 @@ def nfr_chart(levels: Mapping[str, LevelVerdict], limits: Mapping[str, float]) -
         parts.append(text_at(x(tick), ABOVE - 14, 11, f"{100 * tick:g} %", 'class="soft" text-anchor="middle"'))
     for row, (name, level) in enumerate(levels.items()):
         y, nfr = ABOVE + ROW * (row + 0.5), level.rates["nfr"]
-        if level.noise:
-            left, width = x(level.noise.least_nfr), max(x(level.noise.most_nfr) - x(level.noise.least_nfr), 3)
-            place = f'x="{left:.1f}" y="{y - 14:.1f}" width="{width:.1f}" height="28" rx="3"'
+        for place, floor in enumerate(level.floors.values()):
+            left, width, high = (
+                x(floor.least_nfr),
+                max(x(floor.most_nfr) - x(floor.least_nfr), 3),
+                28 / len(level.floors),
+            )
+            place = f'x="{left:.1f}" y="{y - 14 + place * high:.1f}" width="{width:.1f}" height="{high:g}" rx="3"'
             parts.append(f'<rect class="floor" {place}/>')
         if (limit := limits.get(name)) is not None:
             parts.append(f'<path class="limit" d="M{x(limit):.1f} {y - 16:.1f}v32"/>')

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
+from bcrlib.comparison.runs import has_one_old_run, is_same, lines_of_items
 from bcrlib.comparison.verdict import JSON_LINES, SIDES, ItemsError, TextView, TreeView, Update, make_levels
 from bcrlib.data.files import CONLLU, TOP, InputFile, decoded, read_input
 from bcrlib.data.frames import FrameBank, Node, TopError, parse_predicted_top, parse_top
@@ -25,6 +26,7 @@ from bcrlib.metrics import attachment, frames
 from bcrlib.metrics.breakdowns import Slices, by_tag, frame_slices, merge_rare, tree_slices
 
 Path = str | os.PathLike[str]
+Paths = Sequence[Path]
 MISSING_HEAD, MISSING_RELATION = -1, ""  # gold has neither
 TOLD = {
     CONLLU: ("sentences", "sentence {item}", "sentence {item}, word {word}"),
@@ -61,9 +63,9 @@ class Items:
 
 
 def read_update(
-    gold: Path, old: Path, new: Path, old_seeds: Sequence[Path], preset: Preset, by_id: bool = True
+    gold: Path, old: Path, new: Path, old_seeds: Paths, preset: Preset, by_id: bool = True, new_seeds: Paths = ()
 ) -> Update:
-    """The update in files of the predictions of an old and a new model, and of further seeds of the old one.
+    """The update in files of the predictions of an old and a new model, and of further seeds of both.
 
     The gold file says which task it is.  CoNLL-U is aligned by `# sent_id` (by order where no file has one, or not
     `by_id`), TOP by row.  A sentence of gold that the new file lacks is wrong under the new model.
@@ -73,23 +75,23 @@ def read_update(
     words than gold's, and for gold trees without a word that counts.  A prediction that is no frame is none of these.
     ValueError for predictions of another task than gold's, and by id for JSON Lines; OSError.  O(bytes).
     """
-    files = [read_input(path) for path in (gold, old, new, *old_seeds)]
-    for file in files:
+    for file in (files := [read_input(path) for path in (gold, old, new, *old_seeds, *new_seeds)]):
         if by_id and file.content[:1] == b"{":
             raise ValueError(f"{file.name} holds JSON Lines; gold, old and new stand in one such file, given alone")
-    return update_of(files, preset, by_id)
+    return update_of(files, preset, by_id, len(new_seeds))
 
 
-def update_of(files: Sequence[InputFile], preset: Preset, by_id: bool = True) -> Update:
-    """`read_update` of the contents of gold, old, new and further seeds of old."""
+def update_of(files: Sequence[InputFile], preset: Preset, by_id: bool = True, num_new_seeds: int = 0) -> Update:
+    """`read_update` of the contents of gold, old, new and further seeds of old, the last so many of new."""
     if _common_format(files) == TOP:
         gold, *models = [_frames(file, is_gold=place == 0) for place, file in enumerate(files)]
         judge = _judge_frames
     else:
         gold, *models = [_trees(file, by_id) for file in files]
         judge = _judge_trees
-    numbers = [_align(gold, items, may_lack=place == 1) for place, items in enumerate(models)]
-    return judge(gold, models, numbers, preset)
+    num_old = len(models) - num_new_seeds
+    numbers = [_align(gold, items, may_lack=place == 1 or place >= num_old) for place, items in enumerate(models)]
+    return judge(gold, models, numbers, preset, num_old)
 
 
 def read_must_not_break(path: Path) -> dict[str, str]:
@@ -206,19 +208,23 @@ def _sent_id(items: Items, sentence: int) -> str | None:
     return found
 
 
-def _judge_trees(gold: Items, predicted: Sequence[Items], numbers: Sequence[np.ndarray], preset: Preset) -> Update:
+def _judge_trees(
+    gold: Items, predicted: Sequence[Items], numbers: Sequence[np.ndarray], preset: Preset, num_old: int
+) -> Update:
     bank, num_items = gold.trees, len(gold.words)
     if not attachment.scored_words(bank, preset).any():
         raise gold.fault(1, f"no word that counts under preset {preset.name!r} in the whole file")
     models = [_over_gold(bank, items.trees, at) for items, at in zip(predicted, numbers)]
     right = [attachment.treebank_correctness(bank, model, preset) for model in models]
-    levels = make_levels(attachment.scored_units(bank, preset).sentence_of_unit, num_items, right)
+    units = attachment.scored_units(bank, preset).sentence_of_unit
+    levels = make_levels(units, num_items, right[:num_old], right[num_old:])
     missing = np.ones(num_items, dtype=bool)
     missing[numbers[1]] = False
 
-    def view(sentence: int) -> TreeView:
+    def view(sentence: int, run: int = 0) -> TreeView:
         words = slice(*bank.offsets[sentence : sentence + 2].tolist())
-        correct, old, new = (list(zip(b.heads[words].tolist(), b.relations[words])) for b in (bank, *models[:2]))
+        shown = bank, models[0], models[num_old + run - 1 if run else 1]
+        correct, old, new = (list(zip(b.heads[words].tolist(), b.relations[words])) for b in shown)
         return TreeView(bank.forms[words], bank.upos[words], correct, old, None if missing[sentence] else new)
 
     by = "sent_id" if gold.ids else "their order, since no file has '# sent_id'"
@@ -246,14 +252,17 @@ def _frames(file: InputFile, is_gold: bool) -> Items:
     return Items(file.name, TOP, words, frames, texts=texts)
 
 
-def _judge_frames(gold: Items, predicted: Sequence[Items], numbers: Sequence[np.ndarray], preset: Preset) -> Update:
+def _judge_frames(
+    gold: Items, predicted: Sequence[Items], numbers: Sequence[np.ndarray], preset: Preset, num_old: int
+) -> Update:
     bank, num_items = FrameBank(gold.words, gold.trees), len(gold.words)
     right = [frames.frame_correctness(bank, items.trees, preset) for items in predicted]
-    levels = make_levels(frames.scored_units(bank, preset).sentence_of_unit, num_items, right)
+    units = frames.scored_units(bank, preset).sentence_of_unit
+    levels = make_levels(units, num_items, right[:num_old], right[num_old:])
     num_invalid = {f"num_invalid_{name}": items.trees.count(None) for name, items in zip(("old", "new"), predicted)}
 
-    def view(row: int) -> TextView:
-        shown = (gold, *predicted[:2])
+    def view(row: int, run: int = 0) -> TextView:
+        shown = gold, predicted[0], predicted[num_old + run - 1 if run else 1]
         return TextView([file.texts[row] for file in shown], gold.words[row], [file.trees[row] for file in shown])
 
     ids, missing = [str(i + 1) for i in range(num_items)], np.zeros(num_items, dtype=bool)
@@ -266,14 +275,13 @@ def read_items(items: Path, preset: Preset) -> Update:
         {"id": "q1", "gold": "Paris", "old": "Paris", "new": "Lyon", "old_seeds": ["Paris", "Rome"],
          "slices": {"language": "en"}}
 
-    (on one line).  `id`: text or a whole number, another one on every line.  `gold`, `old`, `new`: any JSON values,
-    null too; see `is_same`.  `new` may be left out: the new model has nothing to say, which is wrong.  `old_seeds`:
-    what further seeds of the old model say, equally many on every line.  `slices`: names of slices, with text, a
-    number or a boolean.  Other keys are left alone.
+    (on one line).  `id`: text or a whole number; several lines with one are runs of the models, as many for every id.
+    `gold`, `old`, `new`: any JSON values (`is_same`); `new` may be left out, which is wrong.  `old_seeds`, `new_seeds`:
+    what further seeds say, equally many on every line.  `slices`: names with text, a number or a boolean.
 
     Raises ItemsError, with file, line and fault, for bad UTF-8, a line that is no such object, NaN and numbers out of
-    range anywhere in it, a key twice, an id twice, a line without gold or old, and where no line has new; ValueError
-    for a file of another format; OSError.  O(bytes).
+    range anywhere in it, a key twice, ids with unequal runs, a line without gold or old, and where no line has new;
+    ValueError for a file of another format; OSError.  O(bytes).
     """
     file = read_input(items)
     if file.content[:1] != b"{" and file.format is not None:
@@ -284,19 +292,19 @@ def read_items(items: Path, preset: Preset) -> Update:
     if text.startswith("\ufeff"):
         raise ItemsError(file.name, 1, "byte order mark before the first line")
     lines = text.removesuffix("\n").split("\n")
-    line_of_id: dict[str, int] = {}
-    answers: list[list[bool]] = []
+    names: list[str] = []
+    answers: list[tuple[list[bool], list[bool]]] = []  # [line] of old, of new
     slices: list[dict[str, str]] = []
     missing: list[bool] = []
     for number, line in enumerate(lines, 1):
         try:
             record = _object(line)
             name, right = _judged(record)
-            if line_of_id.setdefault(name, number) != number:
-                raise ValueError(f"the id {name!r} a second time; the first is in line {line_of_id[name]}")
+            names.append(name)
             answers.append(right)
-            if len(right) != len(answers[0]):
-                raise ValueError(f"{len(right) - 2} old_seeds, but {len(answers[0]) - 2} in the first line")
+            for side, here, first in zip(("old", "new"), right, answers[0]):
+                if len(here) != len(first):
+                    raise ValueError(f"{len(here) - 1} {side}_seeds, but {len(first) - 1} in the first line")
             missing.append("new" not in record)
             slices.append(_slices(record))
         except json.JSONDecodeError as error:
@@ -308,32 +316,27 @@ def read_items(items: Path, preset: Preset) -> Update:
     if all(missing):
         raise ItemsError(file.name, 1, "no line of the file has a key 'new'")
 
-    def by_name() -> dict[str, dict[str, Slices]]:
-        breakdowns = dict.fromkeys(name for named in slices for name in named)
-        return {"EM": {b: merge_rare(by_tag([named.get(b, "") for named in slices])) for b in breakdowns}}
+    ids, lines_of = lines_of_items(file.name, names)
+    one_old = has_one_old_run(file.name, lines_of, lambda line: _object(lines[line]))
+    old, new = (np.array(side)[lines_of] for side in zip(*answers))  # [item, run, seed]
+    num_seeds = new.shape[2]
 
-    def view(item: int) -> TextView:
-        record = _object(lines[item])
+    def by_name() -> dict[str, dict[str, Slices]]:
+        of_items = [slices[line] for line in lines_of[:, 0]]
+        breakdowns = dict.fromkeys(name for named in of_items for name in named)
+        return {"EM": {b: merge_rare(by_tag([named.get(b, "") for named in of_items])) for b in breakdowns}}
+
+    def view(item: int, run: int = 0) -> TextView:
+        record = _object(lines[lines_of[item, run // num_seeds]])
+        if seed := run % num_seeds:
+            record["new"] = record["new_seeds"][seed - 1]
         values = (json.dumps(record[key], ensure_ascii=False) if key in record else None for key in SIDES)
         return TextView(tuple(values))
 
-    right = [{"EM": column} for column in np.array(answers).T]
-    levels = make_levels({"EM": np.arange(len(lines))}, len(lines), right)
-    return Update(JSON_LINES, "id", list(line_of_id), np.array(missing), levels, preset, by_name, view, {})
-
-
-def is_same(first: Any, second: Any) -> bool:
-    """Whether two JSON values have the same type and content: 1 is 1.0 but not true, the order of keys is no matter.
-
-    RecursionError for deep ones.  O(size).
-    """
-    if isinstance(first, bool) or isinstance(second, bool):
-        return first is second
-    if isinstance(first, list) and isinstance(second, list):
-        return len(first) == len(second) and all(map(is_same, first, second))
-    if isinstance(first, dict) and isinstance(second, dict):
-        return first.keys() == second.keys() and all(is_same(value, second[key]) for key, value in first.items())
-    return first == second
+    old, new = ([{"EM": run} for run in s.reshape(len(ids), -1).T] for s in (old[:, :1] if one_old else old, new))
+    levels = make_levels({"EM": np.arange(len(ids))}, len(ids), [old[0], new[0], *old[1:]], new[1:])
+    without_new = np.array(missing)[lines_of].all(axis=1)
+    return Update(JSON_LINES, "id", ids, without_new, levels, preset, by_name, view, {})
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -365,18 +368,20 @@ def _object(line: str) -> dict[str, Any]:
     return record
 
 
-def _judged(record: dict[str, Any]) -> tuple[str, list[bool]]:
-    """The id of an item, and whether old, new and the further seeds of old are right; ValueError with the fault."""
+def _judged(record: dict[str, Any]) -> tuple[str, tuple[list[bool], list[bool]]]:
+    """The id of an item, and whether old and new, each with its further seeds, are right; ValueError with the fault."""
     for key in ("id", "gold", "old"):
         if key not in record:
             raise ValueError(f"no key {key!r}")
-    name, gold, seeds = record["id"], record["gold"], record.get("old_seeds", [])
+    name, gold = record["id"], record["gold"]
     if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "":
         raise ValueError(f"the id {name!r} is neither text nor a whole number")
-    if not isinstance(seeds, list):
-        raise ValueError("'old_seeds' is not a list")
-    new_right = "new" in record and is_same(record["new"], gold)
-    return _encodable(str(name)), [is_same(record["old"], gold), new_right, *(is_same(seed, gold) for seed in seeds)]
+    right = []
+    for side in ("old", "new"):
+        if not isinstance(seeds := record.get(f"{side}_seeds", []), list):
+            raise ValueError(f"'{side}_seeds' is not a list")
+        right.append([side in record and is_same(record[side], gold), *(is_same(seed, gold) for seed in seeds)])
+    return _encodable(str(name)), tuple(right)
 
 
 def _slices(record: dict[str, Any]) -> dict[str, str]:

@@ -4,13 +4,15 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from bcrlib.comparison.gate import Check
+from bcrlib.comparison.runs import repeated_runs
 from bcrlib.comparison.verdict import (
     CHANGE,
     JSON_LINES,
-    LEVEL_OF_Q,
-    NUM_RESAMPLES,
     SIDES,
-    Check,
+    Level,
     LevelVerdict,
     TextView,
     TreeView,
@@ -20,6 +22,7 @@ from bcrlib.comparison.verdict import (
     WorstItem,
 )
 from bcrlib.data.files import CONLLU, TOP
+from bcrlib.metrics.breakdowns import LEVEL_OF_Q
 from bcrlib.metrics.uncertainty import Estimate
 from bcrlib.report.draw_trees import NEGATIVE, POSITIVE, SAME, STILL_WRONG, changes, printable
 
@@ -62,57 +65,95 @@ class Table:
 
 def headline(verdict: Verdict) -> str:
     """Whether it passes, in a word or two."""
-    if not verdict.checks:
-        return "No gate given"
-    num_failed = sum(not check.passed for check in verdict.checks)
     rules = _count(len(verdict.checks), "check")
-    return f"Gate failed: {num_failed:,} of {rules}" if num_failed else f"Gate passed: {rules}"
+    number = sum(check.outcome == verdict.outcome for check in verdict.checks)
+    told = {
+        "no gate": "No gate given",
+        "passed": f"Gate passed: {rules}",
+        "failed": f"Gate failed: {number:,} of {rules}",
+    }
+    return told.get(verdict.outcome, f"Gate cannot tell: {number:,} of {rules}")
 
 
 def summary(verdict: Verdict) -> str:
     """The update in one sentence, by its strictest level of whole items."""
-    level = verdict.update.wholes[-1]
-    flips, noun = verdict.levels[level].flips, ITEM[verdict.update.format]
-    return (
-        f"The update breaks {flips.yn:,} of {flips.num_units:,} {noun}s as a whole ({level}: NFR "
-        f"{per_cent(flips.nfr)} %, NFI {per_cent(flips.nfi)} %) and repairs {flips.ny:,}; accuracy "
+    name = verdict.update.wholes[-1]
+    level, noun, (num_old, num_new) = verdict.levels[name], ITEM[verdict.update.format], verdict.num_models
+    flips, units = level.flips, mean_count(level.flips.num_units, level)
+    told = (
+        f"The update breaks {mean_count(flips.yn, level)} of {units} {noun}s as a whole ({name}: NFR "
+        f"{per_cent(flips.nfr)} %, NFI {per_cent(flips.nfi)} %) and repairs {mean_count(flips.ny, level)}; accuracy "
         f"{per_cent(flips.acc_old)} → {per_cent(flips.acc_new)} %."
     )
+    if num_new > 1:
+        told += f" Means over all pairs of {num_old} old and {num_new} new runs."
+    if not flips.yn:
+        told += (
+            f" No flip among {units} {noun}s shows an NFR of at most {per_cent(level.rates['nfr'].high)} %, not of 0."
+        )
+    return told
+
+
+def caveat(verdict: Verdict) -> str:
+    """Whether the luck of seeds is in the intervals, in a sentence."""
+    num_old, num_new = verdict.num_models
+    if num_new == 1:
+        return "What other seeds of the models would give is not in the intervals."
+    if num_old == 1:
+        return (
+            f"{num_new} runs of the new model are in the intervals; what other seeds of the old one would give is not."
+        )
+    return f"The intervals are over items and over seeds, {num_old} old and {num_new} new ones."
 
 
 def setting(verdict: Verdict) -> list[str]:
     """How items were brought together, what is missing, what counts: a line each."""
     update, noun = verdict.update, ITEM[verdict.update.format]
     lines = [f"{_count(len(update.ids), noun)}, brought together by {update.aligned_by}."]
+    if update.clusters is not None:
+        number = len(set(update.clusters.tolist()))
+        lines.append(
+            f"They come from {_count(number, 'document')}; what shares a document counts together in intervals."
+        )
     if verdict.num_missing:
         lines.append(f"Missing from the new predictions, and so wrong: {_count(verdict.num_missing, noun)}.")
     if update.num_invalid:
         lines.append(f"{update.invalid_outputs}.")
-    return [*lines, update.definitions]
+    return [*lines, update.definitions, *(f"Warning: {text}." for text in repeated_runs(update))]
 
 
 def level_tables(verdict: Verdict) -> list[Table]:
     """The tables of all levels, regressions first: what broke, what was gained, what retraining alone flips."""
-    found = [flip_table(verdict), accuracy_table(verdict), noise_table(verdict)]
+    found = [flip_table(verdict), accuracy_table(verdict), *noise_tables(verdict), run_table(verdict)]
     return [table for table in found if table is not None]
 
 
 def flip_table(verdict: Verdict) -> Table:
     """What broke, level by level."""
-    heads = ("level", "units", "broken", "repaired", "p", "NFR [95 %]", "NFI [95 %]")
+    heads = ("level", "units", "broken", "repaired", "p", "NFR [95 %]", "NFI [95 %]", "told from 0")
     rows = []
     for name, level in verdict.levels.items():
-        counts = (f"{count:,}" for count in (level.flips.num_units, level.flips.yn, level.flips.ny))
+        counts = (mean_count(count, level) for count in (level.flips.num_units, level.flips.yn, level.flips.ny))
         rates = (interval(level.rates[rate]) for rate in ("nfr", "nfi"))
-        rows.append((name, *counts, f"{level.p_value:.2g}", *rates))
+        rows.append((name, *counts, p_text(level.p_value), *rates, per_cent(level.least_told)))
     levels = "; ".join(MEANINGS[level] for level in verdict.levels)
+    groups = f"{ITEM[verdict.update.format]}s" if verdict.update.clusters is None else "documents"
     note = (
-        f"{levels}. NFR: broken units in per cent of all; NFI: in per cent of the new model's errors. p: McNemar's "
-        "exact test that as many break as are repaired; parts of one item depend on each other, so trust it for wholes "
-        f"more than for parts. Intervals: {NUM_RESAMPLES:,} bootstrap samples of items, old and new paired; what other "
-        "seeds of the models would give is not in them."
+        f"{levels}. NFR: broken units in per cent of all; NFI: in per cent of the new model's errors. p: "
+        f"{_test(verdict)} Intervals: exact (Clopper and Pearson), for as many independent units as the flips of whole "
+        f"{groups} are worth; where none breaks, for as many as there are {groups}. Told from 0: the smallest NFR of "
+        f"which so many {groups} nearly always show a flip."
     )
     return Table("Broken: right under the old model, wrong under the new", heads, 1, rows, note)
+
+
+def _test(verdict: Verdict) -> str:
+    if verdict.update.clusters is None and verdict.num_models == (1, 1):
+        return (
+            "McNemar's exact test that as many break as are repaired; parts of one item depend on each other, so trust "
+            "it for wholes more than for parts."
+        )
+    return "Student's t test that as many break as are repaired."
 
 
 def accuracy_table(verdict: Verdict) -> Table:
@@ -122,35 +163,68 @@ def accuracy_table(verdict: Verdict) -> Table:
     for name, level in verdict.levels.items():
         old, new, change, pfr = (level.rates[rate] for rate in ("acc_old", "acc_new", CHANGE, "pfr"))
         rows.append((name, interval(old), interval(new), interval(change, "+"), interval(pfr)))
-    return Table("Accuracy", heads, 1, rows, "Per cent. PFR: repaired units in per cent of all; change = PFR - NFR.")
-
-
-def noise_table(verdict: Verdict) -> Table | None:
-    """The update beside what retraining alone flips; None without further seeds."""
-    heads = ("level", "above the floor?", "update NFR", "retraining NFR (least-most)", "difference [95 %]")
-    rows = []
-    for name, level in verdict.levels.items():
-        if (floor := level.noise) is None:
-            return None
-        retraining = f"{per_cent(floor.mean_nfr)} ({per_cent(floor.least_nfr)}-{per_cent(floor.most_nfr)})"
-        exceeded = "yes" if floor.is_exceeded else "no"
-        rows.append((name, exceeded, per_cent(level.flips.nfr), retraining, interval(floor.excess, "+")))
+    drops = ", ".join(f"{name} {per_cent(level.least_drop)}" for name, level in verdict.levels.items())
     note = (
-        f"Retraining: {floor.num_models} seeds of the old model, mean NFR of the {floor.num_pairs} ordered pairs of "
-        "two. Above: the interval of the difference, over items, is above 0."
+        "Per cent. PFR: repaired units in per cent of all; change = PFR - NFR. The smallest loss of accuracy that a "
+        f"test at 5 % finds among so many items in four of five cases: {drops} points."
     )
-    return Table("Noise floor: how much retraining alone flips", heads, 2, rows, note)
+    return Table("Accuracy", heads, 1, rows, note)
+
+
+def noise_tables(verdict: Verdict) -> list[Table]:
+    """The update beside what retraining alone flips, of each side that has further seeds."""
+    heads = ("level", "above the floor?", "update NFR", "retraining NFR (least-most)", "difference [95 %]")
+    found = []
+    for side in next(iter(verdict.levels.values())).floors:
+        rows = []
+        for name, level in verdict.levels.items():
+            floor = level.floors[side]
+            retraining = f"{per_cent(floor.mean_nfr)} ({per_cent(floor.least_nfr)}-{per_cent(floor.most_nfr)})"
+            exceeded = "yes" if floor.is_exceeded else "no"
+            rows.append((name, exceeded, per_cent(level.flips.nfr), retraining, interval(floor.excess, "+")))
+        note = (
+            f"Retraining: {floor.num_models} seeds of the {side} model, mean NFR of the {floor.num_pairs} ordered "
+            "pairs of two. Above: the interval of the difference is above 0."
+        )
+        title = "Noise floor: how much retraining alone flips" + (", new model" if side == "new" else "")
+        found.append(Table(title, heads, 2, rows, note))
+    return found
+
+
+def run_table(verdict: Verdict) -> Table | None:
+    """How many items break in how many of the pairs of runs; None where the new model has one run."""
+    name = verdict.update.wholes[-1]
+    num_pairs = verdict.levels[name].num_pairs
+    if num_pairs == 1:
+        return None
+    counts = verdict.update.levels[name].counts
+    in_pairs = np.bincount(counts[counts.any(axis=1), 1], minlength=num_pairs + 1).tolist()
+    rows = [("none", "0.00", f"{in_pairs[0]:,}")]
+    for number in range(1, num_pairs + 1):
+        if in_pairs[number]:
+            called = "all" if number == num_pairs else f"{number} of {num_pairs}"
+            rows.append((called, per_cent(number / num_pairs), f"{in_pairs[number]:,}"))
+    heads = ("breaks in", "flip rate", f"{ITEM[verdict.update.format]}s")
+    note = f"Pairs of an old and a new run in which an item breaks as a whole ({name}); --json has the rate of each."
+    return Table("Flip rate of the items", heads, 1, rows, note)
 
 
 def gate_table(checks: Sequence[Check], most: int) -> tuple[Table, str]:
     """The first checks, those that failed in front; and how many more there are, in words."""
-    shown = sorted(checks, key=lambda check: check.passed)[:most]
+    marks = {"failed": "FAIL", "cannot tell": "OPEN", "passed": "pass"}
+    shown = sorted(checks, key=lambda check: [*marks].index(check.outcome))[:most]
     rows = [
-        ("pass" if check.passed else "FAIL", check.rule, check.level, clip_id(check.item or ""), check.finding)
-        for check in shown
+        (marks[check.outcome], check.rule, check.level, clip_id(check.item or ""), _finding(check)) for check in shown
     ]
     more = f"and {len(checks) - most:,} more checks" if len(checks) > most else ""
-    return Table("Gate", ("", "rule", "level", "item", "finding"), 5, rows, quoted=(3,)), more
+    note = "Sees: the true rate from which on a check fails in four of five cases, with so many items."
+    if all(check.fails_from is None for check in checks):
+        note = ""
+    return Table("Gate", ("", "rule", "level", "item", "finding"), 5, rows, note, quoted=(3,)), more
+
+
+def _finding(check: Check) -> str:
+    return check.finding if check.fails_from is None else f"{check.finding}; sees {per_cent(check.fails_from)} %"
 
 
 def slice_table(name: str, level: LevelVerdict, most: int, only_harmed: bool = True) -> Table:
@@ -163,10 +237,10 @@ def slice_table(name: str, level: LevelVerdict, most: int, only_harmed: bool = T
             clip(row.breakdown),
             clip(row.key),
             f"{row.num_units:,}",
-            f"{row.broken:,}",
+            mean_count(row.broken, level),
             interval(Estimate(row.nfr, row.low, row.high)),
             per_cent(row.nfr - row.excess),
-            "-" if row.q_value != row.q_value else f"{row.q_value:.2g}",
+            p_text(row.q_value),
         )
         for row in shown.itertuples()
     ]
@@ -188,10 +262,17 @@ def what_broke(worst: WorstItem, update: Update) -> str:
     told = ["missing from the new predictions"] if worst.is_missing else []
     if (part := update.parts) not in update.wholes:
         repaired = f", {worst.repaired[part]:,} repaired" if worst.repaired[part] else ""
-        told.append(f"{_count(worst.broken[part], PART[part])} broken{repaired}")
+        told.append(f"{_count(worst.broken[part], PART[part])} broken{repaired}{_in_pairs(update.levels[part])}")
     if wholes := [level for level in update.wholes if worst.broken[level]]:
-        told.append(f"{WHOLE[update.format]} broken ({', '.join(wholes)})")
+        num_pairs = update.levels[part].num_pairs
+        of = f" of {num_pairs} pairs of runs"
+        counts = (f"{level} in {worst.broken[level]}{of}" if num_pairs > 1 else level for level in wholes)
+        told.append(f"{WHOLE[update.format]} broken ({', '.join(counts)})")
     return "; ".join(told)
+
+
+def _in_pairs(level: Level) -> str:
+    return f" over {level.num_pairs} pairs of runs" if level.num_pairs > 1 else ""
 
 
 def item_lines(view: View) -> list[str]:
@@ -254,6 +335,19 @@ def grid(rows: Sequence[Sequence[str]], num_names: int) -> list[str]:
         cells += [cell.rjust(width) for cell, width in zip(row[num_names:], widths[num_names:])]
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+def mean_count(count: int, level: LevelVerdict) -> str:
+    """A sum over the pairs of models as the mean of one: "12", or "12.3" where there are several."""
+    mean = count / level.num_pairs
+    return f"{mean:,.0f}" if mean == count // level.num_pairs else f"{mean:,.1f}"
+
+
+def p_text(p_value: float) -> str:
+    """Two digits, "<0.001" for less than that, "-" for what was not tested."""
+    if p_value != p_value:
+        return "-"
+    return "<0.001" if p_value < 0.001 else f"{p_value:.2g}"
 
 
 def _count(number: int, noun: str) -> str:

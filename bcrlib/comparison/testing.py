@@ -10,12 +10,17 @@ It needs no model, and imports neither torch nor pytest.
 import os
 from collections.abc import Iterable, Mapping
 
+from bcrlib.comparison.gate import EVERY_LEVEL, Gate
 from bcrlib.comparison.read import Path, read_items, read_must_not_break, read_update
 from bcrlib.comparison.reports import failure_text
-from bcrlib.comparison.verdict import EVERY_LEVEL, Gate, Verdict, judge
+from bcrlib.comparison.verdict import Verdict, judge
 from bcrlib.data.presets import preset as preset_named
 
 Limit = float | Mapping[str, float] | None
+
+
+class CannotTell(AssertionError):
+    """A confident gate for which there are too few items: it neither passes nor fails."""
 
 
 def compare(gold: Path, old: Path, new: Path, preset: str = "clean") -> Verdict:
@@ -31,15 +36,18 @@ def assert_no_regression(
     max_nfr: Limit = None,
     max_nfi: Limit = None,
     must_not_break: Iterable[str] | os.PathLike[str] = (),
+    confident: bool = False,
     old_seeds: Iterable[Path] = (),
+    new_seeds: Iterable[Path] = (),
     preset: str = "clean",
 ) -> None:
     """AssertionError unless the update keeps to all that is asked; its text has the failed checks and the worst items.
 
     Files as in `bcr compare`: CoNLL-U or rows of TOP, or as `gold` alone one file of JSON Lines.  max_nfr, max_nfi: a
     rate in [0, 1] for every level, or {level: rate}.  must_not_break: ids, or the path of a file with one a line, as an
-    `os.PathLike`.  Where neither of the three is given, nothing at all may break: max_nfr = 0.  Bad input is no failed
-    assertion but a ValueError with file, line and fault, or an OSError.  Cost as `bcr compare`.
+    `os.PathLike`.  Where neither of the three is given, nothing at all may break: max_nfr = 0.  confident: bounds are
+    kept where the whole 95 % interval keeps to them; `CannotTell`, an AssertionError, where the limit lies within it.
+    Bad input is no failed assertion but a ValueError with file, line and fault, or an OSError.  Cost as `bcr compare`.
     """
     __tracebackhide__ = True  # pytest then points to the caller's line
     listed = _listed(must_not_break)
@@ -51,10 +59,10 @@ def assert_no_regression(
     elif old is None or new is None:
         raise ValueError("give gold, old and new, or one file of JSON Lines alone")
     else:
-        update = read_update(gold, old, new, list(old_seeds), definitions)
-    verdict = judge(update, Gate(_limits(max_nfr), _limits(max_nfi), listed))
+        update = read_update(gold, old, new, list(old_seeds), definitions, new_seeds=list(new_seeds))
+    verdict = judge(update, Gate(_limits(max_nfr), _limits(max_nfi), listed, confident))
     if not verdict.passed:
-        raise AssertionError(failure_text(verdict))
+        raise (AssertionError if verdict.outcome == "failed" else CannotTell)(failure_text(verdict))
 
 
 def _limits(limit: Limit) -> Mapping[str, float]:

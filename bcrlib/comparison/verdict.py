@@ -5,34 +5,30 @@ harmed slices, the worst items, and whether the gate is passed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import permutations
-from typing import TYPE_CHECKING, Literal
+from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Int64, Num
 
+from bcrlib.comparison.gate import Check, Gate, Outcome, check_bounds, check_items, outcome_of
 from bcrlib.data.files import TOP, FileError
 from bcrlib.data.frames import Node
 from bcrlib.data.presets import SPAN_DEFINITIONS, Preset
-from bcrlib.metrics.breakdowns import ALL, Slices, flips_by_slice, rates_of_slices, unit_counts
+from bcrlib.metrics.breakdowns import Slices, harm_table, unit_counts
 from bcrlib.metrics.flips import RATES, Flips, as_flips, flips_by_sentence
-from bcrlib.metrics.uncertainty import Estimate, estimate, mcnemar, resampled_sums
+from bcrlib.metrics.uncertainty import Estimate, Ratio, difference_of, exact_bounds, mcnemar, ratio_of
 
 if TYPE_CHECKING:  # `bcr evaluate` does without
     import pandas as pd
 
 JSON_LINES = "JSON Lines"
 SIDES = ("gold", "old", "new")
-NUM_RESAMPLES, BOOTSTRAP_SEED = 1000, 0
 NUM_WORST = 5
 CHANGE = "acc_change"
 """The accuracy of the new model minus that of the old one, beside the rates of flips."""
-EVERY_LEVEL = ""
-LEVEL_OF_Q = 0.05
-"""The share of false alarms, among the slices called harmed, that is put up with."""
-Rule = Literal["max_nfr", "max_nfi", "must_not_break"]
 Tree = Sequence[tuple[int, str]]  # [word]: head and relation
 Right = Mapping[str, Bool[np.ndarray, "_"]]  # level -> [unit]
 
@@ -74,7 +70,8 @@ class Level:
     item_of_unit: Int64[np.ndarray, "unit"]
     old_models: Bool[np.ndarray, "model unit"]
     """The old model, and behind it its further seeds."""
-    new_right: Bool[np.ndarray, "unit"]
+    new_models: Bool[np.ndarray, "model unit"]
+    """The new one, likewise."""
     num_items: int
 
     @property
@@ -82,15 +79,41 @@ class Level:
         """Which units the old model gets right.  O(1)."""
         return self.old_models[0]
 
+    @property
+    def new_right(self) -> Bool[np.ndarray, "unit"]:
+        """Which units the new model gets right, in its first run.  O(1)."""
+        return self.new_models[0]
+
+    @property
+    def replaced(self) -> Bool[np.ndarray, "model unit"]:
+        """The old models that rates are over: where the new model has one run, the old model alone.
+
+        Its further seeds then say what retraining flips.  Where the new one has several, every old model by every new.
+        """
+        return self.old_models if len(self.new_models) > 1 else self.old_models[:1]
+
+    @property
+    def num_pairs(self) -> int:
+        """Of an old and a new model.  O(1)."""
+        return len(self.replaced) * len(self.new_models)
+
     @cached_property
     def counts(self) -> Int64[np.ndarray, "item 4"]:
-        """(yy, yn, ny, nn) of every item.  O(units + items) the first time."""
-        return flips_by_sentence(self.old_right, self.new_right, self.item_of_unit, self.num_items)
+        """(yy, yn, ny, nn) of every item, summed over the pairs.  O(pairs (units + items)) the first time."""
+        pairs = product(self.replaced, self.new_models)
+        return sum(flips_by_sentence(old, new, self.item_of_unit, self.num_items) for old, new in pairs)
 
     @property
     def flips(self) -> Flips:
         """The counts of all items.  O(items)."""
         return Flips(*self.counts.sum(axis=0).tolist())
+
+    @cached_property
+    def flips_of_pairs(self) -> Flips:
+        """Counts [old, new] of every pair.  O(pairs units) the first time."""
+        old, new, num_units = self.replaced.sum(axis=1), self.new_models.sum(axis=1), len(self.item_of_unit)
+        both = np.array([[np.count_nonzero(o & n) for n in self.new_models] for o in self.replaced])
+        return Flips(both, old[:, None] - both, new - both, num_units - old[:, None] - new + both)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,10 +131,12 @@ class Update:
     preset: Preset
     slices: Callable[[], Mapping[str, Mapping[str, Slices]]]
     """Level -> breakdown -> the slice that each unit is in; made when asked for."""
-    view: Callable[[int], View]
-    """What can be shown of an item, by its number from 0."""
+    view: Callable[..., View]
+    """What can be shown of an item, by its number and, if there are several, that of the new model's run, from 0."""
     num_invalid: Mapping[str, int]
     """Of frames "num_invalid_old" and "num_invalid_new", the predictions that are no tree; else nothing."""
+    clusters: Int64[np.ndarray, "item"] | None = None
+    """The document or conversation of every item, from 0; None: every item is one of its own."""
 
     @property
     def parts(self) -> str:
@@ -142,6 +167,15 @@ class Update:
         old, new = (f"{self.num_invalid[f'num_invalid_{name}']:,}" for name in ("old", "new"))
         return f"No trees: {old} predictions of the old model, {new} of the new"
 
+    def flip_rates(self, level: str) -> dict[str, float]:
+        """Id -> the share of an item's units, over all pairs of models, that break; without items in which none counts.
+
+        O(items).
+        """
+        counts = self.levels[level].counts
+        totals = counts.sum(axis=1)
+        return {self.ids[item]: float(counts[item, 1] / totals[item]) for item in np.flatnonzero(totals).tolist()}
+
     def rates(self) -> dict[str, dict[str, float]]:
         """What `bcr evaluate --json` prints: accuracies, flip rates (in [0, 1]) and number of units of every level.
 
@@ -156,55 +190,26 @@ def rates_of(flips: Flips) -> dict[str, float]:
 
 
 def make_levels(
-    item_of_unit: Mapping[str, Int64[np.ndarray, "_"]], num_items: int, right: Sequence[Right]
+    item_of_unit: Mapping[str, Int64[np.ndarray, "_"]],
+    num_items: int,
+    right: Sequence[Right],
+    new_seeds: Sequence[Right] = (),
 ) -> dict[str, Level]:
-    """The levels from the units of each and what the models get right: old, new, further seeds of old.
+    """The levels from the units of each and what the models get right: old, new, further seeds of old; of new.
 
     O(units seeds).
     """
-    old, new, *seeds = right
+    old, new, *old_seeds = right
+    sides = (old, *old_seeds), (new, *new_seeds)
     return {
-        level: Level(items, np.stack([model[level] for model in (old, *seeds)]), new[level], num_items)
+        level: Level(items, *(np.stack([model[level] for model in side]) for side in sides), num_items)
         for level, items in item_of_unit.items()
     }
 
 
 @dataclass(frozen=True)
-class Gate:
-    """What an update must keep to; an empty gate lets everything pass."""
-
-    max_nfr: Mapping[str, float] = field(default_factory=dict)
-    """Level -> the highest NFR, in [0, 1]; `EVERY_LEVEL` stands for those that are not named."""
-    max_nfi: Mapping[str, float] = field(default_factory=dict)
-    must_not_break: Mapping[str, str] = field(default_factory=dict)
-    """Id of an item -> where it was listed, for errors.  The item is broken, and the gate fails, where at some level of
-    wholes (UCM, LCM; EM) the old model got it right and the new one does not.  What was wrong before cannot break."""
-
-    @property
-    def bounds(self) -> tuple[tuple[Rule, Mapping[str, float]], ...]:
-        """The limits of both rates by the name of their rule."""
-        return ("max_nfr", self.max_nfr), ("max_nfi", self.max_nfi)
-
-
-@dataclass(frozen=True)
-class Check:
-    """One rule of a gate at one level, kept or not."""
-
-    rule: Rule
-    level: str
-    item: str | None
-    """Of must_not_break."""
-    limit: float | None
-    """Of the bounds."""
-    value: float | None
-    passed: bool
-    finding: str
-    """What was found, in a few words."""
-
-
-@dataclass(frozen=True)
 class NoiseFloor:
-    """How much retraining alone flips: NFR between seeds of the old model, all ordered pairs of two different ones."""
+    """How much retraining alone flips: NFR between seeds of one model, all ordered pairs of two different ones."""
 
     num_models: int
     num_pairs: int
@@ -213,7 +218,7 @@ class NoiseFloor:
     least_nfr: float
     most_nfr: float
     excess: Estimate
-    """The update's NFR minus the mean, with its interval over items; models are not drawn anew."""
+    """The update's NFR minus the mean, with its interval over items; over models too where the new one has several."""
 
     @property
     def is_exceeded(self) -> bool:
@@ -226,14 +231,27 @@ class LevelVerdict:
     """One level of an update."""
 
     flips: Flips
+    """Summed over all pairs of an old and a new model."""
+    num_pairs: int
     rates: Mapping[str, Estimate]
-    """The RATES and `CHANGE`, with 95 % percentile intervals over items."""
+    """The RATES and `CHANGE`, with 95 % intervals over items, and over seeds where the new model has several."""
+    worth: Mapping[str, float]
+    """Of the RATES: as how many independent units (`Ratio.worth`)."""
+    least_told: float
+    """The smallest NFR that so many items tell from 0: below it there is often no flip at all to be seen."""
     p_value: float
-    """McNemar's exact test that the update breaks as many units as it repairs."""
-    noise: NoiseFloor | None
-    """None without further seeds of the old model."""
+    """That the update breaks as many units as it repairs: by McNemar's exact test of one pair of models; by Student's t
+    where there are several pairs, or documents."""
+    floors: Mapping[str, NoiseFloor]
+    """"old" and "new": of each side that has further seeds."""
     slices: "pd.DataFrame"
     """`harm_table`."""
+
+    @property
+    def least_drop(self) -> float:
+        """The smallest loss of accuracy that a test at 5 % finds among so many items in four of five cases."""
+        change = self.rates[CHANGE]
+        return (change.value - change.low) * (1 + 0.8416 / 1.96)
 
 
 @dataclass(frozen=True)
@@ -244,7 +262,7 @@ class WorstItem:
     is_missing: bool
     """Whether the new file lacks it."""
     broken: Mapping[str, int]
-    """Level -> negative flips."""
+    """Level -> negative flips, summed over all pairs of models."""
     repaired: Mapping[str, int]
     """Level -> positive flips."""
     view: View
@@ -260,9 +278,20 @@ class Verdict:
     checks: Sequence[Check]
 
     @property
+    def outcome(self) -> Outcome:
+        """Of the gate as a whole.  O(checks)."""
+        return outcome_of(self.checks)
+
+    @property
     def passed(self) -> bool:
-        """Whether no check failed; so also where there is none.  O(checks)."""
-        return all(check.passed for check in self.checks)
+        """Whether every check is, so also where there is none.  O(checks)."""
+        return self.outcome in ("passed", "no gate")
+
+    @property
+    def num_models(self) -> tuple[int, int]:
+        """How many old and new models the rates are over."""
+        level = self.update.levels[self.update.parts]
+        return len(level.replaced), len(level.new_models)
 
     def __str__(self) -> str:
         """What `bcr compare` prints."""
@@ -279,64 +308,70 @@ class Verdict:
 def judge(update: Update, gate: Gate, num_worst: int = NUM_WORST) -> Verdict:
     """The verdict on an update.
 
-    Intervals draw items with replacement, the same for all levels and both models.  Equal updates give equal verdicts.
-    Raises ValueError for a gate that does not fit the update: a bound outside [0, 1], a level or an item that it does
-    not have, an item in which nothing counts.  O(resamples items levels + units (seeds^2 + slices)).
+    Intervals take items, or the documents that they come from, for the sample; where the new model has several runs,
+    models too.  Raises ValueError for a gate that does not fit the update (`check_items`).
+    O(levels units (seeds^2 + slices)).
     """
-    item_checks = _check_items(gate, update)
-    levels, slices = update.levels, update.slices()
-    columns = [np.column_stack([level.counts, _noise_of_items(level)]) for level in levels.values()]
-    sums = resampled_sums(np.concatenate(columns, axis=1), NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
-    drawn = dict(zip(levels, np.split(sums, len(levels), axis=1)))
-    verdicts = {name: _judge_level(level, drawn[name], slices[name]) for name, level in levels.items()}
-    return Verdict(update, verdicts, worst_items(update, num_worst), _check_bounds(gate, verdicts) + item_checks)
+    item_checks = check_items(gate, update)
+    slices = update.slices()
+    verdicts = {name: _judge_level(level, update.clusters, slices[name]) for name, level in update.levels.items()}
+    return Verdict(update, verdicts, worst_items(update, num_worst), check_bounds(gate, verdicts) + item_checks)
 
 
-def _judge_level(level: Level, sums: Float64[np.ndarray, "resample 5"], slices: Mapping[str, Slices]) -> LevelVerdict:
-    flips, drawn = level.flips, as_flips(sums[:, :4])
-    num_models = len(level.old_models)
-    num_pairs = num_models * (num_models - 1)
-    with np.errstate(invalid="ignore"):  # a resample may have no unit
-        rates = {name: estimate(getattr(flips, name), getattr(drawn, name)) for name in RATES}
-        rates[CHANGE] = estimate(flips.acc_new - flips.acc_old, drawn.acc_new - drawn.acc_old)
-        floor = None
-        if num_pairs:
-            pairs = permutations(level.old_models, 2)
-            nfr = [np.count_nonzero(before & ~after) / flips.num_units for before, after in pairs]
-            mean = float(np.mean(nfr))
-            excess = estimate(flips.nfr - mean, (drawn.yn - sums[:, 4] / num_pairs) / drawn.num_units)
-            floor = NoiseFloor(num_models, num_pairs, mean, min(nfr), max(nfr), excess)
-    return LevelVerdict(flips, rates, mcnemar(flips), floor, harm_table(level, slices))
+def _judge_level(level: Level, clusters: np.ndarray | None, slices: Mapping[str, Slices]) -> LevelVerdict:
+    counts = _by_cluster(level.counts, clusters)
+    without = {"old": _left_out(level.flips_of_pairs, 0), "new": _left_out(level.flips_of_pairs, 1)}
+    without = {side: flips for side, flips in without.items() if flips is not None}
+
+    def ratio(rate: str, counted: Sequence[int], out_of: Sequence[int] = (0, 1, 2, 3)) -> Ratio:
+        left_out = {side: getattr(flips, rate) for side, flips in without.items()}
+        return ratio_of(counts[:, counted].sum(axis=1), counts[:, out_of].sum(axis=1), left_out)
+
+    ratios = {"acc_old": ratio("acc_old", (0, 1)), "acc_new": ratio("acc_new", (0, 2)), "nfr": ratio("nfr", (1,))}
+    ratios |= {"pfr": ratio("pfr", (2,)), "nfi": ratio("nfi", (1,), (1, 3))}
+    rates, worth = ({name: getattr(each, of) for name, each in ratios.items()} for of in ("estimate", "worth"))
+    rates[CHANGE], p_value = difference_of(ratios["pfr"], ratios["nfr"])
+    if level.num_pairs == 1 and clusters is None:
+        p_value = mcnemar(level.flips)
+    least_told = exact_bounds(0, ratios["nfr"].least_worth)[1]
+    sides = {"old": level.old_models, "new": level.new_models}
+    floors = {side: _floor(level, side, ratios["nfr"], clusters) for side, models in sides.items() if len(models) > 1}
+    observed = level.item_of_unit if clusters is None else clusters[level.item_of_unit]
+    of_units = sum(unit_counts(old[None], new[None]) for old, new in product(level.replaced, level.new_models))
+    table = harm_table(of_units, observed, slices)
+    return LevelVerdict(level.flips, level.num_pairs, rates, worth, least_told, p_value, floors, table)
 
 
-def _noise_of_items(level: Level) -> Int64[np.ndarray, "item"]:
-    """Negative flips of every item over all ordered pairs of old models: of c that are right with the others wrong."""
-    num_right = level.old_models.sum(axis=0)
-    flips = num_right * (len(level.old_models) - num_right)
-    return np.bincount(level.item_of_unit, flips, level.num_items).astype(np.int64)
+def _by_cluster(of_item: Num[np.ndarray, "item column"], clusters: np.ndarray | None) -> np.ndarray:
+    """Sums over the items of every document; as they are where every item is one of its own."""
+    if clusters is None:
+        return of_item
+    return np.stack([np.bincount(clusters, column) for column in of_item.T], axis=1)
 
 
-def harm_table(level: Level, slices: Mapping[str, Slices]) -> "pd.DataFrame":
-    """Every slice of a level, the most harmed first: `rates_of_slices` with what is told of harm.
+def _left_out(pairs: Flips, side: int) -> Flips | None:
+    """The counts over all pairs [old, new] without each model of a side; None where it has only one."""
+    counts = np.stack([pairs.yy, pairs.yn, pairs.ny, pairs.nn], axis=-1)
+    if counts.shape[side] == 1:
+        return None
+    return as_flips(counts.sum(axis=(0, 1)) - counts.sum(axis=1 - side))
 
-    extra: negative flips beyond what the slice would have at the rate of all other units, num_units * excess; by it
-    rows are sorted, and then by their names.  is_harmed: whether it has more, at a q-value of `LEVEL_OF_Q` over all
-    slices of the level.  broken: its negative flips.  O(units breakdowns).
-    """
-    import pandas as pd
 
-    counts = unit_counts(level.old_models[:1], level.new_right[None])
-    everything = {ALL: Slices(np.zeros(len(counts), dtype=np.int64), (ALL,))}
-    rows = [
-        flips_by_slice(counts, level.item_of_unit, of_units).assign(breakdown=breakdown)
-        for breakdown, of_units in {**everything, **slices}.items()
-    ]
-    table = pd.concat(rows, ignore_index=True)
-    rates = rates_of_slices(table).assign(broken=table["yn"])
-    rates["extra"] = (rates["excess"] * rates["num_units"]).fillna(0.0)
-    rates["is_harmed"] = (rates["q_value"] <= LEVEL_OF_Q) & (rates["excess"] > 0)
-    rates = rates[rates["breakdown"] != ALL]
-    return rates.sort_values("extra", ascending=False, kind="stable").reset_index(drop=True)
+def _floor(level: Level, side: str, nfr: Ratio, clusters: np.ndarray | None) -> NoiseFloor:
+    """Of one side.  A unit that c models get right flips c (models - c) times among all ordered pairs."""
+    models = level.old_models if side == "old" else level.new_models
+    num_models, num_units = models.shape
+    num_pairs, num_right = num_models * (num_models - 1), models.sum(axis=0)
+    between = np.array([[np.count_nonzero(before & ~after) for after in models] for before in models])
+    pairs = between[~np.eye(num_models, dtype=bool)] / num_units
+    flips = np.bincount(level.item_of_unit, num_right * (num_models - num_right), level.num_items)
+    units = np.bincount(level.item_of_unit, minlength=level.num_items) * num_pairs
+    left_out = {}
+    if side in nfr.deviations and num_models > 2:
+        rest = between.sum() - between.sum(axis=0) - between.sum(axis=1)
+        left_out[side] = rest / ((num_models - 1) * (num_models - 2) * num_units)
+    excess, _ = difference_of(nfr, ratio_of(*_by_cluster(np.column_stack([flips, units]), clusters).T, left_out))
+    return NoiseFloor(num_models, num_pairs, float(pairs.mean()), float(pairs.min()), float(pairs.max()), excess)
 
 
 def worst_items(update: Update, most: int) -> list[WorstItem]:
@@ -354,47 +389,12 @@ def worst_items(update: Update, most: int) -> list[WorstItem]:
         broken_of, repaired_of = (
             {name: int(level.counts[item, place]) for name, level in update.levels.items()} for place in (1, 2)
         )
-        missing = bool(update.missing[item])
-        worst.append(WorstItem(update.ids[item], missing, broken_of, repaired_of, update.view(item)))
+        missing, run = bool(update.missing[item]), _worst_run(update.levels[update.parts], item)
+        worst.append(WorstItem(update.ids[item], missing, broken_of, repaired_of, update.view(item, run)))
     return worst
 
 
-def _check_bounds(gate: Gate, verdicts: Mapping[str, LevelVerdict]) -> list[Check]:
-    checks = []
-    for rule, limits in gate.bounds:
-        rate = rule.removeprefix("max_")
-        for level, verdict in verdicts.items():
-            limit = limits.get(level, limits.get(EVERY_LEVEL))
-            if limit is not None:
-                value = float(getattr(verdict.flips, rate))
-                passed = value <= limit
-                finding = f"{rate.upper()} {100 * value:.2f} %, {'at most' if passed else 'above'} {100 * limit:g} %"
-                checks.append(Check(rule, level, None, limit, value, passed, finding))
-    return checks
-
-
-def _check_items(gate: Gate, update: Update) -> list[Check]:
-    """Those of items that must not break; a gate that does not fit the update is refused."""
-    for rule, limits in gate.bounds:
-        for level, limit in limits.items():
-            if level != EVERY_LEVEL and level not in update.levels:
-                raise ValueError(f"{rule}: no level {level!r} here; choose one of {', '.join(update.levels)}")
-            if not 0 <= limit <= 1:  # neither is nan
-                raise ValueError(f"{rule}: {limit} is no rate in [0, 1]")
-    numbers = {name: number for number, name in enumerate(update.ids) if name in gate.must_not_break}
-    checks = []
-    for name, place in gate.must_not_break.items():
-        if name not in numbers:
-            raise ValueError(f"{place}: gold has no item {name!r}")
-        for level in update.wholes:
-            units = update.levels[level]
-            at = units.item_of_unit.searchsorted(numbers[name])
-            if numbers[name] not in units.item_of_unit[at : at + 1]:
-                raise ValueError(f"{place}: nothing in item {name!r} counts under preset {update.preset.name!r}")
-            was_right, is_right = units.old_right[at], units.new_right[at]
-            if was_right and not is_right:
-                finding = "broken: missing from the new predictions" if update.missing[numbers[name]] else "broken"
-            else:
-                finding = "right" if is_right else "not broken, for it was wrong before"
-            checks.append(Check("must_not_break", level, name, None, None, bool(is_right or not was_right), finding))
-    return checks
+def _worst_run(level: Level, item: int) -> int:
+    """The run of the new model that breaks most of an item."""
+    units = slice(*level.item_of_unit.searchsorted([item, item + 1]))
+    return int((level.old_right[units] & ~level.new_models[:, units]).sum(axis=1).argmax())

@@ -127,7 +127,7 @@ def flips_over_rounds(
 def _count(store: CorrectnessStore, preset: str, level: str, of_chain: list[Chain], right: np.ndarray) -> Rounds:
     """The flips of each round, summed over the chains of each old model.
 
-    All new models are in every chain: the bootstrap can draw sentences and old models anew, but no new models.
+    All new models are in every chain: intervals are over sentences and old models, not over new ones.
     """
     units = store.load_units(preset)
     olds = tuple(dict.fromkeys(chain[0] for chain in of_chain))

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # loaded where rates are computed: `bcr evaluate` needs slice
 ALL = "all"
 """The breakdown, and its only slice, that holds every unit."""
 OTHER = "other"
+LEVEL_OF_Q = 0.05
+"""The share of false alarms, among the slices called harmed, that is put up with."""
 FEWEST_UNITS = 10
 """Slices with fewer units are counted together, as "other"."""
 RANGES = {
@@ -135,13 +137,16 @@ def parents(treebank: Treebank) -> Int64[np.ndarray, "token"]:
 def word_depths(treebank: Treebank) -> Int64[np.ndarray, "token"]:
     """Words from the root of its tree down to each word, both counted: 1 for a root.
 
-    Heads must not run in a circle.  O(tokens longest).
+    Heads must not run in a circle.  O(tokens deepest).
     """
-    parent = above = parents(treebank)
+    parent = parents(treebank)
     depths = np.ones(treebank.num_tokens, dtype=np.int64)
+    (walking,) = np.nonzero(parent >= 0)  # words whose walk up has not come to the root: fewer with every step
+    above = parent[walking]
     for _ in range(treebank.lengths.max(initial=0)):
-        depths += above >= 0
-        above = np.where(above >= 0, parent[above], -1)
+        depths[walking] += 1
+        higher = parent[above]
+        walking, above = walking[higher >= 0], higher[higher >= 0]
     return depths
 
 
@@ -292,6 +297,30 @@ def rates_of_slices(rows: "pd.DataFrame") -> "pd.DataFrame":
         p_value=p_value,
         q_value=benjamini_hochberg(p_value),
     )
+
+
+def harm_table(
+    counts: Int64[np.ndarray, "unit 4"], sentence_of_unit: Int64[np.ndarray, "unit"], slices: Mapping[str, Slices]
+) -> "pd.DataFrame":
+    """Every slice of a level, the most harmed first: `rates_of_slices` with what is told of harm.
+
+    extra: negative flips beyond what the slice would have at the rate of all other units, num_units * excess; by it
+    rows are sorted, and then by their names.  is_harmed: whether it has more, at a q-value of `LEVEL_OF_Q` over all
+    slices of the level.  broken: its negative flips, in `counts`.  O(units breakdowns).
+    """
+    import pandas as pd
+
+    everything = {ALL: Slices(np.zeros(len(counts), dtype=np.int64), (ALL,))}
+    rows = [
+        flips_by_slice(counts, sentence_of_unit, of_units).assign(breakdown=breakdown)
+        for breakdown, of_units in {**everything, **slices}.items()
+    ]
+    table = pd.concat(rows, ignore_index=True)
+    rates = rates_of_slices(table).assign(broken=table["yn"])
+    rates["extra"] = (rates["excess"] * rates["num_units"]).fillna(0.0)
+    rates["is_harmed"] = (rates["q_value"] <= LEVEL_OF_Q) & (rates["excess"] > 0)
+    rates = rates[rates["breakdown"] != ALL]
+    return rates.sort_values("extra", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def slice_interval(rate: Rates, error: Rates, num_units: Numbers) -> tuple[Rates, Rates]:

@@ -158,7 +158,7 @@ def source_rows(
     `strategies`: {row of the table: strategy}.  Metrics: the measures of `bcrlib.experiments.diversity.measure`;
     accuracy of the new model's own choice, of the best candidate (oracle) and of what the old model picks (BCR);
     negative flip rate of the safest candidate (oracle) and of BCR's.
-    O(strategies resamples sentences pairs).
+    O(strategies resamples sentences).
     """
     rows = []
     for level in levels:

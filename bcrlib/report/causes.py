@@ -85,11 +85,11 @@ class Found:
     def flips(self) -> dict[tuple[str, str], OfRow]:
         """By cell and level.  O(cells levels rows resamples sentences)."""
         pairs = {(c, level, row): n for c, of in self.counts.items() for level in of for row, n in of[level].items()}
-        draws = resample(pairs, NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))
+        draws = resample(pairs, NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED)).flips
         found: dict[tuple[str, str], dict[str, Flips]] = {}
         for (cell, level, row), drawn in draws.items():
             value = micro_average(pairs[cell, level, row].counts)
-            sides = (np.append(getattr(value, name), getattr(drawn, name)) for name in ("yy", "yn", "ny", "nn"))
+            sides = (np.append(getattr(value, n), getattr(drawn, n)[:NUM_RESAMPLES]) for n in ("yy", "yn", "ny", "nn"))
             found.setdefault((cell, level), {})[row] = Flips(*sides)
         return found
 

@@ -45,10 +45,10 @@ def rate_row(
 def method_rows(
     counts: Counts, group: str = "", metrics: Sequence[str] = METRICS, num_resamples: int = NUM_RESAMPLES
 ) -> pd.DataFrame:
-    """Micro-averaged rates of every method with 95 % bootstrap intervals (paper, Tables 1 to 9).
+    """Micro-averaged rates of every method with 95 % intervals (paper, Tables 1 to 9).
 
     `group` is the update, "deepbiaf=>deepbiaf"; metrics are ACC (of the new models), ER = 1 - ACC, NFR, PFR, NFI.
-    All methods see the same resamples.  KeyError for another metric.  O(methods resamples sentences pairs).
+    All methods see the same resamples.  KeyError for another metric.  O(methods resamples sentences).
     """
     pairs_of = {(level, row): pairs for level, rows in counts.items() for row, pairs in rows.items()}
     rates_of = all_rate_intervals(pairs_of, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
@@ -148,7 +148,7 @@ def difference_rows(
 
     An interval that leaves out 0 is a difference at that confidence; below 0 the method has less.  `beside` holds the
     methods themselves with the paper's numbers (`tables.beside_paper` of `method_rows`), of this group and perhaps of
-    others: the paper's differences come from there.  O(methods resamples sentences pairs).
+    others: the paper's differences come from there.  O(methods resamples sentences).
     """
     paper = beside[beside["group"] == group].set_index(["row", "level", "metric"])["paper"]
     rows = []

@@ -6,6 +6,7 @@ accuracy.  Chains: every round of every way to re-rank, against what users had b
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -67,8 +68,8 @@ def headline_rows(task: str, counts_of: Mapping[str, Counts], num_resamples: int
 
     `counts_of`: {"deepbiaf=>stackptr": {level: {row: pairs}}}, as `regression.update_rows` takes them.  Cells that
     the paper does not have are left out, and so are those that the run does not have; the row of a method that is
-    missing in some of the others says so.  All methods see the same resamples of sentences and models.
-    O(cells methods resamples sentences pairs).
+    missing in some of the others says so.  All methods see the same resamples of sentences and lack the same models.
+    O(cells methods resamples sentences).
     """
     of_cell = _by_cell(task, counts_of)
     pairs = {(cell, row): of_row[row] for cell, of_row in of_cell.items() for row in of_row}
@@ -80,10 +81,9 @@ def headline_rows(task: str, counts_of: Mapping[str, Counts], num_resamples: int
             continue
         name = method if len(cells) == len(of_cell) else f"{method}, {len(cells)} of {len(of_cell)} cells"
         values = _mean_changes([_flips(of_cell[cell], method) for cell in cells])
-        drawn = _mean_changes([(draws[cell, UNTREATED], draws[cell, method]) for cell in cells])
+        drawn = _mean_changes([(draws.flips[cell, UNTREATED], draws.flips[cell, method]) for cell in cells])
         for metric, paper in paper_headline(task, method).items():
-            low, high = np.nanquantile(drawn[metric], [0.025, 0.975])
-            numbers = {"value": float(values[metric]), "low": float(low), "high": float(high), "paper": paper}
+            numbers = asdict(draws.interval(values[metric], drawn[metric])) | {"paper": paper}
             rows.append({"row": name, "level": STRUCTURES[task], "metric": metric, **numbers})
     return pd.DataFrame(rows)
 
@@ -261,7 +261,7 @@ def round_rows(counts: RoundCounts, group: str = "", num_resamples: int = NUM_RE
     """Every rate of every round with its 95 % interval, in the column round: 0, 1, 2, ...
 
     Metrics: ACC; NFR and NFI against the round before; NFR to first; NFR to any.  Round 0 has only ACC, that of the old
-    models.  The intervals draw sentences and old models anew.  O(rows rounds resamples sentences old_models).
+    models.  The intervals are over sentences and old models.  O(rows rounds resamples sentences).
     """
     pairs = {
         (number, against, level, row): of_round
