@@ -1,6 +1,7 @@
 """The house: how many rooms and lines it may have, docstrings and annotations, and who may import torch."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "bcrlib").rglob("*.py"))
-MAX_MODULES, MAX_LINES, MAX_TEST_LINES = 103, 23_300, 22_900
+MAX_MODULES, MAX_LINES, MAX_TEST_LINES = 107, 25_200, 24_800
 """Whoever adds takes away: what the house has reached, and 3 %."""
 LONGEST_MODULE = 400
 WITHOUT_TORCH = ("data", "metrics", "experiments", "comparison", "report", "pipeline", "tasks", "cli", "reranking")
@@ -73,3 +74,15 @@ def test_imports_go_down():
             of = {name.split(".")[1] for name in names if name.startswith("bcrlib.")}
             upward |= {(place, other) for other in of if rooms.index(other) > room}
     assert upward == UPWARD
+
+
+def test_no_name_is_left_behind_by_a_move():
+    """Names that nothing defines. ruff takes axes in strings for names, so that its rule is off for all else."""
+    command = ["ruff", "check", "--isolated", "--select", "F821", "--output-format", "json", "bcrlib", "tests", "docs"]
+    found = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, cwd=ROOT).stdout
+    left_behind = []
+    for one in json.loads(found):
+        line = Path(one["filename"]).read_text("utf-8").splitlines()[one["location"]["row"] - 1]
+        if line[one["location"]["column"] - 2] != '"':
+            left_behind.append((one["filename"], one["message"]))
+    assert left_behind == []
