@@ -11,7 +11,7 @@ from bcrlib.experiments import counting, rounds
 from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, micro_average
 from bcrlib.report import candidate_sources
 from bcrlib.report.candidate_sources import JOINED, SAMPLED
-from bcrlib.report.readme import headline_table
+from bcrlib.report.readme import changes_table, headline_table
 from bcrlib.report.regression import BOOTSTRAP_SEED
 from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.report.tables import Record, plain_rows, tidy
@@ -183,7 +183,7 @@ def test_a_run_without_a_joined_choice_has_a_curve_but_no_row(run):
     assert frontier(trade, "A claim").axes
 
 
-def test_the_readme_s_table_shows_the_paper_first_and_ours_with_its_interval():
+def test_the_readme_s_table_shows_ours_with_the_paper_s_number_or_with_its_interval():
     cells = [
         {
             "row": "Ensemble",
@@ -200,9 +200,29 @@ def test_the_readme_s_table_shows_the_paper_first_and_ours_with_its_interval():
     ]
     record = Record("table", "headline", "t", "c", "s", "make", plain_rows(tidy(cells)))
     assert headline_table(record).splitlines()[2:] == [
-        "| Ensemble | 28.0 | **22.4** [17.5, 27.3] | +0.72 | – | – | – |",
-        "| BCR (joined) | – | – | – | – | **64.1** [60.0, 70.0] | -0.02 |",
+        "| Ensemble | **22.4** (28.0) | +0.72 | – | – |",
+        "| BCR (joined) | – | – | **64.1** | -0.02 |",
     ]
+    assert headline_table(record, intervals=True).splitlines()[2:] == [
+        "| Ensemble | 22.4 [17.5, 27.3] | +0.72 [+0.40, +1.04] | – | – |",
+        "| BCR (joined) | – | – | 64.1 [60.0, 70.0] | -0.02 [-0.40, +0.40] |",
+    ]
+
+
+def test_what_a_method_changes_is_counted_over_all_cells_and_lists_have_one_name():
+    numbers = {
+        ("a=>a", "Untreated"): (0.04, 0.80),
+        ("a=>a", "BCR (k-best)"): (0.01, 0.79),
+        ("a=>b", "Untreated"): (0.02, 0.90),
+        ("a=>b", "BCR (beam)"): (0.03, 0.92),
+    }
+    cells = [
+        {"group": group, "row": row, "level": "UAS", "metric": metric, "value": value}
+        for (group, row), both in numbers.items()
+        for metric, value in zip(("NFR", "ACC"), both)
+    ]
+    record = Record("table", "table3", "t", "c", "s", "make", plain_rows(tidy(cells)))
+    assert changes_table(record).splitlines()[2:] == ["| BCR (listed) | 1 of 2 cells | 25 to 150 | -1.00 to +2.00 |"]
 
 
 UPDATE, STRATEGY = counting.parse_update("stackptr=>stackptr"), "beam(b=4)"
