@@ -107,4 +107,6 @@ except FileNotFoundError as error:
     assert told.stdout == "no stored results of the profile 'small': `bcr reproduce --profile small` makes them\n"
     course = run(site, COMMAND, "course", "homework", cwd=tmp_path)
     assert course.returncode == 0, course.stderr
-    assert len([*(tmp_path / "homework" / "students").glob("*.ipynb")]) == len([*(ROOT / "notebooks").glob("[0-9]*.ipynb")])
+    assert len([*(tmp_path / "homework" / "students").glob("*.ipynb")]) == len(
+        [*(ROOT / "notebooks").glob("[0-9]*.ipynb")]
+    )
