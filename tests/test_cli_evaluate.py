@@ -13,8 +13,9 @@ from random_trees import random_mistakes, random_treebank
 from udtools.udeval import evaluate, load_conllu_file
 
 from bcrlib.comparison.read import read_update
-from bcrlib.data.frames import frame_text, write_top
+from bcrlib.data.frames import frame_text
 from bcrlib.data.presets import PRESETS, Preset
+from bcrlib.data.top import write_top
 from bcrlib.data.treebank import Treebank, read_conllu, write_conllu
 from bcrlib.metrics import attachment
 from bcrlib.metrics import frames as exact_match

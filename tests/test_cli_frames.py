@@ -14,7 +14,8 @@ from tiny_frames import frame_bank
 from bcrlib.cli.candidates import chosen_strategy, strategies_of
 from bcrlib.data.candidate_files import read_candidates, write_candidates
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import FrameBank, frame_text, frame_words, read_predicted_top, read_top
+from bcrlib.data.frames import FrameBank, frame_text, frame_words
+from bcrlib.data.top import read_predicted_top, read_top
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.checkpoint import load_parser
 from bcrlib.parsers.s2s import Seq2SeqParser

@@ -25,11 +25,13 @@ from comparison_files import (
 )
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.comparison.read import is_same, read_items, read_update
-from bcrlib.comparison.verdict import Gate, ItemsError, judge
+from bcrlib.comparison.items import read_items
+from bcrlib.comparison.read import is_same, read_update
+from bcrlib.comparison.update import ItemsError
+from bcrlib.comparison.verdict import Gate, judge
 from bcrlib.data.files import CONLLU, TOP, InputFile
-from bcrlib.data.frames import TopError
 from bcrlib.data.presets import PRESETS
+from bcrlib.data.top import TopError
 from bcrlib.data.treebank import ConlluError, read_conllu
 
 CLEAN = PRESETS["clean"]

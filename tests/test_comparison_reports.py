@@ -11,8 +11,9 @@ from comparison_files import frame_update, random_items, tree_update, write_item
 from html_page import Page
 
 from bcrlib.comparison.gate import EVERY_LEVEL, Gate
+from bcrlib.comparison.items import read_items
 from bcrlib.comparison.page import nfr_chart, to_html
-from bcrlib.comparison.read import read_items, read_update
+from bcrlib.comparison.read import read_update
 from bcrlib.comparison.reports import failure_text, to_json, to_junit, to_markdown, to_text
 from bcrlib.comparison.runs import repeated_runs
 from bcrlib.comparison.tables import clip_id, headline, p_text

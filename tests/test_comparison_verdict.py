@@ -10,8 +10,10 @@ import pytest
 from comparison_files import evaluate_files, random_items, tree_update, write_items
 
 from bcrlib.comparison.gate import EVERY_LEVEL, Gate
-from bcrlib.comparison.read import read_items, read_must_not_break, read_update
-from bcrlib.comparison.verdict import CHANGE, ItemsError, TextView, Update, judge, make_levels
+from bcrlib.comparison.items import read_items
+from bcrlib.comparison.read import read_must_not_break, read_update
+from bcrlib.comparison.update import ItemsError, TextView, Update, make_levels
+from bcrlib.comparison.verdict import CHANGE, judge
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import read_conllu
 from bcrlib.metrics.coverage import Law

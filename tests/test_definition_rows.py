@@ -8,8 +8,8 @@ import pytest
 from comparison_files import write_rows
 
 from bcrlib.comparison.read import read_update
-from bcrlib.data.frames import read_predicted_top, read_top
 from bcrlib.data.presets import PRESETS
+from bcrlib.data.top import read_predicted_top, read_top
 from bcrlib.data.treebank import read_conllu
 from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update

@@ -14,11 +14,11 @@ from bcrlib.data.frames import (
     frame_of,
     frame_words,
     parse_frame,
-    read_top,
     sequences_of,
     word_code,
 )
 from bcrlib.data.presets import PRESETS
+from bcrlib.data.top import read_top
 from bcrlib.metrics.frames import LEVELS, correctness, frame_correctness, invalid, num_invalid, scored_units
 
 OFFICIAL, CLEAN = PRESETS["official"], PRESETS["clean"]

@@ -10,8 +10,9 @@ from tiny_encoders import bpe_folder, real_minilm
 from tokenizers import Tokenizer, models, normalizers
 from transformers import AutoTokenizer
 
-from bcrlib.data.frames import BROKEN, END, FrameBank, frame_of, frame_words, parse_frame, read_top, sequences_of
+from bcrlib.data.frames import BROKEN, END, FrameBank, frame_of, frame_words, parse_frame, sequences_of
 from bcrlib.data.randomness import key
+from bcrlib.data.top import read_top
 from bcrlib.parsers.configuration import Seq2SeqConfig
 from bcrlib.parsers.pieces import Pieces, cut_into_pieces
 from bcrlib.parsers.pretrained import new_encoder, tiny_tokenizer

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bcrlib.data.frames import read_top
+from bcrlib.data.top import read_top
 from bcrlib.data.treebank import read_conllu
 from bcrlib.experiments.choices import NEW_WEIGHTS
 from bcrlib.experiments.counting import (

@@ -10,8 +10,9 @@ import pytest
 from made_up_cells import FACTORS, KINDS, made_up, rates
 
 from bcrlib.data.download import TOP_FILES
-from bcrlib.data.frames import frame_text, write_top
+from bcrlib.data.frames import frame_text
 from bcrlib.data.presets import PRESETS
+from bcrlib.data.top import write_top
 from bcrlib.data.treebank import write_conllu
 from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.flips import flips

@@ -9,21 +9,10 @@ from random_trees import random_mistakes, random_treebank
 
 from bcrlib.data.candidates import TreePool
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import (
-    BROKEN,
-    END,
-    FrameBank,
-    Node,
-    TopError,
-    frame_words,
-    parse_frame,
-    read_predicted_top,
-    read_top,
-    sequences_of,
-    write_top,
-)
+from bcrlib.data.frames import BROKEN, END, FrameBank, Node, frame_words, parse_frame, sequences_of
 from bcrlib.data.generated.frames import demo_frames
 from bcrlib.data.presets import PRESETS
+from bcrlib.data.top import TopError, read_predicted_top, read_top, write_top
 from bcrlib.data.treebank import read_conllu
 from bcrlib.metrics import attachment, frames
 from bcrlib.tasks import TASKS, names_of, task_named

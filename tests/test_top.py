@@ -8,18 +8,8 @@ import pytest
 from random_frames import random_frame_bank
 
 from bcrlib.data.download import supported_rows
-from bcrlib.data.frames import (
-    Node,
-    TopError,
-    frame_of,
-    frame_text,
-    frame_words,
-    parse_frame,
-    read_predicted_top,
-    read_top,
-    sequences_of,
-    write_top,
-)
+from bcrlib.data.frames import Node, frame_of, frame_text, frame_words, parse_frame, sequences_of
+from bcrlib.data.top import TopError, read_predicted_top, read_top, write_top
 
 TWO = "where 's it\t[IN:FIND where 's [SL:PLACE it ] ]\ngo ü\u2028 :]\t[IN:GO go [SL:PLACE ü\u2028 :] ] ]\n"
 THREE = (

@@ -10,7 +10,7 @@ import typer
 from bcrlib.cli.options import Json, check_output_file, print_json
 
 if TYPE_CHECKING:
-    from bcrlib.comparison.verdict import Update
+    from bcrlib.comparison.update import Update
 
 LARGE = 16_000_000  # bytes: a second or two
 
@@ -70,6 +70,27 @@ Confident = Annotated[
         "lies within the interval: so few items cannot tell.",
     ),
 ]
+Align = Annotated[
+    str | None,
+    typer.Option(
+        metavar="id|order",
+        help="Of CoNLL-U: bring sentences together by # sent_id, or by their place. Not given: by id where files have "
+        "ids, by place where those of one file are of no use and all words agree.",
+        show_default=False,
+    ),
+]
+IgnoreSubtypes = Annotated[
+    bool, typer.Option("--ignore-subtypes", help="Of CoNLL-U: nsubj:pass is nsubj, as for the CoNLL-18 scorer.")
+]
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="lm-eval",
+        help="--old and --new are logs of this tool: the samples of lm-eval (--log_samples).",
+        show_default=False,
+    ),
+]
 Worst = Annotated[int, typer.Option(metavar="N", min=0, help="How many of the worst items to show.")]
 Markdown = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report in Markdown.")]
 Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the gate's checks as JUnit XML.")]
@@ -88,6 +109,9 @@ def compare(
     max_nfi: MaxNfi = [],  # noqa: B006
     must_not_break: MustNotBreak = None,
     confident: Confident = False,
+    align: Align = None,
+    ignore_subtypes: IgnoreSubtypes = False,
+    from_tool: From = None,
     worst: Worst = 5,
     as_json: Json = False,
     markdown: Markdown = None,
@@ -98,16 +122,18 @@ def compare(
 
     Works on the output of any two models. The gold file says what is compared:
 
-    [bold]CoNLL-U[/bold], dependency trees, aligned by # sent_id (by order if no file has one):
-    levels UAS, UCM, LAS, LCM. [bold]TOP[/bold], semantic frames, aligned by row, as many in
-    each file, with row numbers as ids: levels spanEM, EM. [bold]JSON Lines[/bold], any task,
+    [bold]CoNLL-U[/bold], dependency trees, aligned by # sent_id (see --align): levels UAS, UCM,
+    LAS, LCM. Sentences of one document (# newdoc) count together in intervals.
+    [bold]TOP[/bold], semantic frames, aligned by row, as many in each file, with row numbers
+    as ids: levels spanEM, EM. [bold]JSON Lines[/bold], any task,
     given alone, an item a line: {"id": .., "gold": .., "old": .., "new": ..},
     right is what equals gold: level EM. It may also have "slices":
-    {"language": "en"}, "old_seeds": \\[.., ..] and "new_seeds". An id on several
-    lines is an item with several runs, as many for every id.
+    {"language": "en"}, "cluster": "document 7", "old_seeds": \\[.., ..] and
+    "new_seeds". An id on several lines is an item with several runs, as many for
+    every id. "-" as a file is standard input.
 
-    An id twice in CoNLL-U, one that gold does not have, and a gold item that the
-    old file or an --old-seed lacks are errors. A gold item that the new file lacks
+    An id that gold does not have, and a gold item that the old file or an
+    --old-seed lacks are errors. A gold item that the new file lacks
     is wrong under the new model.
 
     Exit code: 0 passed or no gate given, 1 gate failed, 2 bad input, 3 too few
@@ -137,7 +163,10 @@ def compare(
     size = sum(path.stat().st_size for path in files if path.is_file())
     say = partial(typer.echo, err=True) if size >= LARGE else lambda text: None
     say(f"reading {len(files)} file{'s' * (len(files) > 1)}, {size / 1e6:.0f} MB")
-    update = _read(items, gold, old, new, old_seeds, new_seeds, preset)
+    if from_tool is not None:
+        update = _read_logs(from_tool, old, new, preset, [items, gold, *old_seeds, *new_seeds])
+    else:
+        update = _read(items, gold, old, new, old_seeds, new_seeds, preset, align, not ignore_subtypes)
     for warning in repeated_runs(update):
         typer.echo(f"warning: {warning}", err=True)
     say(f"comparing {len(update.ids):,} items")
@@ -160,19 +189,33 @@ def _read(
     old_seeds: list[Path],
     new_seeds: list[Path],
     preset: str,
+    align: str | None,
+    subtypes: bool,
 ) -> "Update":
-    from bcrlib.comparison.read import read_items, read_update
+    from bcrlib.comparison.items import read_items
+    from bcrlib.comparison.read import read_update
     from bcrlib.data.presets import preset as preset_named
 
     definitions = preset_named(preset)
     if items is None and gold and old and new:
-        return read_update(gold, old, new, old_seeds, definitions, new_seeds=new_seeds)
+        return read_update(gold, old, new, old_seeds, definitions, align, new_seeds, subtypes)
     if items is None or gold or old or new:
         raise ValueError("give --gold, --old and --new, or one file of JSON Lines alone")
     for side, seeds in (("old", old_seeds), ("new", new_seeds)):
         if seeds:
             raise ValueError(f'--{side}-seed does not go with JSON Lines: put "{side}_seeds" into the items')
     return read_items(items, definitions)
+
+
+def _read_logs(tool: str, old: Path | None, new: Path | None, preset: str, others: list[Path | None]) -> "Update":
+    from bcrlib.comparison.items import LM_EVAL, read_logs
+    from bcrlib.data.presets import preset as preset_named
+
+    if tool != LM_EVAL:
+        raise ValueError(f"--from {tool!r}: only {LM_EVAL} can be read; docs/compare.md converts others")
+    if old is None or new is None or any(others):
+        raise ValueError(f"--from {LM_EVAL} takes --old and --new alone")
+    return read_logs(old, new, preset_named(preset))
 
 
 def _limits(option: str, given: list[str]) -> dict[str, float]:
@@ -219,6 +262,8 @@ def evaluate(
         Path, typer.Option(metavar="FILE", help="The same sentences with the predictions of the new parser.")
     ],
     preset: Definitions = "clean",
+    align: Align = None,
+    ignore_subtypes: IgnoreSubtypes = False,
     as_json: Json = False,
 ) -> None:
     """Count negative flips: what the old parser got right and the new one gets wrong.
@@ -246,11 +291,19 @@ def evaluate(
     from bcrlib.comparison.read import read_update
     from bcrlib.data.presets import preset as preset_named
 
-    update = read_update(gold, old, new, [], preset_named(preset), by_id=False)
+    update = read_update(gold, old, new, [], preset_named(preset), align, subtypes=not ignore_subtypes)
     if as_json:
+        for note in _notes(update):
+            typer.echo(note, err=True)
         print_json(update.rates())
     else:
         typer.echo(_rates_text(update))
+
+
+def _notes(update: "Update") -> list[str]:
+    missing = int(update.missing.sum())
+    lacking = [f"Missing from the new predictions, and so wrong: {missing:,}."] if missing else []
+    return [*lacking, *(f"Note: {note}." for note in update.notes)]
 
 
 def _rates_text(update: "Update") -> str:
@@ -269,6 +322,6 @@ def _rates_text(update: "Update") -> str:
     if update.format == TOP:
         invalid = f"{update.invalid_outputs}, out of {len(update.ids):,}."
         legend = LEGEND.format(units="spans of one utterance", wholes="EM", parts="spanEM")
-        return "\n".join([update.definitions, "", *table, "", invalid, "", FRAME_LEVELS, legend])
+        return "\n".join([update.definitions, *_notes(update), "", *table, "", invalid, "", FRAME_LEVELS, legend])
     legend = LEGEND.format(units="words of one sentence", wholes="whole trees", parts="words")
-    return "\n".join([update.definitions, "", *table, "", TREE_LEVELS, legend])
+    return "\n".join([update.definitions, *_notes(update), "", *table, "", TREE_LEVELS, legend])

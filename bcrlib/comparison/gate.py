@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 from bcrlib.metrics.uncertainty import Estimate, failing_rate
 
 if TYPE_CHECKING:
-    from bcrlib.comparison.verdict import LevelVerdict, Update
+    from bcrlib.comparison.update import Update
+    from bcrlib.comparison.verdict import LevelVerdict
 
 EVERY_LEVEL = ""
 Rule = Literal["max_nfr", "max_nfi", "must_not_break"]

@@ -8,7 +8,8 @@ from markupsafe import Markup
 
 from bcrlib.comparison import tables
 from bcrlib.comparison.tables import clip
-from bcrlib.comparison.verdict import SIDES, LevelVerdict, TextView, Tree, TreeView, Update, Verdict, WorstItem
+from bcrlib.comparison.update import SIDES, TextView, Tree, TreeView, Update
+from bcrlib.comparison.verdict import LevelVerdict, Verdict, WorstItem
 from bcrlib.data.files import CONLLU, TOP
 from bcrlib.data.frames import OPEN, Node, frame_tokens, frame_words
 from bcrlib.report.draw_frames import draw_frame, draw_frame_update

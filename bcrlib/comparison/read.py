@@ -1,32 +1,31 @@
 """From files to an update: trees in CoNLL-U or frames in rows of TOP, read and aligned in one way, or JSON Lines.
 
 Predictions must have gold's words in every item.  Items are brought together by their ids where files have some
-(`# sent_id`), else by their order.  A file of JSON Lines has gold and both predictions of any task with exact match.
+(`# sent_id`), else by their order: also where ids of one file are of no use and all words agree, which is noted.
 """
 
-import json
-import math
 import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, takewhile
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
-from bcrlib.comparison.runs import has_one_old_run, is_same, lines_of_items
-from bcrlib.comparison.verdict import JSON_LINES, SIDES, ItemsError, TextView, TreeView, Update, make_levels
-from bcrlib.data.files import CONLLU, TOP, InputFile, decoded, read_input
-from bcrlib.data.frames import FrameBank, Node, TopError, parse_predicted_top, parse_top
+from bcrlib.comparison.update import ItemsError, TextView, TreeView, Update, make_levels
+from bcrlib.data.files import CONLLU, STANDARD, TOP, TOPV2_HEADER, InputFile, decoded, read_input, unlike
+from bcrlib.data.frames import FrameBank, FrameError, Node
 from bcrlib.data.presets import Preset
+from bcrlib.data.top import TopError, parse_predicted_top, parse_top, predicted_frame
 from bcrlib.data.treebank import ConlluError, Treebank, parse_conllu
 from bcrlib.metrics import attachment, frames
-from bcrlib.metrics.breakdowns import Slices, by_tag, frame_slices, merge_rare, tree_slices
+from bcrlib.metrics.breakdowns import frame_slices, tree_slices
 
 Path = str | os.PathLike[str]
 Paths = Sequence[Path]
+ALIGNMENTS = ("id", "order")
+WAY_OUT = "; --align order brings sentences together by their place"
 MISSING_HEAD, MISSING_RELATION = -1, ""  # gold has neither
 TOLD = {
     CONLLU: ("sentences", "sentence {item}", "sentence {item}, word {word}"),
@@ -43,14 +42,18 @@ class Items:
     words: Sequence[Sequence[str]]
     trees: Treebank | Sequence[Node | None]
     ids: Sequence[str] | None = None
-    """None: to be brought together by order."""
+    """None: there are none, or none of use."""
+    unusable: ValueError | None = None
+    """What is wrong with the ids that there are."""
+    first_line: int = 1
+    """Of TOP: where rows begin."""
     texts: Sequence[str] = ()
     """Of frames, also of what is no tree."""
 
     def line(self, item: int, word: int | None = None) -> int:
         """Where in the file an item begins, or a word of it stands; from 0, the last word is -1.  O(1)."""
         if self.format == TOP:
-            return item + 1
+            return item + self.first_line
         # The source lines leave out the one blank line behind each earlier sentence.
         source, offsets = self.trees.source, self.trees.offsets
         if word is None:
@@ -63,35 +66,87 @@ class Items:
 
 
 def read_update(
-    gold: Path, old: Path, new: Path, old_seeds: Paths, preset: Preset, by_id: bool = True, new_seeds: Paths = ()
+    gold: Path,
+    old: Path,
+    new: Path,
+    old_seeds: Paths,
+    preset: Preset,
+    align: str | None = None,
+    new_seeds: Paths = (),
+    subtypes: bool = True,
 ) -> Update:
     """The update in files of the predictions of an old and a new model, and of further seeds of both.
 
-    The gold file says which task it is.  CoNLL-U is aligned by `# sent_id` (by order where no file has one, or not
-    `by_id`), TOP by row.  A sentence of gold that the new file lacks is wrong under the new model.
+    The gold file says which task it is.  align: "id", CoNLL-U by `# sent_id`; "order"; None: by id where files have
+    them, else by order, with a note where one file's ids are of no use. TOP is aligned by row.  A sentence of gold that
+    the new file lacks is wrong under the new model.  subtypes: whether "nsubj:pass" is another relation than "nsubj".
 
-    Raises ConlluError or TopError, with file, line and fault, for a malformed file, an id on some sentences or in some
-    files only, an id twice, an item that gold does not have, one of gold that the old file (or a seed) lacks, other
-    words than gold's, and for gold trees without a word that counts.  A prediction that is no frame is none of these.
-    ValueError for predictions of another task than gold's, and by id for JSON Lines; OSError.  O(bytes).
+    Raises ConlluError or TopError, with file, line and fault, for a malformed file, ids that do not bring sentences
+    together, an item that gold does not have, one of gold that the old file (or a seed) lacks, other words than gold's,
+    and for gold trees without a word that counts.  A malformed frame is a wrong prediction.  ValueError for predictions
+    of another task than gold's, an unknown alignment, standard input twice, and for JSON Lines; OSError.  O(bytes).
     """
-    for file in (files := [read_input(path) for path in (gold, old, new, *old_seeds, *new_seeds)]):
-        if by_id and file.content[:1] == b"{":
-            raise ValueError(f"{file.name} holds JSON Lines; gold, old and new stand in one such file, given alone")
-    return update_of(files, preset, by_id, len(new_seeds))
+    if align not in (None, *ALIGNMENTS):
+        raise ValueError(f"unknown alignment {align!r}; choose one of {', '.join(ALIGNMENTS)}")
+    paths = (gold, old, new, *old_seeds, *new_seeds)
+    if [str(path) for path in paths].count(STANDARD) > 1:
+        raise ValueError("standard input (-) can be only one of the files")
+    for file in (files := [read_input(path) for path in paths]):
+        if file.content.lstrip()[:1] == b"{":
+            raise ValueError(f"{file.name} holds JSON Lines: gold, old and new in one file, which bcr compare reads")
+    return update_of(files, preset, align, len(new_seeds), subtypes)
 
 
-def update_of(files: Sequence[InputFile], preset: Preset, by_id: bool = True, num_new_seeds: int = 0) -> Update:
+def update_of(
+    files: Sequence[InputFile],
+    preset: Preset,
+    align: str | None = None,
+    num_new_seeds: int = 0,
+    subtypes: bool = True,
+) -> Update:
     """`read_update` of the contents of gold, old, new and further seeds of old, the last so many of new."""
+    notes: list[str] = []
     if _common_format(files) == TOP:
-        gold, *models = [_frames(file, is_gold=place == 0) for place, file in enumerate(files)]
-        judge = _judge_frames
+        gold, *models = [_frames(file, place == 0, notes) for place, file in enumerate(files)]
     else:
-        gold, *models = [_trees(file, by_id) for file in files]
-        judge = _judge_trees
+        gold, *models = [_trees(file, align, subtypes) for file in files]
+        preset = _without_upos(gold, preset, notes)
+        for items in models:
+            notes += _strange_relations(gold, items)
     num_old = len(models) - num_new_seeds
-    numbers = [_align(gold, items, may_lack=place == 1 or place >= num_old) for place, items in enumerate(models)]
-    return judge(gold, models, numbers, preset, num_old)
+    numbers = [_align(gold, items, place == 1 or place >= num_old, align, notes) for place, items in enumerate(models)]
+    judge = _judge_frames if gold.format == TOP else _judge_trees
+    update = judge(gold, models, [of_gold for of_gold, _ in numbers], preset, num_old)
+    if gold.format == CONLLU:
+        has_ids = any(items.ids or items.unusable for items in (gold, *models))
+        by_order = "their order" if has_ids else "their order, since no file has '# sent_id'"
+        update = replace(update, aligned_by="sent_id" if all(by_id for _, by_id in numbers) else by_order)
+    return replace(update, notes=notes, subtypes=subtypes)
+
+
+def _without_upos(gold: Items, preset: Preset, notes: list[str]) -> Preset:
+    """The definitions that can be applied: without UPOS nothing is left out."""
+    upos = gold.trees.upos
+    if not preset.punct_exclude or not (bare := upos.count("_")):
+        return preset
+    if bare == len(upos):
+        notes.append(f"{gold.name} has no UPOS, so that no punctuation is left out: every word counts")
+        return replace(preset, punct_exclude=frozenset())
+    notes.append(f"{bare:,} of {len(upos):,} words of {gold.name} have no UPOS; they count, also as punctuation")
+    return preset
+
+
+def _strange_relations(gold: Items, items: Items) -> list[str]:
+    """A note for each of the commonest relations that gold never has."""
+    known = set(gold.trees.relations)
+    strange = Counter(relation for relation in items.trees.relations if relation not in known).most_common(3)
+    of_case = {relation.lower(): relation for relation in known}
+    hint = {relation: of_case.get(relation.lower()) for relation, _ in strange}
+    return [
+        f"{items.name}: {count:,} word{'s have' if count > 1 else ' has'} the relation {relation!r}, "
+        "which gold never has" + (f" (it has {hint[relation]!r})" if hint[relation] else "")
+        for relation, count in strange
+    ]
 
 
 def read_must_not_break(path: Path) -> dict[str, str]:
@@ -115,6 +170,12 @@ def _common_format(files: Sequence[InputFile]) -> str:
     One that is neither is left to the reader of CoNLL-U, unless it might have been meant as TOP: two or three columns.
     """
     gold = files[0]
+    if gold.format is None and len(gold.first_cells) == 8 and gold.first_cells[1].startswith(b"IN:"):
+        raise ValueError(
+            f"{gold.name}:1: 8 tab-separated columns, as MTOP has them. Its frames are decoupled, without the words "
+            f"outside slots, so that spans cannot be counted; bcr compare counts them as wholes, in JSON Lines: "
+            '{"id": .., "gold": .., "old": .., "new": ..}'
+        )
     if gold.format is None and len(gold.first_cells) in (2, 3):
         raise ValueError(
             f"{gold.name}:1: {len(gold.first_cells)} tab-separated columns, the last not beginning with '[': "
@@ -127,10 +188,17 @@ def _common_format(files: Sequence[InputFile]) -> str:
     return found
 
 
-def _align(gold: Items, predicted: Items, may_lack: bool) -> Int64[np.ndarray, "item"]:
-    """For every predicted item the number of gold's."""
+def _align(
+    gold: Items, predicted: Items, may_lack: bool, align: str | None, notes: list[str]
+) -> tuple[Int64[np.ndarray, "item"], bool]:
+    """For every predicted item the number of gold's; whether ids say so."""
     items, item_called, word_called = TOLD[gold.format]
-    has_ids = gold.ids is not None or predicted.ids is not None
+    has_ids = align != "order" and bool(gold.ids or predicted.ids or gold.unusable or predicted.unusable)
+    if has_ids and (fault := _ids_fault(gold, predicted, align)):
+        if align == "id" or list(map(list, gold.words)) != list(map(list, predicted.words)):
+            raise fault
+        notes.append(f"{predicted.name} is brought together with gold by order, where all words agree, for {fault}")
+        has_ids = False
     numbers = _by_id(gold, predicted, may_lack) if has_ids else range(min(len(gold.words), len(predicted.words)))
     for item, number in enumerate(numbers):
         expected, words = gold.words[number], predicted.words[item]
@@ -138,25 +206,36 @@ def _align(gold: Items, predicted: Items, may_lack: bool) -> Int64[np.ndarray, "
             called = repr(gold.ids[number]) if has_ids else item + 1
             word = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(expected, words)))
             if word < min(len(expected), len(words)):
-                fault = f"{word_called.format(item=called, word=word + 1)}: {words[word]!r}"
-                raise predicted.fault(predicted.line(item, word), f"{fault}, in the gold file {expected[word]!r}")
+                place = word_called.format(item=called, word=word + 1)
+                fault = f"{place}: {unlike(words[word], expected[word], 'gold file')}"
+                raise predicted.fault(predicted.line(item, word), fault)
             fault = f"{item_called.format(item=called)} has {len(words)} words, in the gold file {len(expected)}"
             raise predicted.fault(predicted.line(item, min(word, len(words) - 1)), fault)
     if not has_ids and len(gold.words) != len(predicted.words):
         fault = f"the file has {len(predicted.words)} {items}, the gold file {len(gold.words)}"
         raise predicted.fault(predicted.line(len(predicted.words) - 1, -1), fault)
-    return np.array(numbers, dtype=np.int64)
+    return np.array(numbers, dtype=np.int64), has_ids
+
+
+def _ids_fault(gold: Items, predicted: Items, align: str | None) -> ValueError | None:
+    """Why the ids of one side are of no use for bringing these sentences together; None where they are of use."""
+    way_out = "" if align else WAY_OUT
+    if fault := gold.unusable or predicted.unusable:
+        return (gold if gold.unusable else predicted).fault(fault.line, f"{fault.fault}{way_out}")
+    if gold.ids is None or predicted.ids is None:
+        with_ids, without = (predicted, gold) if gold.ids is None else (gold, predicted)
+        return without.fault(1, f"no '# sent_id' in this file, though {with_ids.name} has them{way_out}")
+    if set(gold.ids).isdisjoint(predicted.ids):
+        told = f"the gold file {gold.name} has no sent_id {predicted.ids[0]!r}, nor any other of this file{way_out}"
+        return predicted.fault(predicted.line(0), told)
+    return None
 
 
 def _by_id(gold: Items, predicted: Items, may_lack: bool) -> list[int]:
-    if gold.ids is None or predicted.ids is None:
-        with_ids, without = (predicted, gold) if gold.ids is None else (gold, predicted)
-        fault = f"no '# sent_id' in this file, though {with_ids.name} has them; keep them in all files or in none"
-        raise without.fault(1, fault)
     number_of = {name: number for number, name in enumerate(gold.ids)}
     for item, name in enumerate(predicted.ids):
         if name not in number_of:
-            raise predicted.fault(predicted.line(item), f"the gold file {gold.name} has no sent_id {name!r}")
+            raise predicted.fault(predicted.line(item), f"the gold file {gold.name} has no sent_id {name!r}{WAY_OUT}")
     numbers = [number_of[name] for name in predicted.ids]
     if (lacking := sorted(set(number_of.values()) - set(numbers))) and not may_lack:
         place = f"{gold.ids[lacking[0]]!r} ({gold.name}:{gold.line(lacking[0])})"
@@ -165,12 +244,17 @@ def _by_id(gold: Items, predicted: Items, may_lack: bool) -> list[int]:
     return numbers
 
 
-def _trees(file: InputFile, by_id: bool) -> Items:
+def _trees(file: InputFile, align: str | None, subtypes: bool) -> Items:
     treebank = parse_conllu(file.content, file.name)
+    if not subtypes:
+        treebank = treebank.with_trees(treebank.heads, [name.partition(":")[0] for name in treebank.relations])
     bounds = treebank.offsets.tolist()
     words = [treebank.forms[start:end] for start, end in pairwise(bounds)]
     items = Items(file.name, CONLLU, words, treebank)
-    return replace(items, ids=_sent_ids(items)) if by_id else items
+    try:
+        return replace(items, ids=_sent_ids(items))
+    except ConlluError as fault:
+        return replace(items, unusable=fault)
 
 
 def _sent_ids(items: Items) -> list[str] | None:
@@ -227,9 +311,17 @@ def _judge_trees(
         correct, old, new = (list(zip(b.heads[words].tolist(), b.relations[words])) for b in shown)
         return TreeView(bank.forms[words], bank.upos[words], correct, old, None if missing[sentence] else new)
 
-    by = "sent_id" if gold.ids else "their order, since no file has '# sent_id'"
     ids = gold.ids or [str(i + 1) for i in range(num_items)]
-    return Update(CONLLU, by, ids, missing, levels, preset, lambda: tree_slices(bank, preset), view, {})
+    update = Update(CONLLU, "sent_id", ids, missing, levels, preset, lambda: tree_slices(bank, preset), view, {})
+    return replace(update, clusters=_documents(gold))
+
+
+def _documents(items: Items) -> Int64[np.ndarray, "sentence"] | None:
+    """The document of every sentence, from 0, where the file says where documents begin (`# newdoc`)."""
+    source = items.trees.source
+    is_begin = [line.startswith("#") and line[1:].lstrip().startswith("newdoc") for line in source.lines]
+    begins = np.add.reduceat(np.array(is_begin, dtype=np.int64), source.line_offsets[:-1]) > 0
+    return np.maximum(np.cumsum(begins) - 1, 0) if begins.sum() > 1 else None
 
 
 def _over_gold(gold: Treebank, predicted: Treebank, numbers: Int64[np.ndarray, "sentence"]) -> Treebank:
@@ -242,14 +334,23 @@ def _over_gold(gold: Treebank, predicted: Treebank, numbers: Int64[np.ndarray, "
     return gold.with_trees(heads, relations.tolist())
 
 
-def _frames(file: InputFile, is_gold: bool) -> Items:
+def _frames(file: InputFile, is_gold: bool, notes: list[str]) -> Items:
+    first_line = 2 if file.first_cells == TOPV2_HEADER else 1
     if is_gold:
         bank = parse_top(file.content, file.name)
         words, frames = bank.utterances, bank.frames
     else:
         words, frames = parse_predicted_top(file.content, file.name)
-    texts = [row.rpartition("\t")[2] for row in file.content.decode().removesuffix("\n").split("\n")]
-    return Items(file.name, TOP, words, frames, texts=texts)
+    rows = file.content.decode().rstrip("\n").split("\n")[first_line - 1 :]
+    texts = [row.rpartition("\t")[2] for row in rows]
+    if num_invalid := frames.count(None):
+        first = frames.index(None)
+        try:
+            predicted_frame(texts[first], words[first])
+        except FrameError as reason:
+            told = "the first malformed prediction" if num_invalid > 1 else "the one malformed prediction"
+            notes.append(f"{file.name}:{first + first_line}: {told}: {reason if texts[first] else 'it is empty'}")
+    return Items(file.name, TOP, words, frames, texts=texts, first_line=first_line)
 
 
 def _judge_frames(
@@ -267,134 +368,3 @@ def _judge_frames(
 
     ids, missing = [str(i + 1) for i in range(num_items)], np.zeros(num_items, dtype=bool)
     return Update(TOP, "their row", ids, missing, levels, preset, lambda: frame_slices(bank), view, num_invalid)
-
-
-def read_items(items: Path, preset: Preset) -> Update:
-    """The update in one file of JSON Lines, an item a line; its only level is EM, whatever the preset.
-
-        {"id": "q1", "gold": "Paris", "old": "Paris", "new": "Lyon", "old_seeds": ["Paris", "Rome"],
-         "slices": {"language": "en"}}
-
-    (on one line).  `id`: text or a whole number; several lines with one are runs of the models, as many for every id.
-    `gold`, `old`, `new`: any JSON values (`is_same`); `new` may be left out, which is wrong.  `old_seeds`, `new_seeds`:
-    what further seeds say, equally many on every line.  `slices`: names with text, a number or a boolean.
-
-    Raises ItemsError, with file, line and fault, for bad UTF-8, a line that is no such object, NaN and numbers out of
-    range anywhere in it, a key twice, ids with unequal runs, a line without gold or old, and where no line has new;
-    ValueError for a file of another format; OSError.  O(bytes).
-    """
-    file = read_input(items)
-    if file.content[:1] != b"{" and file.format is not None:
-        raise ValueError(f"{file.name} holds {file.format}; give it with --gold, --old and --new")
-    text = decoded(file.content, file.name, ItemsError)
-    if not text:
-        raise ItemsError(file.name, 1, "the file is empty; it must hold at least one item")
-    if text.startswith("\ufeff"):
-        raise ItemsError(file.name, 1, "byte order mark before the first line")
-    lines = text.removesuffix("\n").split("\n")
-    names: list[str] = []
-    answers: list[tuple[list[bool], list[bool]]] = []  # [line] of old, of new
-    slices: list[dict[str, str]] = []
-    missing: list[bool] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = _object(line)
-            name, right = _judged(record)
-            names.append(name)
-            answers.append(right)
-            for side, here, first in zip(("old", "new"), right, answers[0]):
-                if len(here) != len(first):
-                    raise ValueError(f"{len(here) - 1} {side}_seeds, but {len(first) - 1} in the first line")
-            missing.append("new" not in record)
-            slices.append(_slices(record))
-        except json.JSONDecodeError as error:
-            raise ItemsError(file.name, number, f"not JSON: {error}") from None
-        except RecursionError:
-            raise ItemsError(file.name, number, "brackets nested too deeply") from None
-        except ValueError as error:
-            raise ItemsError(file.name, number, str(error)) from None
-    if all(missing):
-        raise ItemsError(file.name, 1, "no line of the file has a key 'new'")
-
-    ids, lines_of = lines_of_items(file.name, names)
-    one_old = has_one_old_run(file.name, lines_of, lambda line: _object(lines[line]))
-    old, new = (np.array(side)[lines_of] for side in zip(*answers))  # [item, run, seed]
-    num_seeds = new.shape[2]
-
-    def by_name() -> dict[str, dict[str, Slices]]:
-        of_items = [slices[line] for line in lines_of[:, 0]]
-        breakdowns = dict.fromkeys(name for named in of_items for name in named)
-        return {"EM": {b: merge_rare(by_tag([named.get(b, "") for named in of_items])) for b in breakdowns}}
-
-    def view(item: int, run: int = 0) -> TextView:
-        record = _object(lines[lines_of[item, run // num_seeds]])
-        if seed := run % num_seeds:
-            record["new"] = record["new_seeds"][seed - 1]
-        values = (json.dumps(record[key], ensure_ascii=False) if key in record else None for key in SIDES)
-        return TextView(tuple(values))
-
-    old, new = ([{"EM": run} for run in s.reshape(len(ids), -1).T] for s in (old[:, :1] if one_old else old, new))
-    levels = make_levels({"EM": np.arange(len(ids))}, len(ids), [old[0], new[0], *old[1:]], new[1:])
-    without_new = np.array(missing)[lines_of].all(axis=1)
-    return Update(JSON_LINES, "id", ids, without_new, levels, preset, by_name, view, {})
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
-    return found
-
-
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON value")
-
-
-def _number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"the number {text} is out of range")
-    return number
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_refuse_constant, parse_float=_number)
-
-
-def _object(line: str) -> dict[str, Any]:
-    record = _DECODER.decode(line)
-    if not isinstance(record, dict):
-        raise ValueError("the line is not a JSON object")
-    return record
-
-
-def _judged(record: dict[str, Any]) -> tuple[str, tuple[list[bool], list[bool]]]:
-    """The id of an item, and whether old and new, each with its further seeds, are right; ValueError with the fault."""
-    for key in ("id", "gold", "old"):
-        if key not in record:
-            raise ValueError(f"no key {key!r}")
-    name, gold = record["id"], record["gold"]
-    if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "":
-        raise ValueError(f"the id {name!r} is neither text nor a whole number")
-    right = []
-    for side in ("old", "new"):
-        if not isinstance(seeds := record.get(f"{side}_seeds", []), list):
-            raise ValueError(f"'{side}_seeds' is not a list")
-        right.append([side in record and is_same(record[side], gold), *(is_same(seed, gold) for seed in seeds)])
-    return _encodable(str(name)), tuple(right)
-
-
-def _slices(record: dict[str, Any]) -> dict[str, str]:
-    slices = record.get("slices", {})
-    if not isinstance(slices, dict):
-        raise ValueError("'slices' is not an object")
-    for breakdown, value in slices.items():
-        if not isinstance(value, (str, int, float)):
-            raise ValueError(f"the slice {breakdown!r} is neither text nor a number nor a boolean")
-    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in slices.items()}
-    return {_encodable(name): _encodable(text) for name, text in texts.items()}
-
-
-def _encodable(text: str) -> str:
-    """The text with halves of characters, which JSON can spell but no encoding has, as escapes."""
-    return text if text.isprintable() else text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 from bcrlib.comparison import tables
 from bcrlib.comparison.gate import EXIT_CODES, Check
 from bcrlib.comparison.runs import repeated_runs
-from bcrlib.comparison.verdict import CHANGE, LevelVerdict, NoiseFloor, Verdict, rates_of
+from bcrlib.comparison.update import rates_of
+from bcrlib.comparison.verdict import CHANGE, LevelVerdict, NoiseFloor, Verdict
 from bcrlib.metrics.uncertainty import Estimate
 from bcrlib.report.draw_trees import printable
 from bcrlib.report.tables import markdown_table
@@ -133,7 +134,7 @@ def to_json(verdict: Verdict) -> dict[str, dict[str, Any]]:
     of its units and pairs that break; gate: whether it passed as a whole, and the checks of this level.
 
     Behind the levels stands "verdict": outcome (passed, failed, cannot tell, no gate), exit_code, summary, seeds
-    (whether they are in the intervals, in words), warnings, num_items, num_documents (or null), num_old_models,
+    (whether they are in the intervals, in words), warnings, notes, num_items, num_documents (or null), num_old_models,
     num_new_models.  O(report).
     """
     found = {name: _level(name, level, verdict) for name, level in verdict.levels.items()}
@@ -144,6 +145,7 @@ def to_json(verdict: Verdict) -> dict[str, dict[str, Any]]:
         "summary": tables.summary(verdict),
         "seeds": tables.caveat(verdict),
         "warnings": repeated_runs(verdict.update),
+        "notes": [*verdict.update.notes],
         "num_items": len(verdict.update.ids),
         "num_documents": None if clusters is None else len(set(clusters.tolist())),
         "num_old_models": num_old,

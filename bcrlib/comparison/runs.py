@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from bcrlib.comparison.verdict import ItemsError, Update
+from bcrlib.comparison.update import ItemsError, Update
 
 
 def lines_of_items(name: str, ids: Sequence[str]) -> tuple[list[str], Int64[np.ndarray, "item run"]]:

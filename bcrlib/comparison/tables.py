@@ -8,19 +8,8 @@ import numpy as np
 
 from bcrlib.comparison.gate import Check
 from bcrlib.comparison.runs import repeated_runs
-from bcrlib.comparison.verdict import (
-    CHANGE,
-    JSON_LINES,
-    SIDES,
-    Level,
-    LevelVerdict,
-    TextView,
-    TreeView,
-    Update,
-    Verdict,
-    View,
-    WorstItem,
-)
+from bcrlib.comparison.update import JSON_LINES, SIDES, Level, TextView, TreeView, Update, View
+from bcrlib.comparison.verdict import CHANGE, LevelVerdict, Verdict, WorstItem
 from bcrlib.data.files import CONLLU, TOP
 from bcrlib.metrics.breakdowns import LEVEL_OF_Q
 from bcrlib.metrics.uncertainty import Estimate
@@ -119,6 +108,7 @@ def setting(verdict: Verdict) -> list[str]:
         lines.append(f"Missing from the new predictions, and so wrong: {_count(verdict.num_missing, noun)}.")
     if update.num_invalid:
         lines.append(f"{update.invalid_outputs}.")
+    lines += [f"Note: {text}." for text in update.notes]
     return [*lines, update.definitions, *(f"Warning: {text}." for text in repeated_runs(update))]
 
 

@@ -11,7 +11,8 @@ import os
 from collections.abc import Iterable, Mapping
 
 from bcrlib.comparison.gate import EVERY_LEVEL, Gate
-from bcrlib.comparison.read import Path, read_items, read_must_not_break, read_update
+from bcrlib.comparison.items import read_items
+from bcrlib.comparison.read import Path, read_must_not_break, read_update
 from bcrlib.comparison.reports import failure_text
 from bcrlib.comparison.verdict import Verdict, judge
 from bcrlib.data.presets import preset as preset_named

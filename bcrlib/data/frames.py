@@ -1,4 +1,4 @@
-"""Semantic frames: the bracket trees of TOP, banks of utterances with one each, frames as numbers, and TOP's files.
+"""Semantic frames: the bracket trees of TOP, banks of utterances with one each, frames as numbers.
 
 `[IN:GET_EVENT what is [SL:DATE_TIME on tonight ] ]` has two nodes, an intent and a slot, over the words of an
 utterance. Brackets and words stand apart by single spaces: "]" alone closes, what begins with "[" opens, all else is
@@ -8,21 +8,16 @@ As a sequence of numbers a frame is what decoders write and metrics compare. Wit
 1 + L + i closes it, and 1 + 2 L + w is word w (from 0) of the utterance. Closing brackets name their label, as in the
 authors' targets (protocol, section 1.2), so that a sequence can be wrong in one. No tokenizer is involved: pieces of
 words are put together before.
-
-Files have tab-separated rows, either the release's three columns (raw utterance, tokenized utterance, parse) or the
-last two. UTF-8, no header, no quoting, one row a line; words are separated by single spaces.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int16, Int64
 
-from bcrlib.data.files import FileError, FilePath, can_stand, decoded_rows, write_whole
 from bcrlib.data.randomness import rows_of_part
 
 OPEN, CLOSE, WORD = "[", "]", ""  # kinds of tokens
@@ -278,123 +273,3 @@ def padded(sequences: Sequence[Sequence[int]]) -> Int16[np.ndarray, "sequence st
     for row, sequence in zip(filled, sequences):
         row[: len(sequence)] = sequence
     return filled
-
-
-COLUMN_NAMES = ("raw utterance", "utterance", "parse")
-
-
-class TopError(FileError):
-    """A file that is not TOP's; its text is "FILE:LINE: fault"."""
-
-
-def read_top(path: FilePath, frames: bool = True) -> FrameBank:
-    """Read one file; see parse_top.  OSError for a file that cannot be read."""
-    return parse_top(Path(path).read_bytes(), str(path), frames)
-
-
-def parse_top(content: bytes, name: str, frames: bool = True) -> FrameBank:
-    """The utterances and frames of a file of two or three columns; without `frames` its utterances alone.
-
-    `name` stands for the file in errors.  Without `frames` the file is text to be parsed: the parse column may be
-    missing or hold anything.  Raises TopError naming the first faulty line: bad UTF-8, no row, a wrong number of
-    columns, an empty one, a parse that is no frame or one over other words than the utterance's.  O(bytes), 28,414 rows
-    in about half a second.
-    """
-    rows, utterances = _rows(content, name, (2, 3) if frames else (1, 2, 3), any_parse=not frames)
-    if not frames:
-        return FrameBank(utterances, ())
-    found = []
-    for line, (row, words) in enumerate(zip(rows, utterances), 1):
-        try:
-            found.append(_frame(row[-1], words))
-        except FrameError as error:
-            raise TopError(name, line, str(error)) from None
-    return FrameBank(utterances, tuple(found))
-
-
-def read_predicted_top(path: FilePath) -> tuple[tuple[tuple[str, ...], ...], tuple[Node | None, ...]]:
-    """Read one file; see parse_predicted_top.  OSError for a file that cannot be read."""
-    return parse_predicted_top(Path(path).read_bytes(), str(path))
-
-
-def parse_predicted_top(content: bytes, name: str) -> tuple[tuple[tuple[str, ...], ...], tuple[Node | None, ...]]:
-    """The utterances and predicted frames of a file, None where the parse is no frame, as an empty one.
-
-    A frame over other words than the utterance's is a prediction too.  Raises TopError for all else that parse_top
-    refuses.  O(bytes).
-    """
-    rows, utterances = _rows(content, name, (2, 3), any_parse=True)
-    frames: list[Node | None] = []
-    for row in rows:
-        try:
-            frames.append(parse_frame(row[-1]))
-        except FrameError:
-            frames.append(None)
-    return utterances, tuple(frames)
-
-
-def write_top(utterances: Sequence[Sequence[str]], parses: Sequence[str], path: FilePath) -> None:
-    """Write a two-column file at once or not at all; a parse may be empty, for a prediction that is no frame.
-
-    ValueError for unequal numbers or a row that would break the format, OSError.  O(bytes).
-    """
-    if len(utterances) != len(parses):
-        raise ValueError(f"{len(parses)} parses for {len(utterances)} utterances")
-    rows = []
-    for text, parse in zip(map(" ".join, utterances), parses):
-        if not can_stand(text) or not can_stand(parse or "-") or _words_fault(text.split(" ")):
-            raise ValueError(f"{text!r} with parse {parse!r} cannot stand in a row of TOP")
-        rows.append(f"{text}\t{parse}\n")
-    write_whole(path, "".join(rows))
-
-
-def _rows(
-    content: bytes, name: str, num_columns: tuple[int, ...], any_parse: bool
-) -> tuple[list[list[str]], tuple[tuple[str, ...], ...]]:
-    """The columns of every row, as many in each as in the first, and the words of every utterance."""
-    text = decoded_rows(content, name, TopError, "row")
-    if not text:
-        raise TopError(name, 1, "the file is empty; it must hold at least one row")
-    rows = [line.split("\t") for line in text.removesuffix("\n").split("\n")]
-    expected = len(rows[0]) if len(rows[0]) in num_columns else max(num_columns)
-    for line, row in enumerate(rows, 1):
-        if (len(row) != expected or "" in row) and (fault := _columns_fault(row, num_columns, expected, any_parse)):
-            raise TopError(name, line, fault)
-    utterances = []
-    for line, row in enumerate(rows, 1):
-        words = row[-2 if len(row) > 1 else 0].split(" ")
-        if fault := _words_fault(words):
-            raise TopError(name, line, fault)
-        utterances.append(tuple(words))
-    return rows, tuple(utterances)
-
-
-def _columns_fault(row: list[str], num_columns: tuple[int, ...], expected: int, any_parse: bool) -> str | None:
-    if row == [""]:
-        return "empty row"
-    if len(row) not in num_columns:
-        return f"{len(row)} tab-separated columns, expected {' or '.join(map(str, num_columns))}"
-    if len(row) != expected:
-        return f"{len(row)} tab-separated columns, but {expected} in the first row"
-    empty = [name for name, cell in zip(COLUMN_NAMES[-len(row) :], row) if not cell]
-    return None if empty == ["parse"] and any_parse else f"empty {empty[0]} column"
-
-
-def _words_fault(words: list[str]) -> str | None:
-    if "" in words:
-        return "words must be separated by single spaces, with none at either end"
-    if bracket := next((word for word in words if word == CLOSE or word.startswith(OPEN)), None):
-        return f"the word {bracket!r} would be a bracket in a parse"
-    return None
-
-
-def _frame(parse: str, words: tuple[str, ...]) -> Node:
-    """FrameError for a parse that is no frame over these words."""
-    frame = parse_frame(parse)
-    found = frame_words(frame)
-    for number, (word, expected) in enumerate(zip(found, words), 1):
-        if word != expected:
-            raise FrameError(f"word {number} of the parse is {word!r}, of the utterance {expected!r}")
-    if len(found) != len(words):
-        raise FrameError(f"{len(found)} words in the parse, {len(words)} in the utterance")
-    return frame

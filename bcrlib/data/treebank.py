@@ -9,12 +9,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, repeat
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
-from bcrlib.data.files import FileError, FilePath, can_stand, decoded_rows, write_whole
+from bcrlib.data.files import FileError, FilePath, can_stand, decoded_rows, plain, read_input, write_whole
 from bcrlib.data.randomness import rows_of_part
 
 
@@ -126,7 +125,7 @@ Fault = tuple[int, str]  # number of the line, from 1; what is wrong with it
 
 
 def find_fault(lines: Sequence[str], trees: bool = True) -> Fault | None:
-    """First faulty line (from 1) of a file and its fault, None for a valid file.
+    """First faulty line (from 1) of a file and its fault, None for a valid file; its last sentence needs no blank line.
 
     lines: [line] without line ends.  The rules are those of CoNLL-U (Universal Dependencies, version 2), with
     several roots in a sentence allowed; without `trees`, HEAD and DEPREL are not looked at.  O(characters).
@@ -139,16 +138,15 @@ def find_fault(lines: Sequence[str], trees: bool = True) -> Fault | None:
             if fault := sentence_fault(lines[first - 1 : number - 1], first, trees):
                 return fault
             first = number + 1
-    if first <= len(lines):
-        unclosed = len(lines), "the file ends without the blank line that closes a sentence"
-        return sentence_fault(lines[first - 1 :], first, trees) or unclosed
-    return None
+    return sentence_fault(lines[first - 1 :], first, trees) if first <= len(lines) else None
 
 
 def sentence_fault(lines: Sequence[str], first: int, trees: bool = True) -> Fault | None:
     """First fault of one sentence, whose lines are numbered from `first`; or None.  O(characters)."""
     if not lines:
         return first, "blank line where a sentence should begin"
+    if (space := next((n for n, line in enumerate(lines, first) if line.isspace()), None)) is not None:
+        return space, "white space where an empty line should be"
     rows = [(number, line) for number, line in enumerate(lines, first) if not line.startswith("#")]
     for number, line in enumerate(lines, first):
         if rows and number > rows[0][0] and line.startswith("#"):
@@ -261,24 +259,27 @@ class ConlluError(FileError):
 
 def read_conllu(path: FilePath, trees: bool = True) -> Treebank:
     """Read one CoNLL-U file, see parse_conllu.  ConlluError, OSError.  O(bytes), 30 MB a second."""
-    return parse_conllu(Path(path).read_bytes(), str(path), trees)
+    file = read_input(path)
+    return parse_conllu(file.content, file.name, trees)
 
 
 def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
     """The treebank in the bytes of a CoNLL-U file; `name` stands for the file in errors.
 
     Several roots in a sentence are accepted, since parsers without the single-root constraint write them, and
-    an unspecified UPOS ("_") too.  Raises ConlluError naming the first faulty line otherwise: bad UTF-8,
-    CRLF, no sentence, a missing blank line, column or value, wrong numbering, a head out of range, a cycle.
+    an unspecified UPOS ("_"), CRLF, a byte order mark and any number of blank lines at the end too.  Raises ConlluError
+    naming the first faulty line otherwise: bad UTF-8, no sentence, a missing blank line between sentences, a missing
+    column or value, wrong numbering, a head out of range, a cycle.
     Without `trees` the file is text to be parsed: HEAD and DEPREL may hold anything, "_" for example, and the
     treebank's heads are 0 and its relations "_" until `with_trees` gives it some.  O(bytes).
     """
-    text = decoded_rows(content, name, ConlluError, "line")
-    lines = text.split("\n")
-    lines.pop()  # what stands behind the last line end: nothing, or a line that was never ended
-    if content.endswith(b"\n\n") and (treebank := _parse_lines(np.frombuffer(content, np.uint8), lines, trees)):
+    content = plain(content).rstrip(b"\n")
+    content += b"\n\n" if content else b""
+    lines = decoded_rows(content, name, ConlluError, "line").split("\n")
+    lines.pop()  # what stands behind the last line end
+    if content and (treebank := _parse_lines(np.frombuffer(content, np.uint8), lines, trees)):
         return treebank
-    fault = find_fault(lines if content.endswith(b"\n") else text.split("\n") if text else [], trees)
+    fault = find_fault(lines, trees)
     assert fault, "refused by the fast reader, yet without a fault"
     raise ConlluError(name, *fault)
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from bcrlib.data.download import SPLITS, TOP_FILES, top_path
 from bcrlib.data.files import CONLLU, read_input
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import FrameBank, frame_text, parse_top, read_top, write_top
+from bcrlib.data.frames import FrameBank, frame_text
 from bcrlib.data.generated.frames import DEFAULT_AMBIGUITY, demo_frames
+from bcrlib.data.top import parse_top, read_top, write_top
 from bcrlib.data.treebank import NUM_COLUMNS
 from bcrlib.metrics.frames import correctness, num_invalid, scored_units
 from bcrlib.tasks import TASKS, Task

@@ -33,10 +33,11 @@ from tiny_parsers import TINY, tiny_parser, tiny_pointer_parser
 from bcrlib.data.candidate_files import read_candidates, write_candidates
 from bcrlib.data.candidates import TreePool
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import FrameBank, frame_text, read_top, write_top
+from bcrlib.data.frames import FrameBank, frame_text
 from bcrlib.data.generated.frames import generate_frames
 from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.presets import PRESETS
+from bcrlib.data.top import read_top, write_top
 from bcrlib.data.treebank import Treebank, format_conllu, read_conllu
 from bcrlib.metrics.attachment import correctness as trees_right
 from bcrlib.metrics.frames import correctness as frames_right
