@@ -149,11 +149,12 @@ def candidates(
         article = "an" if pool.ITEM[0] in "aeiou" else "a"
         summary = {"output": str(output), "strategy": str(chosen), f"num_{pool.ITEM}s": pool.num_items}
         summary |= {"num_candidates": pool.num_candidates, f"distinct_{article}_{pool.ITEM}": distinct}
-        print_json(summary | failures)
+        print_json(summary | failures, err=str(output) == "-")
     else:
         typer.echo(
             f"{output}: {pool.num_items} {pool.ITEM}s by {chosen}, candidates of each: {pool.num_candidates},"
-            f" distinct on average: {distinct:.1f}{_in_words(failures)}"
+            f" distinct on average: {distinct:.1f}{_in_words(failures)}",
+            err=str(output) == "-",
         )
 
 
@@ -317,10 +318,13 @@ def rerank(
     failures = task.failures(words, chosen)
     num_changed = int((pool.first_equal()[choice, range(len(choice))] != 0).sum())
     if as_json:
-        print_json({"output": str(output), f"num_{pool.ITEM}s": len(choice), "num_changed": num_changed} | failures)
+        print_json(
+            {"output": str(output), f"num_{pool.ITEM}s": len(choice), "num_changed": num_changed} | failures,
+            err=str(output) == "-",
+        )
     else:
         changed = f"{num_changed} not the first candidate's {pool.STRUCTURE}"
-        typer.echo(f"{output}: {len(choice)} {pool.ITEM}s, {changed}{_in_words(failures)}")
+        typer.echo(f"{output}: {len(choice)} {pool.ITEM}s, {changed}{_in_words(failures)}", err=str(output) == "-")
 
 
 def _check_log_probs(pools: Mapping[str, "Pool"]) -> None:

@@ -76,9 +76,9 @@ Overrides = Annotated[
 ]
 
 
-def print_json(content: Any) -> None:
+def print_json(content: Any, err: bool = False) -> None:
     """One JSON object on stdout."""
-    typer.echo(json.dumps(content, indent=1, allow_nan=False))
+    typer.echo(json.dumps(content, indent=1, allow_nan=False), err=err)
 
 
 def progress(line: str) -> None:
@@ -116,7 +116,9 @@ def read_profile(name: str, overrides: list[str]) -> "Profile":
 
 
 def check_output_file(path: Path) -> None:
-    """Complain now, not after minutes of work, about a file that could not be written."""
+    """Complain now, not after minutes of work, about a file that could not be written; "-" is standard output."""
+    if str(path) == "-":
+        return
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))
     if path.is_dir():

@@ -26,13 +26,12 @@ import math
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bcrlib.data.candidates import AnyPool, Bank, Pool, TreePool
-from bcrlib.data.files import FileError, FilePath, decoded, words_fault, write_whole
+from bcrlib.data.files import FileError, FilePath, decoded, read_input, words_fault, write_whole
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -76,7 +75,7 @@ def read_candidates(path: FilePath, bank: Bank, kind: type[AnyPool]) -> AnyPool:
     OSError. O(candidates sizes).
     """
     fault, items = partial(fault_in, kind, str(path)), bank.words
-    lines = decoded(Path(path).read_bytes(), "", lambda _, *place: fault(*place)).removesuffix("\n").split("\n")
+    lines = decoded(read_input(path).content, "", lambda _, *place: fault(*place)).rstrip("\n").split("\n")
     found = [_read_line(line, number, words, kind, fault) for number, (line, words) in enumerate(zip(lines, items), 1)]
     if len(lines) != len(items):
         text = f"the file has {len(lines)} lines for the {len(items)} {kind.ITEM}s of the {kind.FILE}"
