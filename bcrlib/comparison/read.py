@@ -93,7 +93,9 @@ def read_update(
         raise ValueError("standard input (-) can be only one of the files")
     for file in (files := [read_input(path) for path in paths]):
         if file.content.lstrip()[:1] == b"{":
-            raise ValueError(f"{file.name} holds JSON Lines: gold, old and new in one file, which bcr compare reads")
+            raise ValueError(
+                f"{file.name} holds JSON Lines; gold, old and new stand in one such file: bcr compare ITEMS.jsonl"
+            )
     return update_of(files, preset, align, len(new_seeds), subtypes)
 
 

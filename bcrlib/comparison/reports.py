@@ -78,7 +78,8 @@ def to_markdown(verdict: Verdict) -> str:
     anybody, or become HTML.  O(report).
     """
     blocks = [f"## {tables.headline(verdict)}", f"{tables.summary(verdict)} {tables.caveat(verdict)}"]
-    blocks.append("  \n".join(tables.setting(verdict)))
+    notes = tables.notes(verdict)  # which quote what stands in files
+    blocks.append("  \n".join([code(line) if line in notes else line for line in tables.setting(verdict)]))
     if verdict.checks:
         table, more = tables.gate_table(verdict.checks, MARKDOWN_CHECKS)
         blocks += [

@@ -95,6 +95,11 @@ def caveat(verdict: Verdict) -> str:
     return f"The intervals are over items and over seeds, {num_old} old and {num_new} new ones."
 
 
+def notes(verdict: Verdict) -> list[str]:
+    """What was met in the files, a line each."""
+    return [f"Note: {text}." for text in verdict.update.notes]
+
+
 def setting(verdict: Verdict) -> list[str]:
     """How items were brought together, what is missing, what counts: a line each."""
     update, noun = verdict.update, ITEM[verdict.update.format]
@@ -108,7 +113,7 @@ def setting(verdict: Verdict) -> list[str]:
         lines.append(f"Missing from the new predictions, and so wrong: {_count(verdict.num_missing, noun)}.")
     if update.num_invalid:
         lines.append(f"{update.invalid_outputs}.")
-    lines += [f"Note: {text}." for text in update.notes]
+    lines += notes(verdict)
     return [*lines, update.definitions, *(f"Warning: {text}." for text in repeated_runs(update))]
 
 

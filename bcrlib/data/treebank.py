@@ -1,7 +1,7 @@
 """A treebank in columns, one entry a token, sentences as offsets into them; CoNLL-U in and out.
 
-A file read and written again is the same, byte for byte.  The reader accepts one by a few array operations; a slower
-twin, line by line, says what is wrong with one refused.
+A valid file read and written again is the same, byte for byte.  The reader accepts one by a few array operations; a
+slower twin, line by line, says what is wrong with one refused.
 """
 
 import re
@@ -145,8 +145,8 @@ def sentence_fault(lines: Sequence[str], first: int, trees: bool = True) -> Faul
     """First fault of one sentence, whose lines are numbered from `first`; or None.  O(characters)."""
     if not lines:
         return first, "blank line where a sentence should begin"
-    if (space := next((n for n, line in enumerate(lines, first) if line.isspace()), None)) is not None:
-        return space, "white space where an empty line should be"
+    if spaces := [number for number, line in enumerate(lines, first) if line.isspace()]:
+        return spaces[0], "white space where an empty line should be"
     rows = [(number, line) for number, line in enumerate(lines, first) if not line.startswith("#")]
     for number, line in enumerate(lines, first):
         if rows and number > rows[0][0] and line.startswith("#"):
@@ -174,6 +174,8 @@ def sentence_fault(lines: Sequence[str], first: int, trees: bool = True) -> Faul
 
 
 def _columns_fault(cells: list[str]) -> str | None:
+    if len(cells) == 1 and len(cells[0].split()) == NUM_COLUMNS:
+        return "spaces stand where tabs should"
     if len(cells) != NUM_COLUMNS:
         return f"{len(cells)} tab-separated columns, expected {NUM_COLUMNS}"
     if "" in cells:
@@ -188,7 +190,7 @@ def _word_fault(cells: list[str]) -> str | None:
     if head.startswith("-") and PLAIN_NUMBER.fullmatch(head[1:]):
         return f"HEAD {head} is out of range"
     if not PLAIN_NUMBER.fullmatch(head):
-        return f"HEAD {head!r} is not an integer"
+        return "no HEAD ('_')" if head == "_" else f"HEAD {head!r} is not an integer"
     return HUGE if HUGE_NUMBER.match(head) else None
 
 
@@ -254,24 +256,22 @@ NEWLINE, HASH, TAB = 10, 35, 9  # bytes
 
 
 class ConlluError(FileError):
-    """A file that is not CoNLL-U; its text is "FILE:LINE: fault"."""
+    """A file that is not CoNLL-U."""
 
 
 def read_conllu(path: FilePath, trees: bool = True) -> Treebank:
     """Read one CoNLL-U file, see parse_conllu.  ConlluError, OSError.  O(bytes), 30 MB a second."""
-    file = read_input(path)
-    return parse_conllu(file.content, file.name, trees)
+    return parse_conllu((file := read_input(path)).content, file.name, trees)
 
 
 def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
     """The treebank in the bytes of a CoNLL-U file; `name` stands for the file in errors.
 
-    Several roots in a sentence are accepted, since parsers without the single-root constraint write them, and
-    an unspecified UPOS ("_"), CRLF, a byte order mark and any number of blank lines at the end too.  Raises ConlluError
-    naming the first faulty line otherwise: bad UTF-8, no sentence, a missing blank line between sentences, a missing
-    column or value, wrong numbering, a head out of range, a cycle.
-    Without `trees` the file is text to be parsed: HEAD and DEPREL may hold anything, "_" for example, and the
-    treebank's heads are 0 and its relations "_" until `with_trees` gives it some.  O(bytes).
+    Accepted are several roots in a sentence, since parsers without the single-root constraint write them, an
+    unspecified UPOS ("_"), CRLF, a byte order mark and any number of blank lines at the end.  Raises ConlluError naming
+    the first faulty line otherwise: bad UTF-8, no sentence, a missing blank line between sentences, a missing column or
+    value, wrong numbering, a head out of range, a cycle.  Without `trees` the file is text to be parsed: HEAD and
+    DEPREL may hold anything, and heads are 0 and relations "_" until `with_trees` gives it some.  O(bytes).
     """
     content = plain(content).rstrip(b"\n")
     content += b"\n\n" if content else b""

@@ -1,0 +1,96 @@
+"""Files as other tools write them: what is read, what is said, and what is refused with a way out."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from bcrlib.cli import app
+
+
+def tree(*rows: tuple[str, str, int, str], name: str = "") -> str:
+    lines = [f"{i}\t{w}\t_\t{tag}\t_\t_\t{head}\t{rel}\t_\t_" for i, (w, tag, head, rel) in enumerate(rows, 1)]
+    return "\n".join([*([f"# sent_id = {name}"] if name else []), *lines]) + "\n\n"
+
+
+BIRDS = (("Birds", "NOUN", 2, "nsubj"), ("sing", "VERB", 0, "root"), (".", "PUNCT", 2, "punct"))
+CAFE = (("caf\u00e9", "NOUN", 0, "root"), ("!", "PUNCT", 1, "punct"))
+GOLD = tree(*BIRDS, name="a") + tree(*CAFE, name="b")
+BARE = tree(*BIRDS) + tree(*CAFE)
+TOP = "play jazz\t[IN:PLAY play [SL:GENRE jazz ] ]\n"
+
+
+def run(folder, command, gold, new, *options):
+    for name, text in (("gold", gold), ("new", new)):
+        (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+    files = [str(folder / name) for name in ("gold", "gold", "new")]
+    return CliRunner().invoke(app, [command, "--gold", files[0], "--old", files[1], "--new", files[2], *options])
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+@pytest.mark.parametrize(
+    "gold, new, code, said",
+    [
+        (GOLD, BARE, 0, "all words agree"),
+        (GOLD, GOLD.replace("= b", "= a"), 0, "a second time"),
+        (GOLD, GOLD.replace("= b", "= c"), 2, "--align order"),
+        (GOLD, tree(*CAFE, name="b") + tree(*BIRDS, name="a"), 0, ""),
+        (GOLD, tree(*CAFE) + tree(*BIRDS), 2, "--align order"),
+        (BARE, tree(*BIRDS), 2, "the file has 1 sentences, the gold file 2"),
+        (GOLD, GOLD.replace("\troot", "\tROOT"), 0, "2 words have the relation 'ROOT', which gold never has"),
+        (GOLD.replace("NOUN", "_").replace("VERB", "_").replace("PUNCT", "_"), GOLD, 0, "no punctuation is left out"),
+        (GOLD, GOLD.replace("\n\n", "\n \n", 1), 2, "new:5: white space where an empty line should be"),
+        (GOLD, GOLD.replace("\n", "\r\n"), 0, ""),
+        (GOLD, "\ufeff" + GOLD + "\n\n", 0, ""),
+        (GOLD, GOLD.replace("caf\u00e9", "cafe\u0301"), 2, "the same after NFC"),
+        (GOLD, GOLD.encode("utf-16"), 2, "UTF-16"),
+        (GOLD, GOLD.encode("latin-1"), 2, "new:7: not UTF-8: byte 0xe9"),
+        (GOLD, GOLD.replace("\t", " "), 2, "spaces stand where tabs should"),
+        (GOLD, GOLD.replace("\t0\troot", "\t_\troot"), 2, "no HEAD ('_')"),
+        (GOLD, "", 2, "the file is empty"),
+        (TOP, TOP.replace(" ] ]", "]]"), 0, ""),
+        (TOP, TOP.replace("\n", " \n"), 0, ""),
+        (TOP, TOP.replace(" ] ]", " ]"), 0, "new:1: the one malformed prediction: "),
+        ("domain\tutterance\tsemantic_parse\nmusic\t" + TOP, TOP, 0, ""),
+        ("play jazz\t[IN:PLAY [SL:GENRE jazz ] ]\n", TOP, 2, "Decoupled"),
+    ],
+)
+def test_both_commands_answer_alike(tmp_path, command, gold, new, code, said):
+    result = run(tmp_path, command, gold, new)
+    assert result.exit_code == code, result.output
+    output = " ".join(result.output.split())
+    assert said in output
+    assert said or "Note: " not in output
+
+
+def test_order_and_subtypes_on_request(tmp_path):
+    renumbered = GOLD.replace("= a", "= x").replace("nsubj", "nsubj:outer")
+    result = run(tmp_path, "evaluate", GOLD, renumbered, "--align", "order", "--json")
+    assert json.loads(result.stdout)["LAS"]["nfr"] == 1 / 3
+    result = run(tmp_path, "evaluate", GOLD, renumbered, "--align", "order", "--json", "--ignore-subtypes")
+    assert json.loads(result.stdout)["LAS"]["nfr"] == 0
+
+
+def test_json_lines_and_logs(tmp_path):
+    items = [{"id": i, "gold": "x", "old": "x", "new": "xy"[i], "cluster": "c"} for i in range(2)]
+    text = "".join(json.dumps(item) + "\n" for item in items)
+    result = CliRunner().invoke(app, ["compare", "-", "--json"], input="\ufeff" + text + "\n\n")
+    assert json.loads(result.stdout)["EM"]["nfr"] == 0.5
+    assert "bcr compare ITEMS.jsonl" in run(tmp_path, "evaluate", text, text).stderr
+    logs = []
+    for name, scores in (("old", (1.0, 1.0)), ("new", (1.0, 0.0))):
+        lines = [{"doc_id": i, "target": "t", "filtered_resps": ["r"], "acc": s} for i, s in enumerate(scores)]
+        logs += [f"--{name}", str(tmp_path / name)]
+        (tmp_path / name).write_text("\n".join(map(json.dumps, lines)))
+    result = CliRunner().invoke(app, ["compare", "--from", "lm-eval", *logs, "--json"])
+    assert json.loads(result.stdout)["EM"]["nfr"] == 0.5
+    assert "--from lm-eval" in CliRunner().invoke(app, ["compare", str(tmp_path / "old")]).stderr
+
+
+def test_a_note_quotes_a_relation_without_its_markup(tmp_path):
+    evil = GOLD.replace("nsubj", "<b>x|`a`")
+    files = ["--html", str(tmp_path / "r.html"), "--markdown", str(tmp_path / "r.md")]
+    assert run(tmp_path, "compare", GOLD, evil, *files).exit_code == 0
+    for name in ("r.html", "r.md"):
+        told = [line for line in (tmp_path / name).read_text().splitlines() if "which gold never has" in line]
+        assert told and not any("<b>x" in line for line in told)
