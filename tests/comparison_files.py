@@ -75,7 +75,7 @@ def frame_files(folder: Path) -> list[Path]:
 
 
 def frame_update(folder: Path, num_utterances: int = 80, seed: int = 0) -> list[Path]:
-    """gold.tsv, old.tsv and new.tsv: some labels differ, some predictions are no tree."""
+    """gold.tsv, old.tsv and new.tsv: some labels differ, some predictions are not trees."""
     rng = np.random.default_rng(seed)
     bank = generate_frames(num_utterances, seed)
     gold = [frame_text(frame) for frame in bank.frames]

@@ -231,7 +231,7 @@ def test_malformed_frames_are_refused_by_file_line_and_fault(tmp_path, name, con
         ("# a comment", CONLLU),
         (CONLLU_ROW, CONLLU),
         (CONLLU_ROW.replace("go", "["), CONLLU),
-        ("# 1\t", None),  # a prediction that is no tree
+        ("# 1\t", None),  # a prediction that is not a tree
         ("a b\tIN:A", None),
         ("[IN:A a ]", None),
         ("", None),

@@ -145,9 +145,9 @@ def test_a_listed_item_that_is_missing_is_broken(items):
     ("gate", "message"),
     [
         (Gate({"UAS": 0.1}), "max_nfr: no level 'UAS' here; choose one of EM"),
-        (Gate({}, {EVERY_LEVEL: 1.5}), "max_nfi: 1.5 is no rate"),
-        (Gate({EVERY_LEVEL: float("nan")}), "max_nfr: nan is no rate"),
-        (Gate({EVERY_LEVEL: -0.1}), "max_nfr: -0.1 is no rate"),
+        (Gate({}, {EVERY_LEVEL: 1.5}), "max_nfi: 1.5 is not a rate"),
+        (Gate({EVERY_LEVEL: float("nan")}), "max_nfr: nan is not a rate"),
+        (Gate({EVERY_LEVEL: -0.1}), "max_nfr: -0.1 is not a rate"),
         (Gate(must_not_break={"q999": "list.txt:7"}), "list.txt:7: gold has no item 'q999'"),
     ],
 )

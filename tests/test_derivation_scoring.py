@@ -130,7 +130,7 @@ def test_training_loss_is_minus_the_log_probs_of_gold(treebank, preset):
 
 
 def test_all_trees_together_have_at_most_probability_one(treebank, parser):
-    """Less than one: pointing to what is no tree has a probability too."""
+    """Less than one: pointing to what is not a tree has a probability too."""
     two_words = treebank.select(np.flatnonzero(treebank.lengths == 2)[:1])
     labelings = list(product(range(len(parser.vocabulary.relations)), repeat=2))
     trees = list(product(all_trees(2, single_root=False), labelings))

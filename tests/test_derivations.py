@@ -78,7 +78,7 @@ def test_steps_by_hand():
 )  # fmt: skip
 def test_what_is_no_tree_is_refused_by_name(heads):
     good = (0, 1, 1)
-    with pytest.raises(ValueError, match="tree 2 is no tree"):
+    with pytest.raises(ValueError, match="tree 2 is not a tree"):
         derivations(*padded([good, heads, heads]))
 
 
@@ -92,7 +92,7 @@ def test_exactly_the_trees_are_accepted():
             derivations(*padded([heads]))
         else:
             assert heads[fault - 1] != 0, "the word named hangs on the root"
-            with pytest.raises(ValueError, match="tree 1 is no tree"):
+            with pytest.raises(ValueError, match="tree 1 is not a tree"):
                 derivations(*padded([heads]))
 
 

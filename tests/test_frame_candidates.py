@@ -250,7 +250,7 @@ def test_deep_nesting_is_no_trouble(tmp_path):
         ([first(frame="[IN:A call ] [IN:A mum ]"), GOOD], 1, "candidate 2: several roots"),
         ([first(frame="[IN:CALL call [SL:WHO ] mum ]"), GOOD], 1, "candidate 2: empty bracket [SL:WHO ]"),
         ([first(frame="[IN:CALL call  mum ]"), GOOD], 1, "candidate 2: tokens must be separated by single spaces"),
-        ([first(frame="[CALL call mum ]"), GOOD], 1, "candidate 2: '[CALL' is no opening bracket"),
+        ([first(frame="[CALL call mum ]"), GOOD], 1, "candidate 2: '[CALL' is not an opening bracket"),
         ([first(frame="call mum"), GOOD], 1, "candidate 2: the word 'call' stands outside"),
         ([first(frame=""), GOOD], 1, "candidate 2: tokens must be"),
         ([first(frame=["IN:CALL"]), GOOD], 1, "candidate 2: 'frame' is ['IN:CALL'], neither a text nor null"),

@@ -85,7 +85,7 @@ def test_every_frame_is_a_tree_over_the_words_of_its_utterance(demo: dict[str, F
     index = {label: i for i, label in enumerate(bank.labels)}
     for words, frame in zip(bank.utterances, bank.frames):
         assert frame_words(frame) == words
-        assert parse_frame(frame_text(frame)) == frame  # refuses what is no tree
+        assert parse_frame(frame_text(frame)) == frame  # refuses what is not a tree
         assert frame_of(sequence_of(frame, index), bank.labels, words) == frame
 
 

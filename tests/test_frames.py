@@ -1,4 +1,4 @@
-"""Frames in and out of text and of numbers, what is no frame and why, and banks of them."""
+"""Frames in and out of text and of numbers, what is not a frame and why, and banks of them."""
 
 import pickle
 import re
@@ -75,14 +75,14 @@ def test_a_frame_deeper_than_any_recursion_comes_back():
         ("[IN:A x [SL:B y", r"\[SL:B is never closed"),
         ("[IN:A x]", r"\[IN:A is never closed .*space on either side"),
         ("[IN:A", r"\[IN:A is never closed"),
-        ("[A x ]", r"'\[A' is no opening bracket"),
-        ("[IN:A [x ] ]", r"'\[x' is no opening bracket"),
-        ("[IN: x ]", "is no opening bracket"),
-        ("[in:a x ]", "is no opening bracket"),
-        ("[IN:A-B x ]", "is no opening bracket"),
-        ("[XIN:A x ]", "is no opening bracket"),
-        ("[ IN:A x ]", "is no opening bracket"),
-        ("[IN:A\tx ]", "is no opening bracket"),
+        ("[A x ]", r"'\[A' is not an opening bracket"),
+        ("[IN:A [x ] ]", r"'\[x' is not an opening bracket"),
+        ("[IN: x ]", "is not an opening bracket"),
+        ("[in:a x ]", "is not an opening bracket"),
+        ("[IN:A-B x ]", "is not an opening bracket"),
+        ("[XIN:A x ]", "is not an opening bracket"),
+        ("[ IN:A x ]", "is not an opening bracket"),
+        ("[IN:A\tx ]", "is not an opening bracket"),
     ],
 )
 def test_what_is_no_frame_says_why(text, reason):

@@ -1,4 +1,4 @@
-"""Word pieces, and frames as what a model emits: round trips, plain twins, and what is no frame over whole words."""
+"""Word pieces, and frames as what a model emits: round trips, plain twins, and what is not a frame over whole words."""
 
 import warnings
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ def plain_target(
 
 
 def plain_sequence(target: Sequence[int], num_labels: int, counts: list[int]) -> list[int]:
-    """The twin of `sequences_of_targets` for one row, without ends; [BROKEN] where there is no sequence."""
+    """The twin of `sequences_of_targets` for one row, without ends; [BROKEN] where there is not a sequence."""
     places = [(word, part) for word, count in enumerate(counts) for part in range(count)]
     sequence, due = [], []
     for token in target:

@@ -73,7 +73,7 @@ def test_text_without_frames_is_read_for_parsing_only(file, content):
         ("x\t[IN:A x [SL:B ] ]", r"empty bracket \[SL:B"),
         ("x y\t[IN:A x ] [IN:A y ]", "several roots"),
         ("x y\t[IN:A x ] y", "'y' stands outside"),
-        ("x\t[A x ]", r"'\[A' is no opening bracket"),
+        ("x\t[A x ]", r"'\[A' is not an opening bracket"),
         ("x y\t[IN:A y x ]", "word 1 of the parse is 'y', of the utterance 'x'"),
         ("x y\t[IN:A x ]", "1 words in the parse, 2 in the utterance"),
         ("x\t[IN:A x y ]", "2 words in the parse, 1 in the utterance"),

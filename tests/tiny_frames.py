@@ -41,7 +41,7 @@ def frame_bank() -> FrameBank:
 
 
 def tiny_seq2seq(seed: int = 0, runtime: Runtime | None = None, **changes) -> Seq2SeqParser:
-    """A parser that has seen the frames too few times: some of what it says is right, some is no frame.
+    """A parser that has seen the frames too few times: some of what it says is right, some is not a frame.
 
     `changes`: of the configuration, not of sizes.
     """

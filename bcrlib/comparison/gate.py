@@ -106,7 +106,7 @@ def check_items(gate: Gate, update: "Update") -> list[Check]:
             if level != EVERY_LEVEL and level not in update.levels:
                 raise ValueError(f"{rule}: no level {level!r} here; choose one of {', '.join(update.levels)}")
             if not 0 <= limit <= 1:  # neither is nan
-                raise ValueError(f"{rule}: {limit} is no rate in [0, 1]")
+                raise ValueError(f"{rule}: {limit} is not a rate in [0, 1]")
     numbers = {name: number for number, name in enumerate(update.ids) if name in gate.must_not_break}
     checks = []
     for name, place in gate.must_not_break.items():

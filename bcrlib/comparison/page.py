@@ -17,7 +17,7 @@ from bcrlib.report.draw_trees import NEGATIVE, draw_tree, draw_update, printable
 from bcrlib.report.tables import render
 
 MOST_SLICES, MOST_CHECKS = 25, 200
-MOST_WORDS, MOST_NODES = 60, 60  # of what is drawn: more is no picture
+MOST_WORDS, MOST_NODES = 60, 60  # of what is drawn: more is not a picture
 LONGEST_WORD, LONGEST_LABEL = 24, 30
 CHART_WIDTH, LABEL_WIDTH, NUMBER_WIDTH, ROW, ABOVE = 720, 90, 75, 44, 34
 DRAWING_NOTES = {
@@ -72,7 +72,7 @@ def _slices(name: str, level: LevelVerdict) -> dict[str, Any]:
 
 
 def _item(worst: WorstItem, update: Update) -> dict[str, Any]:
-    """SVGs, gold first; as text what cannot be drawn: values, frames that are no tree, what is too long.
+    """SVGs, gold first; as text what cannot be drawn: values, frames that are not trees, what is too long.
 
     A word is cut where it would take half the page.
     """

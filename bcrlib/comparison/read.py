@@ -48,7 +48,7 @@ class Items:
     first_line: int = 1
     """Of TOP: where rows begin."""
     texts: Sequence[str] = ()
-    """Of frames, also of what is no tree."""
+    """Of frames, also of what is not a tree."""
 
     def line(self, item: int, word: int | None = None) -> int:
         """Where in the file an item begins, or a word of it stands; from 0, the last word is -1.  O(1)."""

@@ -69,8 +69,9 @@ def summary(verdict: Verdict) -> str:
     name = verdict.update.wholes[-1]
     level, noun, (num_old, num_new) = verdict.levels[name], ITEM[verdict.update.format], verdict.num_models
     flips, units = level.flips, mean_count(level.flips.num_units, level)
+    nouns = noun if units == "1" else f"{noun}s"
     told = (
-        f"The update breaks {mean_count(flips.yn, level)} of {units} {noun}s as a whole ({name}: NFR "
+        f"The update breaks {mean_count(flips.yn, level)} of {units} {nouns} as a whole ({name}: NFR "
         f"{per_cent(flips.nfr)} %, NFI {per_cent(flips.nfi)} %) and repairs {mean_count(flips.ny, level)}; accuracy "
         f"{per_cent(flips.acc_old)} → {per_cent(flips.acc_new)} %."
     )
@@ -78,7 +79,7 @@ def summary(verdict: Verdict) -> str:
         told += f" Means over all pairs of {num_old} old and {num_new} new runs."
     if not flips.yn:
         told += (
-            f" No flip among {units} {noun}s shows an NFR of at most {per_cent(level.rates['nfr'].high)} %, not of 0."
+            f" No flip among {units} {nouns} shows an NFR of at most {per_cent(level.rates['nfr'].high)} %, not of 0."
         )
     return told
 

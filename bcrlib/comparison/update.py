@@ -44,7 +44,7 @@ class TextView:
     """None: the new model has no answer."""
     words: Sequence[str] = ()
     frames: Sequence[Node | None] = ()
-    """Of gold, old and new, None for what is no tree; values have none."""
+    """Of gold, old and new, None for what is not a tree; values have none."""
 
 
 View = TreeView | TextView
@@ -121,7 +121,7 @@ class Update:
     view: Callable[..., View]
     """What can be shown of an item, by its number and, if there are several, that of the new model's run, from 0."""
     num_invalid: Mapping[str, int]
-    """Of frames "num_invalid_old" and "num_invalid_new", the predictions that are no tree; else nothing."""
+    """Of frames "num_invalid_old" and "num_invalid_new", the predictions that are not trees; else nothing."""
     clusters: Int64[np.ndarray, "item"] | None = None
     """The document or conversation of every item, from 0; None: every item is one of its own."""
     notes: Sequence[str] = ()
@@ -156,7 +156,7 @@ class Update:
 
     @property
     def invalid_outputs(self) -> str:
-        """How many predictions of frames are no tree, in words."""
+        """How many predictions of frames are not trees, in words."""
         old, new = (f"{self.num_invalid[f'num_invalid_{name}']:,}" for name in ("old", "new"))
         return f"No trees: {old} predictions of the old model, {new} of the new"
 
@@ -172,7 +172,7 @@ class Update:
     def rates(self) -> dict[str, dict[str, float]]:
         """What `bcr evaluate --json` prints: accuracies, flip rates (in [0, 1]) and number of units of every level.
 
-        Of frames also how many predictions are no tree.  O(items).
+        Of frames also how many predictions are not trees.  O(items).
         """
         return {name: rates_of(level.flips) | dict(self.num_invalid) for name, level in self.levels.items()}
 

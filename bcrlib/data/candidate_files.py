@@ -37,7 +37,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class CandidateFileError(FileError):
-    """A file that is no candidate file of these items; its text is "FILE:LINE: sentence LINE: fault"."""
+    """A file that is not a candidate file of these items; its text is "FILE:LINE: sentence LINE: fault"."""
 
 
 def fault_in(kind: type[Pool], name: str, number: int, fault: str) -> CandidateFileError:

@@ -259,7 +259,7 @@ class TreePool(Pool):
             if type(head) is not int or not 0 <= head <= length:
                 raise ValueError(f", word {word}: head {head!r} is not one of 0 .. {length}")
             if not isinstance(relation, str) or not can_stand(relation):
-                raise ValueError(f", word {word}: {relation!r} is no relation")
+                raise ValueError(f", word {word}: {relation!r} is not a relation")
         if cycle := find_cycle(heads):
             raise ValueError(f", word {cycle[0]}: its heads lead back to itself, a cycle")
         return heads, relations

@@ -70,7 +70,7 @@ class FramePool(Pool):
         return FramePool(np.concatenate(sequences), labels, np.concatenate([pool.log_probs for pool in pools]))
 
     def frames(self, bank: FrameBank, candidate: int = 0) -> list[Node | None]:
-        """One candidate of every utterance; None where it is no tree.  O(codes)."""
+        """One candidate of every utterance; None where it is not a tree.  O(codes)."""
         found: list[Node | None] = []
         for sequence, words in zip(self.sequences[candidate], bank.utterances, strict=True):
             try:
@@ -87,14 +87,14 @@ class FramePool(Pool):
     def taught(self, bank: FrameBank) -> FrameBank:
         """The bank under the first candidates in place of its frames, to learn from (distillation, protocol 4.3).
 
-        Utterances whose candidate is no tree over their words are left out.  O(codes).
+        Utterances whose candidate is not a tree over their words are left out.  O(codes).
         """
         frames = self.frames_over_words(bank)
         good = [i for i, frame in enumerate(frames) if frame is not None]
         return bank.select(good).with_frames([frames[i] for i in good])
 
     def frames_over_words(self, bank: FrameBank, candidate: int = 0) -> list[Node | None]:
-        """One candidate of every utterance; None where it is no tree over the words of the utterance.  O(codes)."""
+        """One candidate of every utterance; None where it is not a tree over the words of the utterance.  O(codes)."""
         found = zip(self.frames(bank, candidate), bank.words)
         return [frame if frame is not None and frame_words(frame) == words else None for frame, words in found]
 
@@ -110,7 +110,7 @@ class FramePool(Pool):
         return utterance + 1, fault
 
     def cells(self, bank: FrameBank) -> Iterator[list[dict[str, Any]]]:
-        """The candidates of every utterance as texts; None for one that is no tree over its words."""
+        """The candidates of every utterance as texts; None for one that is not a tree over its words."""
         columns = [self.frames_over_words(bank, candidate) for candidate in range(self.num_candidates)]
         for frames in zip(*columns):
             yield [{"frame": None if frame is None else frame_text(frame)} for frame in frames]

@@ -25,7 +25,7 @@ LABEL = re.compile(r"(IN|SL):[A-Z][A-Z0-9_]*")
 
 
 class FrameError(ValueError):
-    """A text or sequence that is no frame; its text is the reason alone."""
+    """A text or sequence that is not a frame; its text is the reason alone."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def parse_frame(text: str) -> Node:
             builder.close()
         elif token.startswith(OPEN):
             if not LABEL.fullmatch(token[1:]):
-                raise FrameError(f"{token!r} is no opening bracket: a label is IN:NAME or SL:NAME in capitals")
+                raise FrameError(f"{token!r} is not an opening bracket: a label is IN:NAME or SL:NAME in capitals")
             builder.open(token[1:])
         elif token:
             builder.add(token)
@@ -195,7 +195,7 @@ class FrameBank:
 
 
 END = 0  # behind the last code; fills up to the longest sequence
-BROKEN = -1  # in the first step of what is no sequence over whole words
+BROKEN = -1  # in the first step of what is not a sequence over whole words
 
 
 def sequence_of(frame: Node, label_index: Mapping[str, int]) -> list[int]:
@@ -224,7 +224,7 @@ def frame_of(sequence: Sequence[int], labels: Sequence[str], words: Sequence[str
     """The frame that a sequence spells, up to the first END or the last step; the inverse of sequence_of.
 
     Words may come in any order, twice or not at all: it is for the metrics to judge.  Raises FrameError with the
-    reason where the sequence is no tree or has a code that stands for nothing.  O(steps).
+    reason where the sequence is not a tree or has a code that stands for nothing.  O(steps).
     """
     builder, num_labels = FrameBuilder(), len(labels)
     for code in map(int, sequence):

@@ -40,8 +40,8 @@ def parse_top(content: bytes, name: str, frames: bool = True) -> FrameBank:
 
     `name` stands for the file in errors.  Without `frames` the file is text to be parsed: the parse column may be
     missing or hold anything.  Raises TopError naming the first faulty line: bad UTF-8, no row, a wrong number of
-    columns, an empty one, a parse that is no frame or one over other words than the utterance's.  O(bytes), 28,414 rows
-    in about half a second.
+    columns, an empty one, a parse that is not a frame or one over other words than the utterance's.  O(bytes),
+    28,414 rows in about half a second.
     """
     first, rows, utterances = _rows(content, name, (2, 3) if frames else (1, 2, 3), any_parse=not frames)
     if not frames:
@@ -62,7 +62,7 @@ def read_predicted_top(path: FilePath) -> tuple[tuple[tuple[str, ...], ...], tup
 
 
 def parse_predicted_top(content: bytes, name: str) -> tuple[tuple[tuple[str, ...], ...], tuple[Node | None, ...]]:
-    """The utterances and predicted frames of a file, None where the parse is no frame, as an empty one.
+    """The utterances and predicted frames of a file, None where the parse is not a frame, as an empty one.
 
     A frame over other words than the utterance's is a prediction too.  Raises TopError for all else that parse_top
     refuses.  O(bytes).
@@ -101,7 +101,7 @@ def _spaced(parse: str) -> str:
 
 
 def write_top(utterances: Sequence[Sequence[str]], parses: Sequence[str], path: FilePath) -> None:
-    """Write a two-column file at once or not at all; a parse may be empty, for a prediction that is no frame.
+    """Write a two-column file at once or not at all; a parse may be empty, for a prediction that is not a frame.
 
     ValueError for unequal numbers or a row that would break the format, OSError.  O(bytes).
     """

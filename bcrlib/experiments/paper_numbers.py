@@ -74,7 +74,7 @@ def reranked_from(strategy: str) -> tuple[str, dict[str, object]]:
     """Method and params of the paper for BCR over the candidates of a strategy: its Tables 4 to 6, Figure 2.
 
     For `tables.beside_paper`: "nucleus(p=0.95)" -> ("BCR", {"decoding": "top-p", "p": 0.95}).  A strategy that the
-    paper does not have, or one with a temperature, gets params without a number.  ValueError for what is no strategy.
+    paper does not have, or one with a temperature, gets params without a number.  ValueError for any other text.
     """
     match parse_strategy(strategy):
         case Beam(width):

@@ -276,7 +276,7 @@ def consolidate(parts: Iterable[str | os.PathLike[str]], folder: str | os.PathLi
 
 
 def _own_values(tables: Mapping[str, Rows], table: str, key: tuple) -> Shaped[np.ndarray, "_"]:
-    """The row of one candidate with the units or sentences alone where it is no copy; it may be so already."""
+    """The row of one candidate with the units or sentences alone where it is not a copy; it may be so already."""
     proposer, strategy, *of, candidate = key
     row = tables[table][key]
     num_sentences = max((num for _, _, num in tables["units"]), default=0)

@@ -43,7 +43,7 @@ def correctness(gold: FrameBank, pool: FramePool, preset: Preset) -> dict[str, B
     as well, the same words at the same place from the left: under "labelled" (the paper's definition) these nodes have
     the labels of gold's nodes, from the outside in; under "subtree" (the authors' code, protocol 5.3) everything from
     the outermost node downwards is the same.  Under "subtree" both levels compare labels by the name behind the
-    colon alone.  What is no tree is wrong everywhere, what the candidate adds to gold's spans is not looked at.
+    colon alone.  What is not a tree is wrong everywhere, what the candidate adds to gold's spans is not looked at.
 
     Raises ValueError for another number of utterances, and as `scored_units`.  O(codes), 8,241 utterances with 10
     candidates in well under a second.
@@ -59,7 +59,7 @@ def frame_correctness(
 ) -> dict[str, Bool[np.ndarray, "unit"]]:
     """`correctness` of one prediction an utterance, from any parser: [unit] for each level.
 
-    None stands for a prediction that is no tree.  Labels and words that gold does not have are wrong.
+    None stands for a prediction that is not a tree.  Labels and words that gold does not have are wrong.
     """
     if len(predicted) != len(gold):
         raise ValueError(f"{len(predicted)} predictions, {len(gold)} gold frames")
@@ -70,7 +70,7 @@ def frame_correctness(
 
 
 def invalid(pool: FramePool) -> Bool[np.ndarray, "candidate utterance"]:
-    """Which candidates are no tree: broken, empty, unclosed, an empty or a wrongly labelled bracket, several roots.
+    """Which candidates are not trees: broken, empty, unclosed, an empty or a wrongly labelled bracket, several roots.
 
     O(codes).
     """
@@ -80,7 +80,7 @@ def invalid(pool: FramePool) -> Bool[np.ndarray, "candidate utterance"]:
 
 
 def num_invalid(pool: FramePool) -> int:
-    """How many candidates of all utterances are no tree.  O(codes)."""
+    """How many candidates of all utterances are not trees.  O(codes)."""
     return int(invalid(pool).sum())
 
 
@@ -94,7 +94,7 @@ def _judged(
     brackets = re.compile(f"[\0-{chr(2 * len(labels))}]")
 
     def compared(text: str) -> tuple[str, dict[Span, str]]:
-        """The whole and its spans by what must be equal; "" and no span of what is no tree."""
+        """The whole and its spans by what must be equal; "" and no span of what is not a tree."""
         spans = _spans(text, len(labels))
         for of, to in renamed:  # only now, since a bracket is closed by its own label alone
             text = text.replace(of, to)
@@ -122,7 +122,7 @@ def _judged(
 
 
 def _spans(text: str, num_labels: int) -> dict[Span, tuple[int, int, int]]:
-    """The spans of words under nodes, from the left, outer first; none of a text that is no tree.
+    """The spans of words under nodes, from the left, outer first; none of a text that is not a tree.
 
     Of each: where its outermost node begins and ends in the text, and how many nodes are over it.
     """

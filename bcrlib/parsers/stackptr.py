@@ -215,7 +215,7 @@ def best_trees(hyps: PartialTrees, num_trees: int, keep_duplicates: bool) -> Par
 
 
 def check_trees(pool: TreePool) -> None:
-    """ValueError that names sentence and candidate of the first one that is no tree. O(candidates tokens)."""
+    """ValueError that names sentence and candidate of the first one that is not a tree. O(candidates tokens)."""
     for candidate, heads in enumerate(pool.heads):
         fault = word_on_cycle(heads.astype(np.int64), pool.offsets)
         if fault >= 0:

@@ -45,7 +45,7 @@ class GoldWalk:
 
 
 def gold_walk(batch: Batch) -> GoldWalk:
-    """The derivations of the trees that the batch holds. ValueError if one is no tree. O(steps)."""
+    """The derivations of the trees that the batch holds. ValueError if one is not a tree. O(steps)."""
     packing = batch.packing
     lengths = packing.lengths.cpu().numpy()
     steps = derivations(unpack(batch.heads, packing).cpu().numpy(), lengths)

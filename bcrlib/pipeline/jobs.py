@@ -71,7 +71,7 @@ def in_running_order(jobs: Sequence[Job]) -> list[Job]:
     earlier = {job.name: (*job.needs, *job.after) for job in jobs}
     for name, needs in earlier.items():
         if unknown := [need for need in needs if need not in by_name]:
-            raise GraphError(f"job {name!r} needs {unknown[0]!r}, which is no job of this graph")
+            raise GraphError(f"job {name!r} needs {unknown[0]!r}, which is not a job of this graph")
     try:
         return [by_name[name] for name in TopologicalSorter(earlier).static_order()]
     except CycleError as error:

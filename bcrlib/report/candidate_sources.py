@@ -252,7 +252,7 @@ def metrics_by_diversity(rows: pd.DataFrame, title: str) -> Figure:
     frame = tidy(rows)
     frame = frame[frame["level"] == "UAS"]
     wide = frame.pivot(index="row", columns="metric", values=["value", "low", "high"])
-    num_distinct = wide["value", "distinct trees"].sort_values()  # the one number that is no rate
+    num_distinct = wide["value", "distinct trees"].sort_values()  # the one number that is not a rate
     metrics = ("ACC random", "ACC oracle", "NFR oracle", "NFR BCR")
     colours = method_colours(frame["row"].map(source_of).unique())
     figure, areas = panels((1.0 + 3.1 * len(metrics), 4.2), title, [""], metrics)

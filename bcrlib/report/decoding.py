@@ -128,7 +128,7 @@ _RIGHT_ALIGNED = 'text-anchor="end"'
 
 
 class Sample(NamedTuple):
-    """One candidate: a frame's text ("" or anything else that is no frame: no tree), and how it was judged."""
+    """One candidate: a frame's text ("" or anything else that is not a frame: no tree), and how it was judged."""
 
     frame: str
     log_prob: float
@@ -137,7 +137,7 @@ class Sample(NamedTuple):
 
     @property
     def brackets(self) -> list[Bracket]:
-        """The nodes of the frame; none where it is no tree."""
+        """The nodes of the frame; none where it is not a tree."""
         try:
             return brackets(parse_frame(self.frame))
         except FrameError:

@@ -257,7 +257,7 @@ def write_index(figures_folder: Path, profile: str) -> Path:
     """Writes figures_folder/index.html, the page of all records (*.json) in that folder, and returns its path.
 
     It links the files beside it and needs nothing else.  Equal folders give equal bytes.  ValueError names a JSON file
-    that is no record, or a figure without a picture.
+    that is not a record, or a figure without a picture.
     """
     folder = Path(figures_folder)
     chapters: dict[str, list[dict[str, object]]] = {}

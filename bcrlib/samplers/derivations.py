@@ -37,7 +37,7 @@ def derivations(heads: Integer[np.ndarray, "tree position"], lengths: Integer[np
     steps = np.zeros((4, len(heads), num_steps), dtype=np.int64)
     fault = _derive(np.ascontiguousarray(heads, dtype=np.int64), np.asarray(lengths, dtype=np.int64), *steps)
     if fault >= 0:
-        raise ValueError(f"tree {fault + 1} is no tree: a cycle, or a head outside the sentence")
+        raise ValueError(f"tree {fault + 1} is not a tree: a cycle, or a head outside the sentence")
     return Derivations(*steps)
 
 

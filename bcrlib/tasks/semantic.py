@@ -56,7 +56,7 @@ def _read(path: Path, kind: str, gold: bool = False) -> FrameBank:
 
 
 def _write(bank: FrameBank, pool: FramePool, path: Path) -> None:
-    """As two columns of TOP; an empty parse where the candidate is no tree."""
+    """As two columns of TOP; an empty parse where the candidate is not a tree."""
     parses = ["" if frame is None else frame_text(frame) for frame in pool.frames(bank)]
     write_top(bank.utterances, parses, path)
 
