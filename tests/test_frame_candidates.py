@@ -259,7 +259,6 @@ def test_deep_nesting_is_no_trouble(tmp_path):
         ([first(frame="[IN:CALL mum call ]"), GOOD], 1, "candidate 2: word 1: 'mum', in the utterance 'call'"),
         ([first(log_prob=-(10**400)), GOOD], 1, "candidate 2: log_prob -1000"),
         ([first(frame=None, log_prob="-1"), GOOD], 1, "candidate 2: log_prob '-1' is not"),
-        ([first(), line(2, ["stop"], {"frame": "[IN:STOP stop ]"})], 2, "candidate 1: no key 'log_prob'"),
         ([first(), line(2, ["go"], ONLY)], 2, "word 1: 'go', in the TOP file 'stop'"),
         ([{"sentence": 1, "forms": ["call", "mum"], "candidates": []}, GOOD], 1, "candidates of an item called 'sen"),
         ([first(), {"utterance": 2, "candidates": []}], 2, "no key 'words'"),
