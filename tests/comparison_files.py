@@ -17,7 +17,7 @@ from bcrlib.data.treebank import Treebank, format_conllu
 
 def evaluate_files(gold: Path, old: Path, new: Path, preset: Preset) -> dict[str, dict[str, float]]:
     """What `bcr evaluate --json` prints."""
-    return read_update(gold, old, new, [], preset, by_id=False).rates()
+    return read_update(gold, old, new, [], preset).rates()
 
 
 def write_trees(treebank: Treebank, path: Path, order: Sequence[int] | None = None, ids: str | None = "s{}") -> Path:

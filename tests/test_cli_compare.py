@@ -130,7 +130,7 @@ def test_what_is_asked_wrongly_is_refused_in_one_line(trees, tmp_path):
         (options(trees)[:4], "give --gold, --old and --new"),
         ([items, "--gold", trees[0]], "give --gold, --old and --new"),
         ([items, "--old-seed", items], '--old-seed does not go with JSON Lines: put "old_seeds" into the items'),
-        (options([items] * 3), f"{items} holds JSON Lines; gold, old and new stand in one such file"),
+        (options([items] * 3), f"{items} holds JSON Lines: gold, old and new in one file, which bcr compare reads"),
         ([trees[0]], f"{trees[0]} holds CoNLL-U; give it with --gold, --old and --new"),
         (options([trees[0], trees[1], *frame_update(tmp_path)[2:]]), "a row of TOP, but the gold file is CoNLL-U"),
         ([items, "--max-nfr", "much"], "--max-nfr: 'much' is neither RATE nor LEVEL=RATE"),
