@@ -366,7 +366,7 @@ def test_a_faulty_line_is_refused_by_file_line_and_fault(tmp_path, line, message
     [
         (b"", "items.jsonl:1: the file is empty"),
         (json.dumps(GOOD).encode() + b'\n{"id": "\xff"}\n', "items.jsonl:2: not UTF-8: byte 0xff"),
-        (b"\xef\xbb\xbf" + json.dumps(GOOD).encode(), "items.jsonl:1: byte order mark"),
+        (b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r\n{", "items.jsonl:2: not JSON"),
         (b"\x80\x04}q\x00.", "items.jsonl:1: not UTF-8: byte 0x80"),  # a pickle
         (b'{"id": "a", "gold": 1, "old": 1}\n', "items.jsonl:1: no line of the file has a key 'new'"),
     ],

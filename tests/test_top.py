@@ -74,7 +74,7 @@ def test_text_without_frames_is_read_for_parsing_only(file, content):
         ("x y\t[IN:A x ]", "1 of the utterance's 2 words are in the parse. Decoupled"),
         ("x\t[IN:A x y ]", "2 words in the parse, 1 in the utterance"),
         ("X\t[IN:A x ]", "word 1 of the parse is 'x', of the utterance 'X'"),
-        ("x\t[IN:A x ]\r\r", "carriage return"),
+        ("x\t[IN:A x ]\r ", "carriage return"),
     ],
 )
 def test_a_fault_is_named_with_file_and_line(file, row, reason):

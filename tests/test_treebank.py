@@ -182,7 +182,7 @@ def test_line_ends_marks_and_blank_lines_at_the_end_make_no_difference(end, mark
     """Also where only some lines end in CRLF, or gzip packed the file; what is written has LF."""
     text = FULL.rstrip("\n") + end
     half = text.count("\n") // 2
-    for content in (text, text.replace("\n", "\r\n"), text.replace("\n", "\r\n", half)):
+    for content in (text, text.replace("\n", "\r\n"), text.replace("\n", "\r\n", half), text.replace("\n", "\r\r\n")):
         packed = mark.encode() + content.encode()
         assert format_conllu(parse_conllu(packed, "f")) == FULL
         (tmp_path / "f").write_bytes(gzip.compress(packed))
@@ -194,7 +194,7 @@ def test_line_ends_marks_and_blank_lines_at_the_end_make_no_difference(end, mark
     [
         (PAIR.encode() + b"\n" + word(1, form="\xe9").encode("latin-1") + b"\n", 4, "not UTF-8: byte 0xe9"),
         (PAIR.replace("\n", "\r").encode(), 1, "carriage return within a line"),
-        (PAIR.encode() + b"\n" + word(1)[:-1].encode() + b"\r\r\n", 4, "carriage return within a line"),
+        (PAIR.encode() + b"\n" + word(1)[:-1].encode() + b"\r \r\n", 4, "carriage return within a line"),
         (PAIR.encode("utf-16"), 1, "UTF-16, not UTF-8"),
     ],
 )
@@ -246,7 +246,7 @@ def test_reader_and_line_by_line_twin_agree_on_damaged_files(trees):
         else:
             accepted += 1
             assert fault is None, (text, fault)
-            assert not trees or format_conllu(treebank) == text
+            assert not trees or format_conllu(treebank) == text.rstrip("\n") + "\n\n"
     assert 200 < accepted < 3800
 
 
