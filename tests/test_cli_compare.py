@@ -254,7 +254,7 @@ def test_alignment_and_subtypes_are_options_of_both_commands(tmp_path):
             rates = json.loads(run(command, *options(paths), *arguments, "--json"))
             assert [rates["LAS"][name] for name in ("acc_old", "acc_new", "nfr")] == [right, right, 0]
         assert "relations without sub-types" in run(command, *options(paths), "--ignore-subtypes")
-        assert "word 1: 'Caf\u00e9s', in the gold file 'Dogs'" in refused(command, *options(crossed))
+        assert "word 1: 'Dogs', in the gold file 'Caf\u00e9s'" in refused(command, *options(crossed))
         assert json.loads(run(command, *options(crossed), "--align", "order", "--json"))["UAS"]["acc_new"] == 1
         assert "unknown alignment 'place'" in refused(command, *options(crossed), "--align", "place")
 
@@ -276,7 +276,7 @@ def test_logs_of_lm_eval(tmp_path):
     write(new, [("strict", 0), ("loose", 1), ("strict", 1)], 3)
     rates = json.loads(bcr(*arguments, "--json").stdout)["EM"]
     assert [rates[name] for name in ("num_units", "acc_old", "acc_new", "nfr", "pfr")] == [3, 2 / 3, 1 / 3, 1 / 3, 0]
-    assert f"{old}: the filter 'strict' counts, not 'loose'" in run(*arguments)
+    assert "the filter 'strict' counts, not 'loose'" in " ".join(run(*arguments).split())
     write(new, [("strict", 0.5)])
     assert f"{new}:1: exact_match is 0.5, neither 0 nor 1" in refused(*arguments)
     new.write_text("")

@@ -29,8 +29,9 @@ def read_items(items: Path, preset: Preset) -> Update:
 
     (on one line).  `id`: text or a whole number; several lines with one are runs of the models, as many for every id.
     `gold`, `old`, `new`: any JSON values (`is_same`); `new` may be left out, which is wrong.  `old_seeds`, `new_seeds`:
-    what further seeds say, equally many on every line.  `cluster`: the document or conversation, text or a whole number,
-    on every line or on none; items of one count together in intervals.  `slices`: names with text, a number or a boolean.
+    what further seeds say, equally many on every line.  `cluster`: the document or conversation, text or a whole
+    number, on every line or on none; items of one count together in intervals.  `slices`: names with text, a number or
+    a boolean.
 
     Raises ItemsError, with file, line and fault, for bad UTF-8, a line that is no such object, NaN and numbers out of
     range anywhere in it, a key twice, ids with unequal runs, a line without gold or old, and where no line has new;
