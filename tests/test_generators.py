@@ -16,7 +16,7 @@ from bcrlib.data.randomness import key
 from bcrlib.parsers.generator import Generator, TextPool
 from bcrlib.reranking import bcr_scores, choose
 from bcrlib.samplers.dropout_p import masks, thinned_calls
-from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
+from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK, parse_strategy
 
 KINDS = ["t5", "bart", "gpt2"]
 INPUTS = ["abca", "dd", "b a c"]
@@ -221,9 +221,9 @@ def test_what_cannot_be_is_refused():
     generator = tiny_generator("gpt2")
     with pytest.raises(ValueError, match="graph-based"):
         generator.candidates(INPUTS, KBest(3))
-    with pytest.raises(ValueError, match="40 tokens, which the model cannot read"):
+    with pytest.raises(ValueError, match="cannot read 40 tokens of an input and write 6; it has 40 positions"):
         generator.candidates(["a" * 40], OneBest())
-    with pytest.raises(ValueError, match="0 tokens"):
+    with pytest.raises(ValueError, match="cannot read 0 tokens"):
         generator.candidates([""], OneBest())
     with pytest.raises(ValueError, match="2 inputs for 3"):
         generator.log_probs(INPUTS, pool_of(["a", "b"]))
@@ -231,6 +231,53 @@ def test_what_cannot_be_is_refused():
     generator.model.generation_config.eos_token_id = None
     with pytest.raises(ValueError, match="knows an end of sequence"):
         Generator(generator.model, generator.tokenizer)
+
+
+@pytest.mark.parametrize("kind", ["bart", "gpt2", "llama"])
+def test_a_text_may_fill_all_positions_and_no_more(kind):
+    """Whoever proposed it: the last of 40 positions reads a token, and the end that it foretells is never read."""
+    generator = tiny_generator(kind)
+    fits = 39 if kind == "bart" else 40 - len("ab")  # a decoder's start takes a place; so does a prompt
+    longest = pool_of(["a" * fits])
+    expected = log_prob_token_by_token(generator, "ab", "a" * fits)
+    assert generator.log_probs(["ab"], longest)[0, 0] == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match=f"and write {fits + 2}; it has 40 positions: 'ab'"):
+        generator.log_probs(["ab"], pool_of(["a" * (fits + 1)]))
+    generator.max_new_tokens = fits + 1
+    assert generator.candidates(["ab"], OneBest()).num_candidates == 1
+    generator.max_new_tokens = fits + 2
+    with pytest.raises(ValueError, match="40 positions"):
+        generator.candidates(["ab"], OneBest())
+
+
+@every_kind
+@pytest.mark.parametrize("strategy", ["1-best", "beam(b=3)", "1-best+beam(b=3)"])
+def test_no_inputs_have_no_candidates(kind, strategy):
+    pool = tiny_generator(kind).candidates([], parse_strategy(strategy, 2))
+    assert pool.texts == ((),) * pool.num_candidates and pool.log_probs.shape == (pool.num_candidates, 0)
+
+
+@pytest.mark.parametrize("strategy", [Beam(20, 2), Beam(2, 2), TopK(3, 7), OneBest()])
+def test_no_batch_is_larger_than_asked_but_for_one_input(strategy):
+    generator = tiny_generator("gpt2", batch_size=12)
+    seen, forward = [], generator.model.forward
+
+    def spied(**given):
+        seen.append(len(given["input_ids"]))
+        return forward(**given)
+
+    generator.model.forward = spied
+    generator.candidates(INPUTS * 5, strategy)
+    assert max(seen) == max(12, getattr(strategy, "width", 0))
+
+
+def test_vocabularies_are_compared_once(monkeypatch):
+    """Large ones take a tenth of a second."""
+    new, old = tiny_generator("gpt2"), tiny_generator("gpt2", seed=2)
+    pool, asked, plain = new.candidates(INPUTS, TopK(3, 4)), [], type(old.tokenizer).get_vocab
+    monkeypatch.setattr(type(old.tokenizer), "get_vocab", lambda self: asked.append(1) or plain(self))
+    old.log_probs(INPUTS, pool)
+    assert len(asked) == 2
 
 
 def test_a_prompt_is_made_of_the_input():

@@ -145,12 +145,12 @@ class Generator:
         if isinstance(strategy, Beam) and strategy.ended:
             raise ValueError(f"{strategy} is of an s2s: what a generator's beam lists is the library's choice")
         number = strategy.num_candidates
-        found = [
-            self._generate(some, strategy, seed) for some in _chunks(list(inputs), max(1, self.batch_size // number))
-        ]
-        tokens = tuple(zip(*(candidates for chunk in found for candidates in chunk)))
-        by_input = [self._texts(text, column) for text, column in zip(inputs, zip(*tokens))]
-        texts = tuple(zip(*by_input))
+        rows = strategy.width if isinstance(strategy, Beam) else number  # of one input
+        batches = _chunks(list(inputs), max(1, self.batch_size // rows))
+        found = [candidates for some in batches for candidates in self._generate(some, strategy, seed)]
+        tokens = tuple(tuple(candidates[c] for candidates in found) for c in range(number))
+        by_input = [self._texts(text, candidates) for text, candidates in zip(inputs, found)]
+        texts = tuple(tuple(candidates[c] for candidates in by_input) for c in range(number))
         ended = np.array([[ids[-1:] != () and ids[-1] in self.ends for ids in row] for row in tokens], dtype=bool)
         pool = TextPool(texts, np.zeros((number, len(inputs)), np.float32), tokens, self.tokenizer, ended)
         return TextPool(texts, self.log_probs(inputs, pool), tokens, self.tokenizer, ended)
@@ -159,9 +159,9 @@ class Generator:
     def log_probs(self, inputs: Sequence[str], pool: TextPool) -> Float32[np.ndarray, "candidate input"]:
         """log p(text | input) of every candidate, whoever proposed it; equal ones are scored once.
 
-        A text that was cut off is scored without an end. ValueError for candidates of other inputs. UserWarning: texts
-        of another vocabulary that do not survive encoding, so that something else is scored. O(inputs + different
-        candidates) passes over one text each.
+        A text that was cut off is scored without an end. ValueError for candidates of other inputs, and for those that
+        are longer than the model can read. UserWarning: texts of another vocabulary that do not survive encoding, so
+        that something else is scored. O(inputs + different candidates) passes over one text each.
         """
         if pool.texts and len(pool.texts[0]) != len(inputs):
             raise ValueError(f"candidates of {len(pool.texts[0])} inputs for {len(inputs)}")
@@ -171,6 +171,7 @@ class Generator:
         for number, text in enumerate(inputs):
             targets = (self._written if reads_ids else self._encoded)(text, number, pool)
             for candidate, (context, target) in enumerate(targets):
+                self._check_length(len(context), len(target), text)
                 pairs.setdefault((number, context, target), []).append(candidate)
                 if not reads_ids and not self._says(target, pool.texts[candidate][number]):
                     lossy.append(pool.texts[candidate][number])
@@ -200,7 +201,10 @@ class Generator:
             settings |= {"num_beams": strategy.width, "num_return_sequences": min(strategy.width, number)}
             settings["length_penalty"] = 0.0  # they rank by sums
         chooser = [Chooser(strategy, keys)] if isinstance(strategy, Drawn) else []
-        ids, mask = self._padded([self._prompt_ids(text) for text in rows], left=not self.is_seq2seq)
+        prompts = [self._prompt_ids(text) for text in rows]
+        for prompt, text in zip(prompts, rows):
+            self._check_length(len(prompt), self.max_new_tokens, text)
+        ids, mask = self._padded(prompts, left=not self.is_seq2seq)
         start = torch.tensor([self.start] * len(rows), device=ids.device)
         own = self.model.generation_config
         self.model.generation_config = GenerationConfig(  # in place of the model's: no setting of its comes through
@@ -286,13 +290,18 @@ class Generator:
         return [(prompt[:kept], (*ids[kept:], *end)) for ids, end in zip(whole, last)]
 
     def _prompt_ids(self, text: str) -> Ids:
-        """ValueError for an input that is empty or too long."""
         asked = self.prompt(text)
-        ids = tuple(self.tokenizer(asked)["input_ids"]) if self.is_seq2seq else self._behind_prefix(asked)
-        longest = getattr(self.model.config, "max_position_embeddings", None) or 2**31
-        if not ids or len(ids) + (0 if self.is_seq2seq else self.max_new_tokens) > longest:
-            raise ValueError(f"an input has {len(ids)} tokens, which the model cannot read: {text[:60]!r}")
-        return ids
+        return tuple(self.tokenizer(asked)["input_ids"]) if self.is_seq2seq else self._behind_prefix(asked)
+
+    def _check_length(self, num_read: int, num_written: int, text: str) -> None:
+        """The last token that is written is never read."""
+        positions = getattr(self.model.config, "max_position_embeddings", None) or 2**31
+        longest = max(num_read, len(self.start) + num_written - 1) if self.is_seq2seq else num_read + num_written - 1
+        if not num_read or longest > positions:
+            raise ValueError(
+                f"the model cannot read {num_read} tokens of an input and write {num_written}; it has {positions} "
+                f"positions: {text[:60]!r}"
+            )
 
     def _behind_prefix(self, text: str) -> Ids:
         """What a causal model reads: the tokenizer's own prefix, once, and no end."""
@@ -304,16 +313,18 @@ class Generator:
         return plain if plain[: len(prefix)] == prefix else prefix + plain
 
     def _scores(self, rows: list[tuple[str, Ids, Ids]]) -> Float32[np.ndarray, "row"]:
-        """Of input, what is read and what is scored."""
-        targets = [target for _, _, target in rows]
-        logits = self._seq2seq_logits(rows) if self.is_seq2seq else self._causal_logits(rows)
-        expected, is_token = self._padded(targets, left=False)
-        log_probs = logits.float().log_softmax(dim=-1).gather(2, expected[:, :, None])[:, :, 0]
-        total = log_probs.masked_fill(is_token == 0, 0.0).sum(dim=1)
-        return (total / is_token.sum(dim=1).clamp(min=1) if self.mean else total).cpu().numpy()
+        """Of input, what is read and what is scored. Row by row: log-probabilities of a vocabulary fill a memory."""
+        logits, first = self._seq2seq_logits(rows) if self.is_seq2seq else self._causal_logits(rows)
+        scores = []
+        for row, start, (_, _, target) in zip(logits, first, rows):
+            log_probs = row[start : start + len(target)].float().log_softmax(dim=-1)
+            expected = torch.tensor(target, device=row.device, dtype=torch.long)
+            total = log_probs.gather(1, expected[:, None]).sum()
+            scores.append(total / max(1, len(target)) if self.mean else total)
+        return torch.stack(scores).cpu().numpy()
 
-    def _seq2seq_logits(self, rows: list[tuple[str, Ids, Ids]]) -> Tensor:
-        """[row, position, token]; the encoder reads every input once."""
+    def _seq2seq_logits(self, rows: list[tuple[str, Ids, Ids]]) -> tuple[Tensor, list[int]]:
+        """[row, position, token], and where the first token is foretold; the encoder reads every input once."""
         different = list(dict.fromkeys(context for _, context, _ in rows))
         ids, mask = self._padded(different, left=False)
         row = torch.tensor([different.index(context) for _, context, _ in rows], device=ids.device)
@@ -321,16 +332,12 @@ class Generator:
         encoded.last_hidden_state = encoded.last_hidden_state[row]
         before, _ = self._padded([(*self.start, *target)[:-1] or self.start for _, _, target in rows], left=False)
         logits = self.model(encoder_outputs=encoded, attention_mask=mask[row], decoder_input_ids=before).logits
-        return logits[:, len(self.start) - 1 :]
+        return logits, [len(self.start) - 1] * len(rows)
 
-    def _causal_logits(self, rows: list[tuple[str, Ids, Ids]]) -> Tensor:
-        """[row, position, token], of the continuation alone."""
+    def _causal_logits(self, rows: list[tuple[str, Ids, Ids]]) -> tuple[Tensor, list[int]]:
+        """[row, position, token], and where the first token of the continuation is foretold."""
         ids, mask = self._padded([(*context, *target)[:-1] or context for _, context, target in rows], left=False)
-        logits = self.model(input_ids=ids, attention_mask=mask).logits
-        first = torch.tensor([len(context) - 1 for _, context, _ in rows], device=ids.device)
-        position = first[:, None] + torch.arange(max(len(target) for _, _, target in rows), device=ids.device)
-        position = position.clamp(max=ids.shape[1] - 1)
-        return logits.gather(1, position[:, :, None].expand(-1, -1, logits.shape[2]))
+        return self.model(input_ids=ids, attention_mask=mask).logits, [len(context) - 1 for _, context, _ in rows]
 
     def _padded(self, rows: Sequence[Ids], left: bool) -> tuple[Tensor, Tensor]:
         """Ids and mask [row, position]. A causal model goes on where its prompt ends: that is padded on the left."""
