@@ -54,7 +54,7 @@ from bcrlib.metrics.attachment import correctness
 from bcrlib.parsers.batches import Runtime, fast_precision, one_core, runtime_on, training_batches
 from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, TrainingConfig
-from bcrlib.parsers.deepbiaf import DeepBiafParser
+from bcrlib.parsers.deepbiaf import DeepBiafParser, root_in_its_place
 from bcrlib.parsers.encoding import EncodedTreebank, decoding_batches, make_batch
 from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.stackptr import StackPtrParser
@@ -294,6 +294,8 @@ def arc_score_tables(parser: DeepBiafParser, treebank: Treebank) -> Float32[np.n
     for sentences in decoding_batches(encoded, parser.runtime):
         batch = make_batch(encoded, sentences, parser.runtime.device)
         tables = parser.tables(batch)
+        if parser.root_relation is not None:
+            tables = root_in_its_place(tables, parser.root_relation)
         found = (tables.arcs + tables.labels.amax(dim=2)).cpu().numpy()
         scores[batch.sentences, : found.shape[1], : found.shape[2]] = found
     return scores
