@@ -54,7 +54,7 @@ def run(folder, command, gold, new, *options):
         (GOLD, GOLD.replace("caf\u00e9", "\uff43af\u00e9"), 2, "(U+FF43 and U+0063: the same after NFKC)"),
         (GOLD.replace("= b", "= \u00e9"), GOLD.replace("= b", "= E\u0301"), 2, "(U+0045 U+0301 and U+00E9"),
         (GOLD, GOLD.replace("= b", "= B "), 2, "no sent_id 'B', in the gold file 'b'; --align order"),
-        (GOLD, GOLD.replace("= a", "= x").replace("= b", "= a").replace("= x", "= b"), 2, "'Birds'; --align order"),
+        (GOLD, GOLD.replace("= a", "= x").replace("= b", "= a").replace("= x", "= b"), 2, "'caf\u00e9'; --align order"),
         (GOLD, tree(*BIRDS, name="b") + tree(*BIRDS, name="a"), 2, "in the gold file 'caf\u00e9'"),
         (GOLD.replace("PUNCT", "."), GOLD, 0, "2 words of"),
         (GOLD.replace("PUNCT", "NOUN").replace("!", "x").replace("\t.", "\tx"),) * 2 + (0, ""),
