@@ -1,6 +1,9 @@
 """Files as other tools write them: what is read, what is said, and what is refused with a way out."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -44,6 +47,23 @@ def run(folder, command, gold, new, *options):
         (GOLD, "\ufeff" + GOLD + "\n\n", 0, ""),
         (GOLD, GOLD.replace("caf\u00e9", "cafe\u0301"), 2, "the same after NFC"),
         (GOLD, GOLD.encode("utf-16"), 2, "UTF-16"),
+        (GOLD, GOLD.encode("utf-16-le"), 2, "new:1: UTF-16"),
+        (GOLD, GOLD.encode("utf-16-be"), 2, "new:1: UTF-16"),
+        (GOLD, GOLD.replace("caf\u00e9", "c\u0430f\u00e9"), 2, "(U+0430 and U+0061)"),
+        (GOLD, GOLD.replace("caf\u00e9", "caf\u00e9\u200b"), 2, "(U+200B and nothing)"),
+        (GOLD, GOLD.replace("caf\u00e9", "\uff43af\u00e9"), 2, "(U+FF43 and U+0063: the same after NFKC)"),
+        (GOLD.replace("= b", "= \u00e9"), GOLD.replace("= b", "= E\u0301"), 2, "(U+0045 U+0301 and U+00E9"),
+        (GOLD, GOLD.replace("= b", "= B "), 2, "no sent_id 'B', in the gold file 'b'; --align order"),
+        (GOLD, GOLD.replace("= a", "= x").replace("= b", "= a").replace("= x", "= b"), 2, "'caf\u00e9'; --align order"),
+        (GOLD, tree(*BIRDS, name="b") + tree(*BIRDS, name="a"), 2, "in the gold file 'caf\u00e9'"),
+        (GOLD.replace("PUNCT", "."), GOLD, 0, "2 words of"),
+        (GOLD.replace("PUNCT", "NOUN").replace("!", "x").replace("\t.", "\tx"),) * 2 + (0, ""),
+        (json.dumps([{"id": 1, "gold": 1, "old": 1, "new": 1}]), GOLD, 2, "bcr compare ITEMS.jsonl"),
+        (TOP.replace("\t", "  "), TOP, 2, "gold:1: 1 tab-separated columns, expected 2 or 3; a tab stands between"),
+        (TOP, TOP.replace("\t", "  "), 2, "new:1: 1 tab-separated columns, expected 2 or 3; a tab stands between"),
+        (TOP, "1\tIN:PLAY\t\tplay jazz\tmusic\ten\t[IN:PLAY ]\t{}\n", 2, "new:1: 8 tab-separated columns, as MTOP"),
+        (TOP, TOP.replace("[IN:PLAY play", "[IN:PLAY"), 0, "most frames leave out words of the utterance"),
+        (TOP.replace("PLAY play", "PLAY pl\u0430y"), TOP, 2, "in the utterance 'play' (U+0430 and U+0061)"),
         (GOLD, GOLD.encode("latin-1"), 2, "new:7: not UTF-8: byte 0xe9"),
         (GOLD, GOLD.replace("\t", " "), 2, "spaces stand where tabs should"),
         (GOLD, GOLD.replace("\t0\troot", "\t_\troot"), 2, "no HEAD ('_')"),
@@ -85,6 +105,48 @@ def test_json_lines_and_logs(tmp_path):
     result = CliRunner().invoke(app, ["compare", "--from", "lm-eval", *logs, "--json"])
     assert json.loads(result.stdout)["EM"]["nfr"] == 0.5
     assert "--from lm-eval" in CliRunner().invoke(app, ["compare", str(tmp_path / "old")]).stderr
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ('[{"id": 1}]', "items:1: the line is not a JSON object; jq -c '.[]' makes lines of a list"),
+        ('\n{"id": 1, "gold": 1, "old": 1, "new": 1}', "items:1: not JSON: an empty line"),
+        (
+            "\n".join(json.dumps({"id": 1, "cluster": i, "gold": 1, "old": 1, "new": 1}) for i in range(2)),
+            "items:2: another cluster than the same id has in line 1",
+        ),
+    ],
+)
+def test_items_that_are_refused(tmp_path, text, said):
+    (tmp_path / "items").write_text(text)
+    assert said in CliRunner().invoke(app, ["compare", str(tmp_path / "items")]).stderr
+
+
+def test_samples_with_other_targets_are_not_the_same(tmp_path):
+    """Right in both logs, and yet unequal: the update must not break it in silence."""
+    for name in ("old", "new"):
+        (tmp_path / name).write_text(json.dumps({"doc_id": 0, "target": name, "acc": 1.0}) + "\n  \n")
+    logs = ["--old", str(tmp_path / "old"), "--new", str(tmp_path / "new")]
+    said = CliRunner().invoke(app, ["compare", "--from", "lm-eval", *logs]).stderr
+    assert f"new:1: doc_id '0' has another target than in {tmp_path}/old" in said
+
+
+def test_notes_on_any_terminal_and_of_any_file(tmp_path):
+    """Of a relation that the terminal has no letters for, in a file whose name is not UTF-8."""
+    folder = tmp_path / "f\udce9"
+    folder.mkdir()
+    (folder / "gold").write_text(GOLD)
+    (folder / "new").write_text(GOLD.replace("nsubj", "\u2603"))
+    files = ["--gold", folder / "gold", "--old", folder / "gold", "--new", folder / "new"]
+    for command in (
+        ["evaluate"],
+        ["evaluate", "--json"],
+        ["compare", "--html", folder / "r", "--markdown", folder / "m"],
+    ):
+        code = [sys.executable, "-c", "from bcrlib.cli import app; app()", *command, *files]
+        result = subprocess.run(code, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+        assert result.returncode == 0 and b"2603" in result.stdout + result.stderr, result.stderr
 
 
 def test_a_note_quotes_a_relation_without_its_markup(tmp_path):

@@ -296,10 +296,10 @@ def evaluate(
     update = read_update(gold, old, new, [], preset_named(preset), align, subtypes=not ignore_subtypes)
     if as_json:
         for note in _notes(update):
-            typer.echo(note, err=True)
+            typer.echo(_encodable(note), err=True)
         print_json(update.rates())
     else:
-        typer.echo(_rates_text(update))
+        typer.echo(_encodable(_rates_text(update)))
 
 
 def _notes(update: "Update") -> list[str]:

@@ -44,7 +44,7 @@ def items_of(file: InputFile, preset: Preset) -> Update:
     """`read_items` of a file's content."""
     if file.content[:1] != b"{" and file.format is not None:
         raise ValueError(f"{file.name} holds {file.format}; give it with --gold, --old and --new")
-    text = decoded(file.content, file.name, ItemsError).rstrip("\n")
+    text = decoded(file.content, file.name, ItemsError).rstrip()
     if not text:
         raise ItemsError(file.name, 1, "the file is empty; it must hold at least one item")
     lines = text.split("\n")
@@ -68,7 +68,7 @@ def items_of(file: InputFile, preset: Preset) -> Update:
                 raise ValueError("'cluster' on some lines only")
             slices.append(_slices(record))
         except json.JSONDecodeError as error:
-            raise ItemsError(file.name, number, f"not JSON: {error}") from None
+            raise ItemsError(file.name, number, f"not JSON: {error if line.strip() else 'an empty line'}") from None
         except RecursionError:
             raise ItemsError(file.name, number, "brackets nested too deeply") from None
         except ValueError as error:
@@ -97,6 +97,9 @@ def items_of(file: InputFile, preset: Preset) -> Update:
     levels = make_levels({"EM": np.arange(len(ids))}, len(ids), [old[0], new[0], *old[1:]], new[1:])
     without_new = np.array(missing)[lines_of].all(axis=1)
     update = Update(JSON_LINES, "id", ids, without_new, levels, preset, by_name, view, {})
+    for first, *further in lines_of.tolist():
+        if other := next((line for line in further if clusters[line] != clusters[first]), None):
+            raise ItemsError(file.name, other + 1, f"another cluster than the same id has in line {first + 1}")
     named = [clusters[line] for line in lines_of[:, 0]]
     number_of = {name: number for number, name in enumerate(dict.fromkeys(named))}
     return replace(update, clusters=np.array([number_of[name] for name in named]) if None not in number_of else None)
@@ -127,7 +130,8 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_refuse_c
 def _object(line: str) -> dict[str, Any]:
     record = _DECODER.decode(line)
     if not isinstance(record, dict):
-        raise ValueError("the line is not a JSON object")
+        hint = "; jq -c '.[]' makes lines of a list" if isinstance(record, list) else ""
+        raise ValueError(f"the line is not a JSON object{hint}")
     return record
 
 
@@ -184,6 +188,8 @@ def read_logs(old: Path, new: Path, preset: Preset) -> Update:
         raise ItemsError(str(new), 1, f"the old log has no doc_id {unknown[0]!r}")
     lines = []
     for name, (target, answer) in olds.items():
+        if name in news and not is_same(news[name][0], target):
+            raise ItemsError(str(new), 1, f"doc_id {name!r} has another target than in {old}: it is another item")
         record = {"id": name, "gold": target, "old": answer}
         lines.append(json.dumps(record | ({"new": news[name][1]} if name in news else {})))
     update = items_of(InputFile(str(old), "\n".join(lines).encode()), preset)
@@ -194,7 +200,7 @@ def _samples(file: InputFile) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
     """doc_id -> the target, and it again where the sample is right, else the response, marked as wrong; notes."""
     found: dict[str, tuple[Any, Any]] = {}
     filters: dict[str, None] = {}
-    text = decoded(file.content, file.name, ItemsError).rstrip("\n")
+    text = decoded(file.content, file.name, ItemsError).rstrip()
     if not text:
         raise ItemsError(file.name, 1, "the file is empty; it must hold at least one sample")
     for number, line in enumerate(text.split("\n"), 1):

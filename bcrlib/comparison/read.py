@@ -8,14 +8,15 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, takewhile
+from itertools import pairwise
+from unicodedata import category, normalize
 
 import numpy as np
 from jaxtyping import Int64
 
 from bcrlib.comparison.update import ItemsError, TextView, TreeView, Update, make_levels
-from bcrlib.data.files import CONLLU, STANDARD, TOP, TOPV2_HEADER, InputFile, decoded, read_input, unlike
-from bcrlib.data.frames import FrameBank, FrameError, Node
+from bcrlib.data.files import CONLLU, STANDARD, TOP, TOPV2_HEADER, InputFile, decoded, num_shared, read_input, unlike
+from bcrlib.data.frames import FrameBank, FrameError, Node, frame_words
 from bcrlib.data.presets import Preset
 from bcrlib.data.top import TopError, parse_predicted_top, parse_top, predicted_frame
 from bcrlib.data.treebank import ConlluError, Treebank, parse_conllu
@@ -26,6 +27,8 @@ Path = str | os.PathLike[str]
 Paths = Sequence[Path]
 ALIGNMENTS = ("id", "order")
 WAY_OUT = "; --align order brings sentences together by their place"
+NUM_LOOKED_AT = 100  # frames
+LONGEST = 60  # characters of a relation in a note
 MISSING_HEAD, MISSING_RELATION = -1, ""  # gold has neither
 TOLD = {
     CONLLU: ("sentences", "sentence {item}", "sentence {item}, word {word}"),
@@ -92,7 +95,7 @@ def read_update(
     if [str(path) for path in paths].count(STANDARD) > 1:
         raise ValueError("standard input (-) can be only one of the files")
     for file in (files := [read_input(path) for path in paths]):
-        if file.format is None and file.content.lstrip()[:1] == b"{":
+        if file.format is None and file.content.lstrip().startswith((b"{", b"[{")):
             raise ValueError(
                 f"{file.name} holds JSON Lines; gold, old and new stand in one such file: bcr compare ITEMS.jsonl"
             )
@@ -127,9 +130,18 @@ def update_of(
 
 
 def _without_upos(gold: Items, preset: Preset, notes: list[str]) -> Preset:
-    """The definitions that can be applied: without UPOS nothing is left out."""
+    """The definitions that can be applied: without UPOS, or under other tags than those of UD, nothing is left out."""
     upos = gold.trees.upos
-    if not preset.punct_exclude or not (bare := upos.count("_")):
+    if not preset.punct_exclude:
+        return preset
+    if not (bare := upos.count("_")):
+        marks = sum(all(category(letter)[0] == "P" for letter in form) for form in gold.trees.forms)
+        if marks and preset.punct_exclude.isdisjoint(upos):
+            tags = " or ".join(sorted(preset.punct_exclude))
+            notes.append(
+                f"{marks:,} words of {gold.name} look like punctuation, but none has the UPOS {tags}: they count"
+            )
+            return replace(preset, punct_exclude=frozenset())
         return preset
     if bare == len(upos):
         notes.append(f"{gold.name} has no UPOS, so that no punctuation is left out: every word counts")
@@ -145,7 +157,7 @@ def _strange_relations(gold: Items, items: Items) -> list[str]:
     of_case = {relation.lower(): relation for relation in known}
     hint = {relation: of_case.get(relation.lower()) for relation, _ in strange}
     return [
-        f"{items.name}: {count:,} word{'s have' if count > 1 else ' has'} the relation {relation!r}, "
+        f"{items.name}: {count:,} word{'s have' if count > 1 else ' has'} the relation {relation[:LONGEST]!r}, "
         "which gold never has" + (f" (it has {hint[relation]!r})" if hint[relation] else "")
         for relation, count in strange
     ]
@@ -172,18 +184,13 @@ def _common_format(files: Sequence[InputFile]) -> str:
     One that is neither is left to the reader of CoNLL-U, unless it might have been meant as TOP: two or three columns.
     """
     gold = files[0]
-    if gold.format is None and len(gold.first_cells) == 8 and gold.first_cells[1].startswith(b"IN:"):
-        raise ValueError(
-            f"{gold.name}:1: 8 tab-separated columns, as MTOP has them. Its frames are decoupled, without the words "
-            f"outside slots, so that spans cannot be counted; bcr compare counts them as wholes, in JSON Lines: "
-            '{"id": .., "gold": .., "old": .., "new": ..}'
-        )
     if gold.format is None and len(gold.first_cells) in (2, 3):
         raise ValueError(
             f"{gold.name}:1: {len(gold.first_cells)} tab-separated columns, the last not beginning with '[': "
             f"neither a row of TOP nor one of CoNLL-U, which has 10"
         )
-    found = gold.format or CONLLU
+    is_spaced = gold.format is None and b" [IN:" in gold.first_cells[0]  # for the reader of TOP to refuse
+    found = TOP if is_spaced else gold.format or CONLLU
     for predicted in files[1:]:
         if predicted.format not in (found, None):
             raise ValueError(f"{predicted.name}:1: a row of {predicted.format}, but the gold file is {found}")
@@ -198,7 +205,7 @@ def _align(
     has_ids = bool(gold.ids or predicted.ids or gold.unusable or predicted.unusable)
     has_ids = (align == "id" and gold.format == CONLLU) or (has_ids and align != "order")
     if has_ids and (fault := _ids_fault(gold, predicted, align)):
-        if align == "id" or list(map(list, gold.words)) != list(map(list, predicted.words)):
+        if align == "id" or not _agree(gold, predicted):
             raise fault
         notes.append(f"{predicted.name} is brought together with gold by order, where all words agree, for {fault}")
         has_ids = False
@@ -207,17 +214,25 @@ def _align(
         expected, words = gold.words[number], predicted.words[item]
         if words != expected:
             called = repr(gold.ids[number]) if has_ids else item + 1
-            word = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(expected, words)))
+            word = num_shared(expected, words)
+            way_out = WAY_OUT if has_ids and align is None and _agree(gold, predicted) else ""
             if word < min(len(expected), len(words)):
                 place = word_called.format(item=called, word=word + 1)
-                fault = f"{place}: {unlike(words[word], expected[word], 'gold file')}"
+                fault = f"{place}: {unlike(words[word], expected[word], 'gold file')}{way_out}"
                 raise predicted.fault(predicted.line(item, word), fault)
-            fault = f"{item_called.format(item=called)} has {len(words)} words, in the gold file {len(expected)}"
+            fault = (
+                f"{item_called.format(item=called)} has {len(words)} words, in the gold file {len(expected)}{way_out}"
+            )
             raise predicted.fault(predicted.line(item, min(word, len(words) - 1)), fault)
     if not has_ids and len(gold.words) != len(predicted.words):
         fault = f"the file has {len(predicted.words)} {items}, the gold file {len(gold.words)}"
         raise predicted.fault(predicted.line(len(predicted.words) - 1, -1), fault)
     return np.array(numbers, dtype=np.int64), has_ids
+
+
+def _agree(gold: Items, predicted: Items) -> bool:
+    """Whether all words agree in the order of the files."""
+    return list(map(list, gold.words)) == list(map(list, predicted.words))
 
 
 def _ids_fault(gold: Items, predicted: Items, align: str | None) -> ValueError | None:
@@ -239,13 +254,20 @@ def _by_id(gold: Items, predicted: Items, may_lack: bool) -> list[int]:
     number_of = {name: number for number, name in enumerate(gold.ids)}
     for item, name in enumerate(predicted.ids):
         if name not in number_of:
-            raise predicted.fault(predicted.line(item), f"the gold file {gold.name} has no sent_id {name!r}{WAY_OUT}")
+            near = {_squeezed(known): known for known in gold.ids}.get(_squeezed(name))
+            told = repr(name) if near is None else unlike(name, near, "gold file")
+            raise predicted.fault(predicted.line(item), f"the gold file {gold.name} has no sent_id {told}{WAY_OUT}")
     numbers = [number_of[name] for name in predicted.ids]
     if (lacking := sorted(set(number_of.values()) - set(numbers))) and not may_lack:
         place = f"{gold.ids[lacking[0]]!r} ({gold.name}:{gold.line(lacking[0])})"
         fault = f"{len(lacking):,} sentences of the gold file are not here, the first is {place}"
         raise predicted.fault(predicted.line(len(numbers) - 1, -1), fault)
     return numbers
+
+
+def _squeezed(name: str) -> str:
+    """Equal for ids that differ in white space, case or Unicode normalisation."""
+    return "".join(normalize("NFKC", name).casefold().split())
 
 
 def _trees(file: InputFile, align: str | None, subtypes: bool) -> Items:
@@ -355,6 +377,9 @@ def _frames(file: InputFile, is_gold: bool, notes: list[str]) -> Items:
         except FrameError as reason:
             told = "the first malformed prediction" if num_invalid > 1 else "the one malformed prediction"
             notes.append(f"{file.name}:{first + first_line}: {told}: {reason if texts[first] else 'it is empty'}")
+    read = [pair for pair in zip(frames, words) if pair[0] is not None][:NUM_LOOKED_AT]
+    if 2 * sum(len(frame_words(frame)) < len(utterance) for frame, utterance in read) > len(read):
+        notes.append(f"{file.name}: most frames leave out words of the utterance (decoupled?), and are wrong for that")
     return Items(file.name, TOP, words, frames, texts=texts, first_line=first_line)
 
 

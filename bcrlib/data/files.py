@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -25,6 +26,7 @@ FIRST_ROW = re.compile(rb"[\r\n]*([^\r\n]*)")
 """Blank rows before it are for readers to refuse."""
 STANDARD = "-"
 """In place of a path: standard input, or output."""
+MTOP_COLUMNS = 8
 TOPV2_HEADER = [b"domain", b"utterance", b"semantic_parse"]
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -52,11 +54,11 @@ def plain(content: bytes) -> bytes:
 def decoded(content: bytes, name: str, error: Callable[[str, int, str], FileError]) -> str:
     """The text in the bytes of a file, `plain`; raises the error, with the line, for bad UTF-8.  O(bytes)."""
     content = plain(content)
+    if content.startswith(UTF_16) or b"\0" in content[:4]:
+        raise error(name, 1, "UTF-16, not UTF-8; save the file as UTF-8")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as fault:
-        if content.startswith(UTF_16):
-            raise error(name, 1, "UTF-16, not UTF-8; save the file as UTF-8") from None
         line = content.count(b"\n", 0, fault.start) + 1
         raise error(name, line, f"not UTF-8: byte 0x{content[fault.start]:02x}") from None
 
@@ -70,14 +72,28 @@ def decoded_rows(content: bytes, name: str, error: Callable[[str, int, str], Fil
 
 
 def unlike(found: object, expected: object, place: str) -> str:
-    """That one word is not another in a place; where they look alike, with their code points."""
+    """That one word is not another in a place; where they may look alike, with the code points that differ.
+
+    Composed and decomposed letters, those of other alphabets, what has no width: words that differ in no more than two
+    characters in a row, not both in ASCII.  O(characters).
+    """
     told = f"{found!r}, in the {place} {expected!r}"
-    if not isinstance(found, str) or not isinstance(expected, str):
+    if not isinstance(found, str) or not isinstance(expected, str) or (found + expected).isascii():
         return told
-    if unicodedata.normalize("NFC", found) != unicodedata.normalize("NFC", expected):
+    words = (found, expected)
+    start = num_shared(*words)
+    end = num_shared(*(word[start:][::-1] for word in words))
+    apart = [word[start : len(word) - end] or word[start : start + 1] for word in words]
+    forms = [form for form in ("NFC", "NFKC") if len({unicodedata.normalize(form, word) for word in words}) == 1]
+    if not forms and max(map(len, apart)) > 2:
         return told
-    points = (" ".join(f"U+{ord(character):04X}" for character in word) for word in (found, expected))
-    return f"{told} ({' and '.join(points)}: the same after NFC)"
+    points = (" ".join(f"U+{ord(letter):04X}" for letter in letters[:4]) or "nothing" for letters in apart)
+    return f"{told} ({' and '.join(points)}{f': the same after {forms[0]}' if forms else ''})"
+
+
+def num_shared(first: Sequence[object], second: Sequence[object]) -> int:
+    """In how many places from the beginning two sequences are equal.  O(places)."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second)))
 
 
 def words_fault(given: Sequence[object], words: Sequence[str], noun: str, place: str) -> str | None:
@@ -136,10 +152,12 @@ class InputFile:
     def format(self) -> str | None:
         """CONLLU, TOP, or None where the first row decides neither.  O(bytes of that row).
 
-        Rows of TOP have 2 or 3 columns, the last of which begins with "["; TOPv2 has a header. Those of CoNLL-U have
-        10, with comments before them.
+        Rows of TOP have 2 or 3 columns, the last of which begins with "["; TOPv2 has a header, MTOP 8 columns. Those of
+        CoNLL-U have 10, with comments before them.
         """
         cells = self.first_cells
+        if len(cells) == MTOP_COLUMNS and cells[1].startswith(b"IN:"):
+            return TOP
         if (len(cells) in (2, 3) and cells[-1].lstrip().startswith(b"[")) or cells == TOPV2_HEADER:
             return TOP
         is_comment = len(cells) == 1 and cells[0].startswith(b"#")
@@ -153,6 +171,7 @@ def read_input(path: FilePath) -> InputFile:
     """
     content = sys.stdin.buffer.read() if str(path) == STANDARD else Path(path).read_bytes()
     name = "standard input" if str(path) == STANDARD else str(path)
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files need not be UTF-8
     if content.startswith(b"\x1f\x8b"):
         try:
             content = gzip.decompress(content)

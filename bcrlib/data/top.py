@@ -10,12 +10,14 @@ import re
 from collections.abc import Sequence
 
 from bcrlib.data.files import (
+    MTOP_COLUMNS,
     TOPV2_HEADER,
     FileError,
     FilePath,
     can_stand,
     decoded_rows,
     read_input,
+    unlike,
     write_whole,
 )
 from bcrlib.data.frames import CLOSE, OPEN, FrameBank, FrameError, Node, frame_words, parse_frame
@@ -141,8 +143,15 @@ def _rows(
 def _columns_fault(row: list[str], num_columns: tuple[int, ...], expected: int, any_parse: bool) -> str | None:
     if row == [""]:
         return "empty row"
+    if len(row) == MTOP_COLUMNS:
+        return (
+            "8 tab-separated columns, as MTOP has them. Its frames are decoupled, without the words outside slots, so "
+            "that spans cannot be counted; bcr compare counts them as wholes, in JSON Lines: "
+            '{"id": .., "gold": .., "old": .., "new": ..}'
+        )
     if len(row) not in num_columns:
-        return f"{len(row)} tab-separated columns, expected {' or '.join(map(str, num_columns))}"
+        spaced = "; a tab stands between utterance and parse" if len(row) == 1 and f" {OPEN}IN:" in row[0] else ""
+        return f"{len(row)} tab-separated columns, expected {' or '.join(map(str, num_columns))}{spaced}"
     if len(row) != expected:
         return f"{len(row)} tab-separated columns, but {expected} in the first row"
     empty = [name for name, cell in zip(COLUMN_NAMES[-len(row) :], row) if not cell]
@@ -169,7 +178,7 @@ def _gold_frame(parse: str, words: tuple[str, ...]) -> Node:
         )
     for number, (word, expected) in enumerate(zip(found, words), 1):
         if word != expected:
-            raise FrameError(f"word {number} of the parse is {word!r}, of the utterance {expected!r}")
+            raise FrameError(f"word {number} of the parse is {unlike(word, expected, 'utterance')}")
     if len(found) != len(words):
         raise FrameError(f"{len(found)} words in the parse, {len(words)} in the utterance")
     return frame
