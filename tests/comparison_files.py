@@ -17,7 +17,7 @@ from bcrlib.data.treebank import Treebank, format_conllu
 
 def evaluate_files(gold: Path, old: Path, new: Path, preset: Preset) -> dict[str, dict[str, float]]:
     """What `bcr evaluate --json` prints."""
-    return read_update(gold, old, new, [], preset, align="order").rates()
+    return read_update(gold, old, new, [], preset).rates()
 
 
 def write_trees(treebank: Treebank, path: Path, order: Sequence[int] | None = None, ids: str | None = "s{}") -> Path:
@@ -75,7 +75,7 @@ def frame_files(folder: Path) -> list[Path]:
 
 
 def frame_update(folder: Path, num_utterances: int = 80, seed: int = 0) -> list[Path]:
-    """gold.tsv, old.tsv and new.tsv: some labels differ, some predictions are not trees."""
+    """gold.tsv, old.tsv and new.tsv: some labels differ, some predictions are no tree."""
     rng = np.random.default_rng(seed)
     bank = generate_frames(num_utterances, seed)
     gold = [frame_text(frame) for frame in bank.frames]

@@ -148,7 +148,7 @@ def first(**changes: object) -> dict:
         ([first(), {"sentence": 2, "forms": ["yes"]}], 2, "no key 'candidates'"),
         ([first(), "[1, 2]"], 2, "the line is not a JSON object"),
         ([first(), '{"sentence": 2'], 2, "not JSON: "),
-        ([first(), "", GOOD], 2, "not JSON: "),
+        ([first(), "", ""], 2, "the file has 1 lines for the 2 sentences"),
         ([first(), "[" * 100_000], 2, "not JSON: "),
         ([first()], 2, "the file has 1 lines for the 2 sentences"),
         ([first(), GOOD, GOOD], 3, "the file has 3 lines for the 2 sentences"),

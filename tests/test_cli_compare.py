@@ -1,5 +1,6 @@
 """`bcr compare` from the command line: exit codes, files, hostile input, no torch, speed, the example of a workflow."""
 
+import gzip
 import json
 import os
 import re
@@ -15,8 +16,13 @@ import yaml
 from command_runs import bcr, refused, run
 from comparison_files import frame_update, random_items, tree_update, write_items, write_trees
 from random_trees import random_mistakes
+from typer.testing import CliRunner
 
+from bcrlib.cli import app
+from bcrlib.comparison.items import read_items
+from bcrlib.comparison.read import read_update
 from bcrlib.data.generated.trees import generate_treebank
+from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import read_conllu
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,7 +136,10 @@ def test_what_is_asked_wrongly_is_refused_in_one_line(trees, tmp_path):
         (options(trees)[:4], "give --gold, --old and --new"),
         ([items, "--gold", trees[0]], "give --gold, --old and --new"),
         ([items, "--old-seed", items], '--old-seed does not go with JSON Lines: put "old_seeds" into the items'),
-        (options([items] * 3), f"{items} holds JSON Lines; gold, old and new stand in one such file"),
+        (
+            options([items] * 3),
+            f"{items} holds JSON Lines; gold, old and new stand in one such file: bcr compare ITEMS.jsonl",
+        ),
         ([trees[0]], f"{trees[0]} holds CoNLL-U; give it with --gold, --old and --new"),
         (options([trees[0], trees[1], *frame_update(tmp_path)[2:]]), "a row of TOP, but the gold file is CoNLL-U"),
         ([items, "--max-nfr", "much"], "--max-nfr: 'much' is neither RATE nor LEVEL=RATE"),
@@ -144,6 +153,168 @@ def test_what_is_asked_wrongly_is_refused_in_one_line(trees, tmp_path):
         ([items, "--html", tmp_path / "no" / "x.html"], "no such folder"),
     ):
         assert message in refused("compare", *arguments), arguments
+
+
+DOGS = (
+    "# sent_id = s1\n1\tDogs\tdog\tNOUN\t_\t_\t2\tnsubj\t_\t_\n2\tbark\t_\tVERB\t_\t_\t0\troot\t_\t_\n"
+    "3\t.\t_\tPUNCT\t_\t_\t2\tpunct\t_\t_\n\n"
+)
+PETS = DOGS + DOGS.replace("s1", "s2").replace("Dogs", "Caf\u00e9s")
+JAZZ = "play jazz\t[IN:PLAY play [SL:GENRE jazz ] ]\n"
+TOPV2 = f"domain\tutterance\tsemantic_parse\nmusic\t{JAZZ}"
+BY_ORDER = "is brought together with gold by order, where all words agree"
+SHUFFLED = "".join(f"{block}\n\n" for block in PETS.split("\n\n")[1::-1])
+WITHOUT_IDS = re.sub("# .*\n", "", PETS)
+
+
+@pytest.mark.parametrize(
+    ("gold", "new", "nfr", "said"),
+    [
+        (PETS, WITHOUT_IDS, 0, BY_ORDER),
+        (PETS, PETS.replace("s2", "s1"), 0, BY_ORDER),
+        (PETS, PETS.replace("= s", "= "), 0, BY_ORDER),
+        (WITHOUT_IDS, PETS, 0, BY_ORDER),
+        (PETS, SHUFFLED, 0, ""),
+        (PETS, DOGS, 0.5, "1"),  # the second sentence is missing
+        (
+            PETS,
+            PETS.replace("root", "ROOT"),
+            0.5,
+            "2 words have the relation 'ROOT', which gold never has (it has 'root')",
+        ),
+        (re.sub("NOUN|VERB|PUNCT", "_", PETS), PETS, 0, "no punctuation is left out: every word counts"),
+        (PETS.replace("PUNCT", "_"), PETS, 0, "2 of 6 words of"),
+        (PETS.replace("nsubj", "nsubj:outer"), PETS, 0.5, "relations with sub-types"),
+        (PETS, PETS.replace("\n", "\r\n"), 0, ""),
+        (PETS.replace("\n", "\r\n", 3), PETS[:-2], 0, ""),
+        ("\ufeff" + PETS, "\ufeff" + PETS + "\n\n", 0, ""),
+        (JAZZ, JAZZ[:-1] + " \n", 0, "No trees: 0 predictions of the old model, 0 of the new"),
+        (JAZZ, JAZZ.replace(" ] ]", "]]"), 0, "No trees: 0 predictions of the old model, 0 of the new"),
+        (JAZZ, JAZZ.replace(" ] ]", "]]]"), 1, "new:1: the one malformed prediction: "),
+        (JAZZ, JAZZ.split("\t")[0] + "\t\n", 1, "new:1: the one malformed prediction: it is empty"),
+        (TOPV2, TOPV2.replace(" ]", "", 1), 1, "new:2: the one malformed prediction: "),
+        (TOPV2, TOPV2, 0, ""),
+        (JAZZ, TOPV2, 0, ""),
+        (TOPV2, JAZZ, 0, ""),
+        (JAZZ.replace("play", "{"), JAZZ.replace("play", "{"), 0, ""),  # no JSON Lines
+    ],
+)
+def test_files_as_parsers_write_them(tmp_path, gold, new, nfr, said):
+    """Both commands read them alike, packed or not, count alike, and say the same of them; old is gold."""
+    paths = [tmp_path / name for name in ("gold", "old", "new")]
+    for path, content in zip(paths, (gold, gold, new)):
+        path.write_bytes(content.encode())
+    for command in ("compare", "evaluate"):
+        rates = json.loads(bcr(command, *options(paths), "--json").stdout)
+        level = next(name for name in ("LAS", "EM") if name in rates)
+        assert rates[level]["nfr"] == nfr and rates[level]["acc_old"] == 1
+        assert said in " ".join(run(command, *options(paths)).split())
+    paths[2].write_bytes(gzip.compress(new.encode()))
+    assert json.loads(bcr("compare", *options(paths), "--json").stdout)[level]["nfr"] == nfr
+
+
+@pytest.mark.parametrize(
+    ("gold", "new", "message"),
+    [
+        (
+            PETS,
+            re.sub("^$", " ", PETS, count=1, flags=re.MULTILINE),
+            "new:5: white space where an empty line should be",
+        ),
+        (PETS, PETS.replace("\u00e9", "e\u0301"), "U+0065 U+0301"),
+        (PETS, PETS.replace("\u00e9", "e\u0301"), "the same after NFC"),
+        (PETS, PETS.replace("\n", "\r"), "carriage return"),
+        (PETS, SHUFFLED.replace("sent_id", "id"), "--align order"),
+        (PETS, "", "the file is empty"),
+        (PETS, "# only\n# comments\n", "a sentence without words"),
+        ("# only\n# comments\n", PETS, "a sentence without words"),
+        (JAZZ, "", "the file is empty"),
+        ("", "", "the file is empty"),
+        (JAZZ, TOPV2.splitlines()[0], "the file is empty"),
+        (PETS, "\x1f\x8b", "damaged or cut off"),
+        (JAZZ.replace("play [", "["), JAZZ, "Decoupled frames leave words out"),
+        ("1\tIN:PLAY\tSL:A\tplay\tmusic\ten\t[IN:PLAY ]\t{}\n", JAZZ, "as MTOP has them"),
+        ('{"id": 1}\n', PETS, "holds JSON Lines"),
+        ("\n" + TOPV2, TOPV2, "gold:1: empty row"),
+    ],
+)
+def test_what_cannot_be_read_says_how_it_could(tmp_path, gold, new, message):
+    paths = [tmp_path / name for name in ("gold", "old", "new")]
+    for path, content in zip(paths, (gold, gold, new)):
+        path.write_bytes(content.encode("latin-1") if content == "\x1f\x8b" else content.encode())
+    for command in ("compare", "evaluate"):
+        assert message in refused(command, *options(paths))
+
+
+def test_alignment_and_subtypes_are_options_of_both_commands(tmp_path):
+    paths = [tmp_path / name for name in ("gold", "old", "new")]
+    for path, content in zip(paths, (PETS.replace("nsubj", "nsubj:outer"), PETS, PETS.replace("nsubj", "nsubj:pass"))):
+        path.write_text(content)
+    crossed = [*paths[:2], tmp_path / "crossed"]
+    crossed[2].write_text(PETS.replace("s1", "s0").replace("s2", "s1").replace("s0", "s2"))
+    for command in ("compare", "evaluate"):
+        for arguments, right in (([], 0.5), (["--ignore-subtypes"], 1)):
+            rates = json.loads(run(command, *options(paths), *arguments, "--json"))
+            assert [rates["LAS"][name] for name in ("acc_old", "acc_new", "nfr")] == [right, right, 0]
+        assert "relations without sub-types" in run(command, *options(paths), "--ignore-subtypes")
+        assert "word 1: 'Dogs', in the gold file 'Caf\u00e9s'" in refused(command, *options(crossed))
+        assert json.loads(run(command, *options(crossed), "--align", "order", "--json"))["UAS"]["acc_new"] == 1
+        assert "unknown alignment 'place'" in refused(command, *options(crossed), "--align", "place")
+
+
+def test_logs_of_lm_eval(tmp_path):
+    """Two filters, of which the first counts; a sample that the new log lacks; a metric that is no yes or no."""
+    olds = [("strict", 1), ("loose", 0), ("strict", 1), ("strict", 0)]
+    ids, old, new = [0, 0, 1, 2], tmp_path / "old", tmp_path / "new"
+
+    def write(path: Path, metrics: list, last: int = 4) -> None:
+        samples = [
+            {"doc_id": i, "target": "a", "filtered_resps": ["a"], "filter": name, "exact_match": metric}
+            for i, (name, metric) in list(zip(ids, metrics))[:last]
+        ]
+        write_items(samples, path)
+
+    arguments = ["compare", "--from", "lm-eval", "--old", old, "--new", new]
+    write(old, olds)
+    write(new, [("strict", 0), ("loose", 1), ("strict", 1)], 3)
+    rates = json.loads(bcr(*arguments, "--json").stdout)["EM"]
+    assert [rates[name] for name in ("num_units", "acc_old", "acc_new", "nfr", "pfr")] == [3, 2 / 3, 1 / 3, 1 / 3, 0]
+    assert "the filter 'strict' counts, not 'loose'" in " ".join(run(*arguments).split())
+    write(new, [("strict", 0.5)])
+    assert f"{new}:1: exact_match is 0.5, neither 0 nor 1" in refused(*arguments)
+    new.write_text("")
+    assert f"{new}:1: the file is empty" in refused(*arguments)
+    assert "--from lm-eval --old FILE --new FILE" in refused("compare", old)
+    assert "takes --old and --new alone" in refused(*arguments, "--gold", old)
+
+
+def test_documents_and_clusters_are_drawn_together(tmp_path):
+    """What stands before the first `# newdoc` is a document of its own."""
+    rows = DOGS.removeprefix("# sent_id = s1\n")
+    for marks, expected in (("d.d.", [0, 0, 1, 1]), (".d.d", [0, 1, 1, 2]), ("..d.", [0, 0, 1, 1]), ("d...", None)):
+        (tmp_path / "gold").write_text("".join("# newdoc id = x\n" * (mark == "d") + rows for mark in marks))
+        clusters = read_update(*[tmp_path / "gold"] * 3, [], PRESETS["clean"]).clusters
+        assert (clusters if clusters is None else clusters.tolist()) == expected
+    lines = [{"id": i, "gold": 1, "old": 1, "new": 1, "cluster": name} for i, name in enumerate(("b", 1, "b"))]
+    assert read_items(write_items(lines, tmp_path / "i"), PRESETS["clean"]).clusters.tolist() == [0, 1, 0]
+    del lines[1]["cluster"]
+    assert "'cluster' on some lines only" in refused("compare", write_items(lines, tmp_path / "i"))
+
+
+def test_standard_input_is_a_file_once_and_lists_are_read_as_files(trees, tmp_path):
+    items = write_items([{"id": "a", "gold": 1, "old": 1, "new": 2}], tmp_path / "i.jsonl")
+    items.write_bytes(items.read_bytes() + b"\r\n\n")
+    listed = tmp_path / "list"
+    listed.write_bytes(b"\xef\xbb\xbfa\r\n\r\n")
+    assert bcr("compare", items, "--must-not-break", listed).exit_code == GATE_FAILED
+    found = CliRunner().invoke(app, ["compare", "-", "--json"], input=items.read_bytes())
+    assert found.stdout == run("compare", items, "--json")
+    assert "standard input (-) can be only one of the files" in refused("compare", "-", "--must-not-break", "-")
+    for command in ("compare", "evaluate"):
+        given = [command, *map(str, options(["-", *trees[1:3]])), "--json"]
+        found = CliRunner().invoke(app, given, input=trees[0].read_bytes())
+        assert found.stdout == run(command, *options(trees[:3]), "--json")
+        assert "can be only one of the files" in refused(command, *options(["-", "-", trees[2]]))
 
 
 def test_a_huge_word_is_quoted_in_part(tmp_path):

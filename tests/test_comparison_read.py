@@ -30,7 +30,7 @@ from bcrlib.comparison.read import read_update
 from bcrlib.comparison.runs import is_same
 from bcrlib.comparison.update import ItemsError
 from bcrlib.comparison.verdict import Gate, judge
-from bcrlib.data.files import CONLLU, TOP, InputFile
+from bcrlib.data.files import CONLLU, TOP, InputFile, plain
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.top import TopError
 from bcrlib.data.treebank import ConlluError, read_conllu
@@ -100,32 +100,61 @@ def test_files_without_ids_are_aligned_by_order_and_this_is_said(tmp_path):
     [
         ("gold", (SOME, ""), r"gold.conllu:\d+: sentence 2 has no '# sent_id', though others"),
         ("new", (SOME, "# sent_id = s0\n"), r"new.conllu:\d+: sent_id 's0' a second time; the first is in line 1"),
+        ("new", (SOME, "# sent_id = s0\u00a0\n"), r"new.conllu:\d+: sent_id 's0' a second time"),
         ("old", (SOME, "# sent_id = \n"), r"old.conllu:\d+: an empty sent_id"),
         ("old", (SOME, SOME + "# sent_id = t\n"), r"old.conllu:\d+: a second sent_id of the same sentence"),
-        ("new", (SOME, "# sent_id = other\n"), r"new.conllu:\d+: the gold file .*gold.conllu has no sent_id 'other'"),
     ],
 )
-def test_faulty_ids_are_refused_by_file_line_and_fault(tmp_path, name, change, message):
+def test_ids_of_no_use_leave_the_order_where_words_agree_and_are_refused_elsewhere(tmp_path, name, change, message):
     paths = dict(zip(("gold", "old", "new"), tree_update(tmp_path, num_models=2)))
+    expected = read_update(*paths.values(), [], CLEAN)
     text = paths[name].read_text()
     paths[name].write_text(text.replace(*change))
+    found = read_update(*paths.values(), [], CLEAN)
+    assert found.rates() == expected.rates() and found.aligned_by == "their order"
+    files = ("old", "new") if name == "gold" else (name,)
+    assert len(found.notes) == len(files)
+    for note, file in zip(found.notes, files):
+        assert note.startswith(f"{paths[file]} is brought together with gold by order, where all words agree, for ")
+        assert re.search(message, note)
+    assert read_update(*paths.values(), [], CLEAN, "order").notes == []
     with pytest.raises(ConlluError, match=message) as refused:
         read_update(*paths.values(), [], CLEAN, "id")
     first_line = text.splitlines().index(SOME.strip()) + 1
-    assert first_line <= refused.value.line <= first_line + 1
+    assert first_line <= refused.value.line <= first_line + 1 and "--align" not in refused.value.fault
+    other = "old" if name == "gold" else name
+    first, *rest = paths[other].read_text().split("\n\n")
+    paths[other].write_text("\n\n".join([*rest[:-1], first, ""]))
+    with pytest.raises(ConlluError, match=f"{message}.*; --align order brings sentences together by their place"):
+        read_update(*paths.values(), [], CLEAN)
 
 
-def test_ids_in_some_files_only_are_refused_or_noted(tmp_path):
+def test_an_id_that_gold_does_not_have_is_refused(tmp_path):
     gold, old, new = tree_update(tmp_path, num_models=2)
-    new.write_text(re.sub(r"# sent_id.*\n", "", new.read_text()))
-    with pytest.raises(ConlluError, match=r"new.conllu:1: no '# sent_id' in this file, though .*gold.conllu has"):
+    new.write_text(new.read_text().replace(SOME, "# sent_id = other\n"))
+    message = r"new.conllu:\d+: the gold file .*gold.conllu has no sent_id 'other'; --align order"
+    with pytest.raises(ConlluError, match=message):
+        read_update(gold, old, new, [], CLEAN)
+    assert read_update(gold, old, new, [], CLEAN, "order").aligned_by == "their order"
+
+
+def test_files_without_ids_or_with_ids_of_their_own_are_aligned_by_order(tmp_path):
+    gold, old, new = tree_update(tmp_path, num_models=2)
+    expected, text = evaluate_files(gold, old, new, CLEAN), new.read_text()
+    for changed, reason in (
+        (re.sub(r"# sent_id.*\n", "", text), rf"{new}:1: no '# sent_id' in this file, though {gold} has them"),
+        (text.replace("sent_id = s", "sent_id = t"), rf"{new}:1: the gold file {gold} has no sent_id 't0', nor any"),
+    ):
+        new.write_text(changed)
+        found = read_update(gold, old, new, [], CLEAN)
+        assert found.rates() == expected and len(found.notes) == 1 and reason in found.notes[0]
+        with pytest.raises(ConlluError, match=re.escape(reason)):
+            read_update(gold, old, new, [], CLEAN, "id")
+    for path in (gold, old, new):
+        path.write_text(re.sub(r"# sent_id.*\n", "", path.read_text()))
+    assert read_update(gold, old, new, [], CLEAN).notes == []
+    with pytest.raises(ConlluError, match=r"old.conllu:1: no '# sent_id' in this file$"):
         read_update(gold, old, new, [], CLEAN, "id")
-    with pytest.raises(ConlluError, match=r"new.conllu:1: no '# sent_id' in this file, though .*old.conllu has"):
-        read_update(new, old, new, [], CLEAN, "id")
-    expected, found = read_update(gold, old, new, [], CLEAN, "order"), read_update(gold, old, new, [], CLEAN)
-    assert found.rates() == expected.rates() and found.aligned_by == expected.aligned_by == "their order"
-    (note,) = found.notes
-    assert "new.conllu is brought together with gold by order" in note and not expected.notes
 
 
 def test_sentences_that_the_old_file_or_a_seed_lacks_are_refused(tmp_path):
@@ -151,16 +180,17 @@ def test_other_words_are_refused_by_id_and_line(tmp_path):
 
 
 def test_by_order_ids_are_not_looked_at(tmp_path):
-    """Evaluated as they come; compared by id, the same sentences in another order are the same update."""
+    """By id, the same sentences in another order are the same update."""
     gold, old, new = tree_update(tmp_path, num_models=2)
     expected = evaluate_files(gold, old, new, CLEAN)
     write_trees(read_conllu(new), new, np.random.default_rng(1).permutation(60))
     without_second_id(new)
     assert read_update(gold, old, new, [], CLEAN).rates() == expected
     with pytest.raises(ConlluError, match=r"new.conllu:\d+: sentence 1"):
-        evaluate_files(gold, old, new, CLEAN)
+        read_update(gold, old, new, [], CLEAN, "order")
     new.write_text(re.sub("# sent_id.*", "# sent_id = s0", old.read_text()))
-    assert evaluate_files(gold, old, new, CLEAN)["LAS"]["acc_new"] == expected["LAS"]["acc_old"]
+    by_order = read_update(gold, old, new, [], CLEAN, "order").rates()
+    assert by_order["LAS"]["acc_new"] == expected["LAS"]["acc_old"]
 
 
 def test_rows_of_frames_have_their_numbers_as_ids(tmp_path):
@@ -213,8 +243,10 @@ GOLD_ROWS, OLD_ROWS, NEW_ROWS = map(frame_rows, (GOLD_FRAMES, OLD_FRAMES, NEW_FR
         ("new", NEW_ROWS.replace("stop\t", "stop it\t"), "new:3: the utterance has 2 words, in the gold file 1"),
         ("old", frame_rows(OLD_FRAMES[:2]), "old:2: the file has 2 rows, the gold file 3"),
         ("old", OLD_ROWS + "go\t[IN:GO go ]\n", "old:4: the file has 4 rows, the gold file 3"),
+        ("old", OLD_ROWS.replace(" ] ]", " ]\r ]"), "old:1: carriage return"),
         ("old", OLD_ROWS + "only words\n", "old:4: 1 tab-separated columns, expected 2 or 3"),
         ("gold", frame_rows([GOLD_FRAMES[0], *OLD_FRAMES[1:]]), r"gold:2: \[IN:WHERE is never closed"),
+        ("gold", GOLD_ROWS.replace("\n", "\r"), "gold:1: carriage return"),
     ],
 )
 def test_malformed_frames_are_refused_by_file_line_and_fault(tmp_path, name, content, message):
@@ -233,15 +265,15 @@ def test_malformed_frames_are_refused_by_file_line_and_fault(tmp_path, name, con
         ("# a comment", CONLLU),
         (CONLLU_ROW, CONLLU),
         (CONLLU_ROW.replace("go", "["), CONLLU),
-        ("# 1\t", None),  # a prediction that is not a tree
+        ("# 1\t", None),  # a prediction that is no tree
         ("a b\tIN:A", None),
         ("[IN:A a ]", None),
         ("", None),
     ],
 )
 def test_the_first_row_says_what_a_file_holds(first_row, expected):
-    for before, after in product(("", "\n\n", "\r\n"), ("", "\n", "\r\n", "\nx")):
-        assert InputFile("f", (before + first_row + after * bool(first_row)).encode()).format == expected
+    for before, after in product(("", "\ufeff", "\n\n", "\r\n"), ("", "\n", "\r\n", "\nx")):
+        assert InputFile("f", plain((before + first_row + after * bool(first_row)).encode())).format == expected
 
 
 GOOD = {"id": "a", "gold": 1, "old": 1, "new": 1}
@@ -316,7 +348,7 @@ def test_an_answer_that_is_missing_is_wrong_and_null_is_an_answer(tmp_path):
         ('{"id": "b", "gold": 1, "old": 1, "slices": ["a"]}', "'slices' is not an object"),
         ('{"id": "b", "gold": 1, "old": 1, "slices": {"a": null}}', "the slice 'a' is neither"),
         ("[1]", "the line is not a JSON object"),
-        ("\\n{}", "not JSON"),
+        ("\n{}", "not JSON"),
         ("{'id': 1}", "not JSON"),
         ('{"id": "b", "gold": 1, "ol', "not JSON"),
     ],
@@ -334,6 +366,7 @@ def test_a_faulty_line_is_refused_by_file_line_and_fault(tmp_path, line, message
     [
         (b"", "items.jsonl:1: the file is empty"),
         (json.dumps(GOOD).encode() + b'\n{"id": "\xff"}\n', "items.jsonl:2: not UTF-8: byte 0xff"),
+        (b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\r\n\r\n{", "items.jsonl:2: not JSON"),
         (b"\x80\x04}q\x00.", "items.jsonl:1: not UTF-8: byte 0x80"),  # a pickle
         (b'{"id": "a", "gold": 1, "old": 1}\n', "items.jsonl:1: no line of the file has a key 'new'"),
     ],
@@ -347,5 +380,5 @@ def test_a_faulty_file_is_refused_by_file_line_and_fault(tmp_path, content, mess
 
 def test_line_ends_of_windows_and_other_keys_will_do(tmp_path):
     path = tmp_path / "items.jsonl"
-    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD | {"slices": {"n": 3, "b": True}, "x": 1}).encode() + b"\r\n\n")
+    path.write_bytes(json.dumps(GOOD | {"score": 0.5, "slices": {"n": 3, "b": True}}).encode() + b"\r\n")
     assert list(read_items(path, CLEAN).ids) == ["a"]

@@ -413,9 +413,9 @@ def test_a_forced_first_token_is_read_not_scored():
 def test_brackets_that_are_special_tokens_stay_in_the_text():
     generator = byte_level_generator("bart", byte_level_tokenizer())
     ids = (3, 5, *generator.tokenizer("a b")["input_ids"], 6, 1)
-    assert generator._text("x", ids) == "<s>[IN:GETa bIN:GET]"
+    assert generator._texts("x", [ids]) == ["<s>[IN:GETa bIN:GET]"]
     generator.tokenizer.bos_token = "<s>"
-    assert generator._text("x", ids) == "[IN:GETa bIN:GET]"
+    assert generator._texts("x", [ids]) == ["[IN:GETa bIN:GET]"]
 
 
 @pytest.mark.parametrize("prompt", [str, lambda text: text + " ", lambda text: text + " Pa"])
@@ -482,7 +482,7 @@ def test_half_precision_is_normalised_in_float32():
 def test_half_a_character_is_said_to_be_lost():
     generator = byte_level_generator("gpt2", byte_level_tokenizer())
     half = generator.tokenizer("é")["input_ids"][:1]
-    assert generator._text("a", tuple(half)) == "\ufffd"
+    assert generator._texts("a", [tuple(half)]) == ["\ufffd"]
     with pytest.warns(UserWarning, match="1 of 2 texts are not what"):
         generator.log_probs(["a"], pool_of(["\ufffd"], ["é"]))
 

@@ -157,9 +157,11 @@ def compare(
     from bcrlib.comparison.verdict import judge
     from bcrlib.report.tables import write_text
 
+    files = [path for path in (items, gold, old, new, *old_seeds, *new_seeds) if path is not None]
+    if [str(path) for path in (*files, must_not_break)].count("-") > 1:
+        raise ValueError("standard input (-) can be only one of the files")
     listed = read_must_not_break(must_not_break) if must_not_break else {}
     gate = Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed, confident)
-    files = [path for path in (items, gold, old, new, *old_seeds, *new_seeds) if path is not None]
     size = sum(path.stat().st_size for path in files if path.is_file())
     say = partial(typer.echo, err=True) if size >= LARGE else lambda text: None
     say(f"reading {len(files)} file{'s' * (len(files) > 1)}, {size / 1e6:.0f} MB")

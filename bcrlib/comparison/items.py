@@ -29,9 +29,9 @@ def read_items(items: Path, preset: Preset) -> Update:
 
     (on one line).  `id`: text or a whole number; several lines with one are runs of the models, as many for every id.
     `gold`, `old`, `new`: any JSON values (`is_same`); `new` may be left out, which is wrong.  `old_seeds`, `new_seeds`:
-    what further seeds say, equally many on every line.`cluster`: the document
-    or conversation, text or a whole number, on every line or on none; items of one count together in intervals.
-    `slices`: names with text, a number or a boolean.
+    what further seeds say, equally many on every line.  `cluster`: the document or conversation, text or a whole
+    number, on every line or on none; items of one count together in intervals.  `slices`: names with text, a number or
+    a boolean.
 
     Raises ItemsError, with file, line and fault, for bad UTF-8, a line that is no such object, NaN and numbers out of
     range anywhere in it, a key twice, ids with unequal runs, a line without gold or old, and where no line has new;
@@ -193,8 +193,11 @@ def read_logs(old: Path, new: Path, preset: Preset) -> Update:
 def _samples(file: InputFile) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
     """doc_id -> the target, and it again where the sample is right, else the response, marked as wrong; notes."""
     found: dict[str, tuple[Any, Any]] = {}
-    filters: dict[Any, None] = {}
-    for number, line in enumerate(decoded(file.content, file.name, ItemsError).rstrip("\n").split("\n"), 1):
+    filters: dict[str, None] = {}
+    text = decoded(file.content, file.name, ItemsError).rstrip("\n")
+    if not text:
+        raise ItemsError(file.name, 1, "the file is empty; it must hold at least one sample")
+    for number, line in enumerate(text.split("\n"), 1):
         try:
             record = _object(line)
             metric = next((name for name in METRICS if name in record), None)
@@ -202,14 +205,16 @@ def _samples(file: InputFile) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
                 raise ValueError(f"not a sample of lm-eval: doc_id, target and one of {', '.join(METRICS)} are needed")
             if record[metric] not in (0, 1):
                 raise ValueError(f"{metric} is {record[metric]!r}, neither 0 nor 1")
-            filters[record.get("filter")] = None
-            if record.get("filter") != next(iter(filters)):
+            filters[chosen := str(record.get("filter"))] = None
+            if chosen != next(iter(filters)):
                 continue
             name = str(record["doc_id"])
             if name in found:
                 raise ValueError(f"the doc_id {name!r} a second time")
             wrong = {"wrong": record.get("filtered_resps", record.get("resps"))}
             found[name] = record["target"], record["target"] if record[metric] else wrong
+        except RecursionError:
+            raise ItemsError(file.name, number, "brackets nested too deeply") from None
         except ValueError as error:
             raise ItemsError(file.name, number, str(error)) from None
     first, *others = filters

@@ -92,7 +92,7 @@ def read_update(
     if [str(path) for path in paths].count(STANDARD) > 1:
         raise ValueError("standard input (-) can be only one of the files")
     for file in (files := [read_input(path) for path in paths]):
-        if file.content.lstrip()[:1] == b"{":
+        if file.format is None and file.content.lstrip()[:1] == b"{":
             raise ValueError(
                 f"{file.name} holds JSON Lines; gold, old and new stand in one such file: bcr compare ITEMS.jsonl"
             )
@@ -195,7 +195,8 @@ def _align(
 ) -> tuple[Int64[np.ndarray, "item"], bool]:
     """For every predicted item the number of gold's; whether ids say so."""
     items, item_called, word_called = TOLD[gold.format]
-    has_ids = align != "order" and bool(gold.ids or predicted.ids or gold.unusable or predicted.unusable)
+    has_ids = bool(gold.ids or predicted.ids or gold.unusable or predicted.unusable)
+    has_ids = (align == "id" and gold.format == CONLLU) or (has_ids and align != "order")
     if has_ids and (fault := _ids_fault(gold, predicted, align)):
         if align == "id" or list(map(list, gold.words)) != list(map(list, predicted.words)):
             raise fault
@@ -226,7 +227,8 @@ def _ids_fault(gold: Items, predicted: Items, align: str | None) -> ValueError |
         return (gold if gold.unusable else predicted).fault(fault.line, f"{fault.fault}{way_out}")
     if gold.ids is None or predicted.ids is None:
         with_ids, without = (predicted, gold) if gold.ids is None else (gold, predicted)
-        return without.fault(1, f"no '# sent_id' in this file, though {with_ids.name} has them{way_out}")
+        though = f", though {with_ids.name} has them" if with_ids.ids else ""
+        return without.fault(1, f"no '# sent_id' in this file{though}{way_out}")
     if set(gold.ids).isdisjoint(predicted.ids):
         told = f"the gold file {gold.name} has no sent_id {predicted.ids[0]!r}, nor any other of this file{way_out}"
         return predicted.fault(predicted.line(0), told)
@@ -323,7 +325,8 @@ def _documents(items: Items) -> Int64[np.ndarray, "sentence"] | None:
     source = items.trees.source
     is_begin = [line.startswith("#") and line[1:].lstrip().startswith("newdoc") for line in source.lines]
     begins = np.add.reduceat(np.array(is_begin, dtype=np.int64), source.line_offsets[:-1]) > 0
-    return np.maximum(np.cumsum(begins) - 1, 0) if begins.sum() > 1 else None
+    documents = np.cumsum(begins) - begins[0]  # what stands before the first mark is one, too
+    return documents if documents[-1] else None
 
 
 def _over_gold(gold: Treebank, predicted: Treebank, numbers: Int64[np.ndarray, "sentence"]) -> Treebank:

@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,8 @@ class FileError(ValueError):
 def plain(content: bytes) -> bytes:
     """The bytes of a text file without a byte order mark, lines ended by LF alone.  O(bytes)."""
     content = content.removeprefix(codecs.BOM_UTF8)
-    return content.replace(b"\r\n", b"\n") if b"\r" in content else content
+    # CR CR LF, too: what had CRLF already was written in text mode. So a second call changes nothing.
+    return re.sub(rb"\r+\n", b"\n", content) if b"\r" in content else content
 
 
 def decoded(content: bytes, name: str, error: Callable[[str, int, str], FileError]) -> str:
@@ -145,11 +147,15 @@ class InputFile:
 
 
 def read_input(path: FilePath) -> InputFile:
-    """The file at a path, "-" for standard input, unpacked where gzip packed it.  OSError, as for what cannot be read.
+    """The file at a path, "-" for standard input, unpacked where gzip packed it.
 
-    O(bytes).
+    OSError for what cannot be read, ValueError for a damaged gzip.  O(bytes).
     """
     content = sys.stdin.buffer.read() if str(path) == STANDARD else Path(path).read_bytes()
+    name = "standard input" if str(path) == STANDARD else str(path)
     if content.startswith(b"\x1f\x8b"):
-        content = gzip.decompress(content)
-    return InputFile("standard input" if str(path) == STANDARD else str(path), plain(content))
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{name}: a gzip file that is damaged or cut off: {error}") from None
+    return InputFile(name, plain(content))

@@ -150,7 +150,8 @@ class Generator:
         batches = _chunks(list(inputs), max(1, self.batch_size // rows))
         found = [candidates for some in batches for candidates in self._generate(some, strategy, seed)]
         tokens = tuple(tuple(candidates[c] for candidates in found) for c in range(number))
-        texts = tuple(tuple(self._text(text, ids) for text, ids in zip(inputs, row)) for row in tokens)
+        by_input = [self._texts(text, candidates) for text, candidates in zip(inputs, found)]
+        texts = tuple(tuple(candidates[c] for candidates in by_input) for c in range(number))
         ended = np.array([[ids[-1:] != () and ids[-1] in self.ends for ids in row] for row in tokens], dtype=bool)
         pool = TextPool(texts, np.zeros((number, len(inputs)), np.float32), tokens, self.tokenizer, ended)
         return TextPool(texts, self.log_probs(inputs, pool), tokens, self.tokenizer, ended)
@@ -169,7 +170,8 @@ class Generator:
         pairs: dict[tuple[int, Ids, Ids], list[int]] = {}  # input, what is read, what is scored -> candidates
         lossy, reads_ids = [], self._reads_ids_of(pool)
         for number, text in enumerate(inputs):
-            for candidate, (context, target) in enumerate(self._targets(text, number, pool, reads_ids)):
+            targets = (self._written if reads_ids else self._encoded)(text, number, pool)
+            for candidate, (context, target) in enumerate(targets):
                 self._check_length(len(context), len(target), text)
                 pairs.setdefault((number, context, target), []).append(candidate)
                 if not reads_ids and not self._says(target, pool.texts[candidate][number]):
@@ -231,14 +233,18 @@ class Generator:
         length = next((place + 1 for place, token in enumerate(ids) if token in self.ends), len(ids))
         return tuple(ids[:length])
 
-    def _text(self, text: str, ids: Ids) -> str:
-        """As it stands behind its prompt, where pieces may begin with a space; brackets stay if they are special."""
+    def _texts(self, text: str, candidates: Sequence[Ids]) -> list[str]:
+        """As they stand behind their prompt, where pieces may begin with a space; brackets stay if they are special."""
         tokenizer = self.tokenizer
-        names = (tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id)
-        kept = [token for token in ids if token not in (*names, *self.ends)]
-        prompt = [] if self.is_seq2seq else list(self._prompt_ids(text))
-        before, whole = (self._decoded(ids) for ids in (prompt, prompt + kept))
-        return whole[len(before) :] if whole.startswith(before) else self._decoded(kept)
+        unseen = {tokenizer.bos_token_id, tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id}
+        unseen.update(self.ends)
+        prompt = () if self.is_seq2seq else self._prompt_ids(text)
+        before, found = self._decoded(prompt), {}
+        for ids in dict.fromkeys(candidates):
+            kept = [token for token in ids if token not in unseen]
+            whole = self._decoded([*prompt, *kept])
+            found[ids] = whole[len(before) :] if whole.startswith(before) else self._decoded(kept)
+        return [found[ids] for ids in candidates]
 
     def _decoded(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -257,15 +263,17 @@ class Generator:
             decoded.endswith("".join(text.split())) and self.tokenizer.unk_token_id not in kept and "\ufffd" not in text
         )
 
-    def _targets(self, text: str, number: int, pool: TextPool, reads_ids: bool) -> list[tuple[Ids, Ids]]:
-        """What is read and what is scored, of every candidate of an input."""
+    def _written(self, text: str, number: int, pool: TextPool) -> list[tuple[Ids, Ids]]:
+        """What is read and what is scored, of every candidate of an input: the tokens that the proposer wrote."""
+        prompt, written = self._prompt_ids(text), [row[number] for row in pool.tokens]
+        if pool.ended is not None:  # an end that is none to this model stands for its own
+            is_own = [not ended or ids[-1] in self.ends for ids, ended in zip(written, pool.ended[:, number])]
+            written = [ids if own else (*ids[:-1], self.ends[0]) for ids, own in zip(written, is_own)]
+        return [(prompt, ids) for ids in written]
+
+    def _encoded(self, text: str, number: int, pool: TextPool) -> list[tuple[Ids, Ids]]:
+        """The same for texts, encoded anew."""
         prompt = self._prompt_ids(text)
-        if reads_ids:
-            written = [row[number] for row in pool.tokens]
-            if pool.ended is not None:  # an end that is none to this model stands for its own
-                is_own = [not ended or ids[-1] in self.ends for ids, ended in zip(written, pool.ended[:, number])]
-                written = [ids if own else (*ids[:-1], self.ends[0]) for ids, own in zip(written, is_own)]
-            return [(prompt, ids) for ids in written]
         ended = [True] * pool.num_candidates if pool.ended is None else pool.ended[:, number]
         last = [(self.ends[0],) if end else () for end in ended]
         texts = [row[number] for row in pool.texts]
