@@ -80,8 +80,9 @@ class TextPool:
 class Generator:
     """A model of `AutoModelForSeq2SeqLM` or `AutoModelForCausalLM` with its tokenizer, on the device where it is.
 
-    prompt: what a causal model continues, made of an input; a sequence-to-sequence model reads it. mean: whether a text
-    is scored by the mean log-probability of its tokens, not by the sum. thin_blocks: dropout-p masks what every block
+    prompt: what a causal model continues, made of an input; a sequence-to-sequence model reads it. It should end in a
+    space where a causal model scores texts that begin without one. mean: whether a text is scored by the mean
+    log-probability of its tokens, not by the sum. thin_blocks: dropout-p masks what every block
     adds, in place of the model's dropouts; for models without any, such as Llama.
     ValueError: neither model nor tokenizer has an end of sequence. UserWarning: names the settings of the model's
     generation_config that are left out (`LEFT_OUT`).
@@ -276,7 +277,8 @@ class Generator:
         ended = [True] * pool.num_candidates if pool.ended is None else pool.ended[:, number]
         last = [(self.ends[0],) if end else () for end in ended]
         texts = [row[number] for row in pool.texts]
-        if self.is_seq2seq:
+        if self.is_seq2seq:  # nothing stands before a text that a space could part it from
+            texts = [one.lstrip() for one in texts]
             ids = self.tokenizer(text_target=texts, add_special_tokens=False)["input_ids"]
             return [(prompt, (*some, *end)) for some, end in zip(ids, last)]
         # A piece may reach across the border. What all share of the prompt's pieces is read, the rest is scored.
