@@ -142,7 +142,7 @@ def test_the_gold_walk_is_the_derivations_of_the_batch(treebank, parser):
 def test_a_gold_cycle_is_refused(treebank, parser):
     batch = whole_batch(parser, treebank)
     batch.heads[batch.packing.step == 1] = 1
-    with pytest.raises(ValueError, match="no tree"):
+    with pytest.raises(ValueError, match="not a tree"):
         parser.network.loss(batch, None)
 
 

@@ -153,7 +153,7 @@ def encode(
     O(tokens), and the vectors' cost a word type (static) or a token (contextual).
     """
     if treebank.num_sentences == 0:
-        raise ValueError("there is not a sentence to parse")
+        raise ValueError("there is no sentence to parse")
     types = list(dict.fromkeys(treebank.forms))
     row = {form: i for i, form in enumerate(types, start=1)}
     offsets = treebank.offsets + np.arange(len(treebank.offsets))

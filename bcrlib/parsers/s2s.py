@@ -61,7 +61,7 @@ class Seq2SeqParser(Parser):
     def read(self, bank: FrameBank) -> Pieces:
         """The utterances as the encoder takes them. ValueError for none, an empty or a too long one."""
         if not len(bank):
-            raise ValueError("there is not an utterance to parse")
+            raise ValueError("there is no utterance to parse")
         return cut_into_pieces(bank.utterances, self.tokenizer, self.config.max_pieces)
 
     def check_strategy(self, strategy: Single) -> None:
