@@ -19,10 +19,8 @@ from bcrlib.report.draw_trees import (
     place_arcs,
     place_words,
     ports,
-    save_drawing,
     summary,
 )
-from bcrlib.report.publisher import write_index
 
 FORMS = ["She", "saw", "stars", "with", "glass"]
 UPOS = ["PRON", "VERB", "NOUN", "ADP", "NOUN"]
@@ -132,14 +130,6 @@ def test_words_and_labels_have_room():
     arcs = place_arcs([2, 0], ["a-very-long-relation:name", "root"])
     centres = place_words(["a", "b"], ["X", "X"], arcs, 50)
     assert centres[2] - centres[1] > 0.5 * 11 * len("a-very-long-relation:name")
-
-
-def test_a_saved_drawing_is_shown_on_the_page(tmp_path):
-    about = {"title": "One sentence", "caption": "c", "signature": {}, "command": "make lab"}
-    save_drawing(draw(), tmp_path, "one_update", **about)
-    assert (tmp_path / "one_update.svg").read_text(encoding="utf-8") == draw()
-    page = write_index(tmp_path, "demo").read_text(encoding="utf-8")
-    assert "One sentence" in page and 'class="drawing"' in page
 
 
 def test_one_tree_has_an_arc_a_word_and_colours_those_marked():

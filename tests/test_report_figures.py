@@ -20,9 +20,9 @@ from bcrlib.report.figures import (
     nfr_nfi_by_method,
     seed_pair_heat_map,
 )
-from bcrlib.report.style import method_colours, new_figure, save_figure
+from bcrlib.report.publisher import Publisher
+from bcrlib.report.style import method_colours, new_figure
 
-ABOUT = {"caption": "c", "signature": {"preset": "clean"}, "command": "make reproduce"}
 METHODS = {"Untreated": 0.023, "Ensemble": 0.015, "BCR": 0.0103}
 ROWS = [
     {"row": row, "level": level, "metric": metric, "value": v, "low": 0.9 * v, "high": 1.1 * v, "paper": 0.8 * v}
@@ -57,6 +57,10 @@ ENSEMBLES = [
     for level in ("spanEM", "EM")
     for metric in ("ER", "NFR", "NFI")
 ]
+
+
+def publish(figure, name, rows, folder):
+    Publisher(folder, {"preset": "clean"}, "make reproduce").figure(figure, name, pd.DataFrame(rows), "c")
 
 
 def figures():
@@ -146,7 +150,7 @@ def test_ticks_that_would_run_into_each_other_are_left_out(numbers, written):
 
 
 def test_saved_numbers_are_those_plotted(tmp_path):
-    save_figure(figures()["bars"], tmp_path, "figure2", pd.DataFrame(ROWS), **ABOUT)
+    publish(figures()["bars"], "figure2", ROWS, tmp_path)
     record = json.loads((tmp_path / "figure2.json").read_text())
     assert (record["kind"], record["title"]) == ("figure", "BCR removes half of the flips")
     assert record["rows"][0]["value"] == 0.023 and len(record["rows"]) == len(ROWS)
@@ -157,9 +161,9 @@ def test_saved_numbers_are_those_plotted(tmp_path):
 def test_files_are_the_same_in_another_process(tmp_path):
     """Equal figures, equal bytes: no date, no random ids, no dependence on the hash seed."""
     script = (
-        "import sys, pathlib, pandas as pd, test_report_figures as t\n"
+        "import sys, test_report_figures as t\n"
         "for name, figure in t.figures().items():\n"
-        "    t.save_figure(figure, pathlib.Path(sys.argv[1]), name, pd.DataFrame(t.PAIRS), **t.ABOUT)\n"
+        "    t.publish(figure, name, t.PAIRS, sys.argv[1])\n"
     )
     digests = []
     for seed in ("1", "2"):
@@ -174,11 +178,11 @@ def test_files_are_the_same_in_another_process(tmp_path):
 def test_a_figure_that_cannot_be_read_alone_is_refused(tmp_path):
     figure = new_figure(3, 2, "")
     with pytest.raises(ValueError, match="claim"):
-        save_figure(figure, tmp_path, "bare", pd.DataFrame(), **ABOUT)
+        publish(figure, "bare", [], tmp_path)
     figure = new_figure(3, 2, "A claim")
     figure.subplots().plot([1, 2])
     with pytest.raises(ValueError, match="no label"):
-        save_figure(figure, tmp_path, "bare", pd.DataFrame(), **ABOUT)
+        publish(figure, "bare", [], tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -21,10 +21,9 @@ from bcrlib.report.paper import (
     strategy_of,
     verdict,
 )
-from bcrlib.report.publisher import ROOT
-from bcrlib.report.tables import Record, beside_paper, plain_rows, write_record, write_table
+from bcrlib.report.publisher import ROOT, Publisher
+from bcrlib.report.tables import Record, beside_paper, plain_rows, write_record
 
-ABOUT = {"title": "t", "caption": "c", "signature": {}, "command": "make reproduce"}
 DD, SIZE = "deepbiaf=>deepbiaf", "s2s-base=>s2s-large"
 ROWS = [row for table in PLACES for row in paper_rows(table)]
 SMALL = load_profile("small")
@@ -41,7 +40,7 @@ def number(group: str, row: str, level: str, metric: str, value: float, **furthe
 
 def run_with(folder: Path, preset: str = "clean", **tables: list[dict]) -> Run:
     for name, rows in tables.items():
-        write_table(rows, folder, name, **ABOUT)
+        Publisher(folder, {}, "make reproduce").table(rows, name, "t", "c")
     return Run(folder, preset)
 
 

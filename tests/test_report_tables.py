@@ -11,18 +11,16 @@ import pytest
 from html_page import Page
 
 from bcrlib.report.figures import nfr_nfi_by_method
-from bcrlib.report.publisher import write_index
-from bcrlib.report.style import save_figure
+from bcrlib.report.publisher import Publisher, write_index
 from bcrlib.report.tables import (
     Record,
     beside_paper,
     compact_grid,
     format_signature,
-    markdown_grid,
     read_record,
     tidy,
     to_html,
-    write_table,
+    write_record,
 )
 
 DD = "deepbiaf=>deepbiaf"
@@ -31,33 +29,28 @@ ROWS = [
     {"group": DD, "row": "BCR", "level": "UAS", "metric": "ACC", "value": 0.8741},
     {"group": DD, "row": "BCR", "level": "UAS", "metric": "NFR", "value": 0.0103, "low": 0.0096, "high": 0.0112},
 ]
-ABOUT = {
-    "title": "BCR & 50 % fewer flips",
-    "caption": "Brackets: 95 % interval.",
-    "signature": {"preset": "clean", "old_seeds": [1, 2]},
-    "command": "make reproduce",
-}
 
 
-def write(folder, rows=ROWS, name="table3", **changed):
-    write_table(beside_paper(rows, "Table 3"), folder, name, **(ABOUT | changed))
+def write(folder, rows=ROWS, name="table3", title="BCR & 50 % fewer flips"):
+    publisher = Publisher(folder, {"preset": "clean", "old_seeds": [1, 2]}, "make a|b")
+    publisher.table(beside_paper(rows, "Table 3"), name, title, "Brackets: 95 % interval.")
     return {end: (folder / f"{name}.{end}").read_text(encoding="utf-8") for end in ("json", "md", "tex")}
 
 
 def test_markdown_puts_paper_and_ours_side_by_side(tmp_path):
     lines = write(tmp_path)["md"].splitlines()
     assert lines[0] == "## Table 3. BCR & 50 % fewer flips"
-    assert "| method | ACC (%) paper | ACC (%) ours | NFR (%) paper | NFR (%) ours |" in lines
-    assert "| Old | 91.76 | 87.23 ± 0.13 | – | – |" in lines
-    assert "| BCR | 91.78 | 87.41 | 0.84 | 1.03 [0.96, 1.12] |" in lines
+    assert "| method | ACC (%) paper | ACC (%) ours | NFR (%) paper | NFR (%) ours | command |" in lines
+    assert "| Old | 91.76 | 87.23 ± 0.13 | – | – | `make a\\|b` |" in lines
+    assert "| BCR | 91.78 | 87.41 | 0.84 | 1.03 [0.96, 1.12] | `make a\\|b` |" in lines
     assert "**UAS, deepbiaf ⇒ deepbiaf**" in lines
 
 
 def test_what_the_paper_has_no_number_for_has_no_column_for_it(tmp_path):
     rows = [row | {"row": f"Our own {row['row']}"} for row in ROWS]
     texts = write(tmp_path, rows)
-    assert "| method | ACC (%) | NFR (%) |" in texts["md"].splitlines()
-    assert "| Our own BCR | 87.41 | 1.03 [0.96, 1.12] |" in texts["md"].splitlines()
+    assert "| method | ACC (%) | NFR (%) | command |" in texts["md"].splitlines()
+    assert "| Our own BCR | 87.41 | 1.03 [0.96, 1.12] |" in texts["md"]
     assert r"\begin{tabular}{lrr}" in texts["tex"] and r"\cmidrule(lr){2-2} \cmidrule(lr){3-3}" in texts["tex"]
     html = to_html(read_record(tmp_path / "table3.json"))
     assert 'class="paper' not in html and html.count('<th class="ours">') == 2
@@ -67,7 +60,7 @@ def test_what_the_paper_has_no_number_for_has_no_column_for_it(tmp_path):
 def test_json_holds_rates_and_the_whole_record(tmp_path):
     record = json.loads(write(tmp_path)["json"])
     assert record["signature"].startswith("preset:clean|old_seeds:1,2|v:")
-    assert (record["label"], record["command"]) == ("Table 3", "make reproduce")
+    assert (record["label"], record["command"]) == ("Table 3", "make a|b")
     cell = record["rows"][2]
     assert (cell["value"], cell["paper"], cell["low"], cell["spread"]) == (0.0103, 0.0084, 0.0096, None)
     assert read_record(tmp_path / "table3.json").rows == record["rows"]
@@ -106,14 +99,6 @@ def test_bad_rows_are_refused(rows, fault):
         tidy(rows)
 
 
-def test_several_updates_and_commands_get_their_columns(tmp_path):
-    rows = [*ROWS, ROWS[2] | {"group": "deepbiaf=>stackptr", "command": "bcr rerank a|b"}]
-    text = write(tmp_path, rows)["md"]
-    assert "| deepbiaf ⇒ stackptr | BCR | – | – | 1.11 | 1.03 [0.96, 1.12] | `bcr rerank a\\|b` |" in text
-    html = to_html(read_record(tmp_path / "table3.json"))
-    assert html.count('class="group"') == 2
-
-
 def test_an_update_is_named_where_its_block_begins(tmp_path):
     rows = [*ROWS, *(row | {"group": "deepbiaf=>stackptr"} for row in ROWS)]
     text = write(tmp_path, rows)
@@ -125,6 +110,7 @@ def test_an_update_is_named_where_its_block_begins(tmp_path):
         ["| ", "BCR"],
     ]
     assert text["tex"].count(r"\addlinespace") == 1
+    assert to_html(read_record(tmp_path / "table3.json")).count('class="group"') == 2
     assert r"deepbiaf $\Rightarrow$ stackptr & Old &" in text["tex"]
 
 
@@ -137,15 +123,14 @@ def test_the_compact_form_is_one_table_with_the_papers_in_brackets(tmp_path):
 
 def test_html_escapes_every_text(tmp_path):
     evil = "<script>alert(1)</script>"
-    rows = [{"group": evil, "row": evil, "level": evil, "metric": evil, "value": 0.5, "command": evil}]
-    write_table(rows, tmp_path, "table9", **ABOUT)
-    html = to_html(read_record(tmp_path / "table9.json"))
-    assert "<script" not in html and html.count("&lt;script&gt;") == 5
+    write(tmp_path, [{"group": evil, "row": evil, "level": evil, "metric": evil, "value": 0.5}])
+    html = to_html(read_record(tmp_path / "table3.json"))
+    assert "<script" not in html and html.count("&lt;script&gt;") == 4
 
 
 def test_other_units_are_printed_as_they_are_and_groups_that_are_no_updates_are_parsers(tmp_path):
     cell = {"row": "decode", "level": "speed", "metric": "sentences / s", "value": 13500.0, "unit": ""}
-    text = markdown_grid(write_table([cell | {"group": kind} for kind in "ab"], tmp_path, "speed", **ABOUT))
+    text = write(tmp_path, [cell | {"group": kind, "paper": None} for kind in "ab"])["md"]
     assert "| parser | method | sentences / s |" in text and "| b | decode | 13,500.0 |" in text
 
 
@@ -167,30 +152,30 @@ BARS = [
     for metric in ("NFR", "NFI")
 ]
 ROOT = Path(__file__).resolve().parents[1]
-ON_PAGE = {"caption": "c <i>", "signature": {"preset": "clean"}, "command": "make reproduce && true"}
 
 
 @pytest.fixture
 def folder(tmp_path):
+    publisher = Publisher(tmp_path, {"preset": "clean"}, "make reproduce && true")
     for name in ("table8", "table1", "table10"):
-        write_table(beside_paper(BARS, "Table 3"), tmp_path, name, title=f"<b>{name}</b>", **ON_PAGE)
-    figure = nfr_nfi_by_method(BARS, "BCR halves the flips")
-    save_figure(figure, tmp_path, "figure2", pd.DataFrame(BARS), **ON_PAGE)
+        publisher.table(beside_paper(BARS, "Table 3"), name, f"<b>{name}</b>", "c <i>")
+    publisher.figure(nfr_nfi_by_method(BARS, "BCR halves the flips"), "figure2", pd.DataFrame(BARS), "c <i>")
+    publisher.drawing("<svg/>", "one_update", "One sentence", "c <i>")
     return tmp_path
 
 
 def test_page_shows_everything_in_the_papers_order(folder):
     page = write_index(folder, "demo").read_text(encoding="utf-8")
-    assert re.findall(r'<section id="(\w+)">', page) == ["table1", "figure2", "table8", "table10"]
-    assert re.findall(r'<a href="#(\w+)">', page) == ["table1", "figure2", "table8", "table10"]
+    names = ["table1", "figure2", "table8", "table10", "one_update"]
+    assert re.findall(r'<section id="(\w+)">', page) == re.findall(r'<a href="#(\w+)">', page) == names
     assert "1.03" in page and "0.84" in page and "preset:clean" in page
-    assert page.count("make reproduce &amp;&amp; true") == 4
+    assert page.count("make reproduce &amp;&amp; true") == 5 and 'class="drawing"' in page
 
 
 def test_page_is_well_formed_escaped_and_needs_nothing_of_elsewhere(folder):
     content = write_index(folder, "demo").read_text(encoding="utf-8")
     page = Page(content)
-    assert not page.open and page.values("src") == ["figure2.svg"]
+    assert not page.open and page.values("src") == ["figure2.svg", "one_update.svg"]
     assert "<b>table1" not in content and "&lt;b&gt;table1" in content and "c &lt;i&gt;" in content
     files = [link for link in page.values("href") if not link.startswith("#")]
     assert sorted(files) == sorted(p.name for p in folder.iterdir() if p.name != "index.html")
@@ -223,9 +208,6 @@ def test_faults_name_the_file(tmp_path):
     with pytest.raises(ValueError, match=r"table1\.json: not the record"):
         write_index(tmp_path, "demo")
     (tmp_path / "table1.json").unlink()
-    figure = nfr_nfi_by_method(BARS, "BCR halves the flips")
-    save_figure(figure, tmp_path, "figure2", pd.DataFrame(BARS), **ON_PAGE)
-    for path in (*tmp_path.glob("*.svg"), *tmp_path.glob("*.png")):
-        path.unlink()
+    write_record(Record("figure", "figure2", "", "", "", "", []), tmp_path)
     with pytest.raises(ValueError, match="figure2: neither"):
         write_index(tmp_path, "demo")

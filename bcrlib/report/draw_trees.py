@@ -4,12 +4,9 @@ Whatever the words, a file stays well-formed; equal input gives equal bytes.
 """
 
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
-
-from bcrlib.report.tables import Record, format_signature, write_record, write_text
 
 FONT = "DejaVu Sans, Verdana, Arial, sans-serif"
 _NOT_IN_XML = {"Cc", "Cs", "Cn"}
@@ -51,22 +48,6 @@ def page(width: float, height: float, alt: str, body: Sequence[str]) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" font-family="{FONT}">'
     back = '<rect width="100%" height="100%" fill="#fff"/>'
     return "\n".join([head, f"<title>{escape(printable(alt))}</title>", back, *body, "</svg>"]) + "\n"
-
-
-def save_drawing(
-    svg: str,
-    folder: Path,
-    name: str,
-    *,
-    title: str,
-    caption: str,
-    signature: Mapping[str, object],
-    command: str,
-) -> None:
-    """Writes NAME.svg and its record NAME.json into `folder`, so that the index page shows it."""
-    record = Record("drawing", name, title, caption, format_signature(signature), command, [])
-    write_record(record, Path(folder))
-    write_text(Path(folder) / f"{name}.svg", svg)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The paper's figures from tidy rows: bars by method, curves by candidates, dropout and rounds, maps of seed pairs.
 
 Every function returns a matplotlib Figure (not tied to pyplot): show it with display(figure), save it with
-`style.save_figure`.
+`publisher.Publisher.figure`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,12 +1,12 @@
 """What a story notebook reads, how it shows and, if asked to, saves tables and figures, and the page of them all."""
 
+import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,20 +15,24 @@ from PIL import Image
 
 from bcrlib.data.files import CARRIED, ROOT
 from bcrlib.report.candidate_sources import SAMPLED
-from bcrlib.report.draw_trees import save_drawing
-from bcrlib.report.style import LEVEL_UNITS, picture, save_figure
+from bcrlib.report.style import LEVEL_UNITS, picture
 from bcrlib.report.tables import (
     TEMPLATES,
     Column,
     Grid,
+    Kind,
     Record,
     arrow,
+    format_signature,
     markdown_grid,
+    plain_rows,
     read_record,
     render,
     tidy,
     to_html,
-    write_table,
+    to_latex,
+    to_markdown,
+    write_record,
     write_text,
 )
 from bcrlib.tasks import TASKS
@@ -188,12 +192,15 @@ def _block(grid: Grid, level: str, columns: Sequence[Column]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Publisher:
-    """What `write_table`, `save_figure` and `save_drawing` need beyond the thing itself."""
+    """Saves tables, figures and drawings, each with its record NAME.json; equal ones give equal bytes.
+
+    `name` is the paper's, "table3", or "table3_words" for a part of it; `title` is the claim.
+    """
 
     output: Path | str
     """The folder for tables and figures; "": they are shown only."""
     signature: Mapping[str, object]
-    """The settings under the numbers."""
+    """The settings under the numbers: task, corpus, preset, seeds, ..."""
     command: str
 
     def under(self, signature: Mapping[str, object]) -> "Publisher":
@@ -201,25 +208,50 @@ class Publisher:
         return replace(self, signature=signature)
 
     def table(self, rows: pd.DataFrame | Iterable[Mapping[str, object]], name: str, title: str, caption: str) -> Shown:
-        """Save a table, the command in every row; returns its claim and numbers, for a cell to show."""
-        rows, about = tidy(rows).assign(command=self.command), self._about(caption) | {"title": title}
-        record = write_table(rows, Path(self.output) if self.output else None, name, **about)
-        return _of_record(replace(record, rows=[row | {"command": ""} for row in record.rows]))
+        """Save NAME.md and NAME.tex (per cent), the command in every row; the claim and numbers, for a cell to show.
+
+        ValueError for rows that `tidy` refuses.
+        """
+        rows = tidy(rows)
+        record = self._record("table", name, title, caption, rows.assign(command=self.command))
+        self._write(f"{name}.md", to_markdown(record))
+        self._write(f"{name}.tex", to_latex(record))
+        return _of_record(replace(record, rows=plain_rows(rows.assign(command=""))))
 
     def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Picture:
-        """Save a figure with the numbers it plots; returns its picture, for a cell to show."""
+        """Save NAME.svg and NAME.png with the numbers plotted; returns the picture, for a cell to show.
+
+        ValueError for a figure to be saved without a title, its claim, or with a drawing area without axis labels: each
+        must be readable alone.
+        """
+        claim = " ".join(figure.get_suptitle().split())
         if self.output:
-            save_figure(figure, Path(self.output), name, rows, **self._about(caption))
+            if not claim:
+                raise ValueError(f"{name}: a figure needs its claim as suptitle")
+            if any(axes.axison and not (axes.get_xlabel() or axes.get_ylabel()) for axes in figure.axes):
+                raise ValueError(f"{name}: an axis has no label")
+            self._record("figure", name, claim, caption, rows)
+            svg = io.StringIO()
+            figure.savefig(svg, format="svg", metadata={"Date": None})
+            self._write(f"{name}.svg", svg.getvalue())
+            Path(self.output, f"{name}.png").write_bytes(picture(figure, dpi=150))
         return pictured(figure, caption)
 
     def drawing(self, svg: str, name: str, title: str, caption: str) -> str:
-        """Save a tree drawing; returns it."""
-        if self.output:
-            save_drawing(svg, Path(self.output), name, title=title, **self._about(caption))
+        """Save a drawing as NAME.svg; returns it."""
+        self._record("drawing", name, title, caption, pd.DataFrame())
+        self._write(f"{name}.svg", svg)
         return svg
 
-    def _about(self, caption: str) -> dict[str, Any]:
-        return {"caption": caption, "signature": self.signature, "command": self.command}
+    def _record(self, kind: Kind, name: str, title: str, caption: str, rows: pd.DataFrame) -> Record:
+        record = Record(kind, name, title, caption, format_signature(self.signature), self.command, plain_rows(rows))
+        if self.output:
+            write_record(record, Path(self.output))
+        return record
+
+    def _write(self, name: str, text: str) -> None:
+        if self.output:
+            write_text(Path(self.output, name), text)
 
 
 def pictured(figure: Figure, caption: str) -> Picture:

@@ -1,10 +1,9 @@
-"""How every figure looks and is saved: theme, colours, wording of axes, panels and legends, SVG + PNG + numbers."""
+"""How every figure looks and is saved: theme, colours, wording of axes, panels and legends; as a PNG file."""
 
 import io
 import textwrap
 from collections.abc import Hashable, Mapping, Sequence
 from itertools import product
-from pathlib import Path
 from typing import Literal
 
 import matplotlib as mpl
@@ -15,8 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from PIL import Image
-
-from bcrlib.report.tables import Record, format_signature, plain_rows, write_record
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 METHOD_COLOURS = {
@@ -160,35 +157,6 @@ def legend(figure: Figure, looks: Mapping[str, Look], num_columns: int = 6) -> N
         for label, look in looks.items()
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=num_columns, frameon=False)
-
-
-def save_figure(
-    figure: Figure,
-    folder: Path,
-    name: str,
-    data: pd.DataFrame,
-    *,
-    caption: str,
-    signature: Mapping[str, object],
-    command: str,
-) -> None:
-    """Writes NAME.svg, NAME.png and NAME.json (the plotted numbers, rates in [0, 1]) into `folder`.
-
-    The figure's suptitle is its claim. Equal figures give equal bytes. ValueError for a figure without
-    a title or a drawing area without axis labels: each must be readable alone.
-    """
-    title = " ".join(figure.get_suptitle().split())
-    if not title:
-        raise ValueError(f"{name}: a figure needs its claim as suptitle")
-    for axes in figure.axes:
-        if axes.axison and not (axes.get_xlabel() or axes.get_ylabel()):
-            raise ValueError(f"{name}: an axis has no label")
-    folder = Path(folder)
-    record = Record("figure", name, title, caption, format_signature(signature), command, plain_rows(data))
-    write_record(record, folder)
-    with mpl.rc_context({"svg.hashsalt": "bcrlib"}):
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    (folder / f"{name}.png").write_bytes(picture(figure, dpi=150))
 
 
 def picture(figure: Figure, dpi: int = 80) -> bytes:

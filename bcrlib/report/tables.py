@@ -26,6 +26,7 @@ _HEADS = {"cells": "cell", "causes": "mean over cells with"}
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {c: f"\\{c}" for c in "&%$#_{}"} | {"⇒": r"$\Rightarrow$", "±": r"$\pm$", "–": "--"}
 
+Kind = Literal["table", "figure", "drawing"]
 Line = tuple[str, str]
 """What names a line of a table: its group (an update, or ""), and its row."""
 Column = tuple[str, str]
@@ -36,7 +37,7 @@ Column = tuple[str, str]
 class Record:
     """One table, figure or drawing: its claim, where it comes from and its numbers."""
 
-    kind: Literal["table", "figure", "drawing"]
+    kind: Kind
     name: str
     """The file name without ending: "table3", "figure2", "table3_labelled"."""
     title: str
@@ -190,31 +191,6 @@ def beside_paper(
     frame["paper"] = [number(row, row.metric) for row in frame.itertuples()]
     frame["paper_spread"] = [number(row, f"{row.metric}_STD") for row in frame.itertuples()]
     return frame.astype({"paper": float, "paper_spread": float})
-
-
-def write_table(
-    rows: pd.DataFrame | Iterable[Mapping[str, object]],
-    folder: Path | None,
-    name: str,
-    *,
-    title: str,
-    caption: str,
-    signature: Mapping[str, object],
-    command: str,
-) -> Record:
-    """Writes NAME.json (rates in [0, 1]), NAME.md and NAME.tex (per cent, two decimals) into `folder`; the record.
-
-    None: nothing is written.  `name` is the paper's: "table3", or "table3_words" for a part of it.  `title` is the
-    claim.  `signature` holds the settings under the numbers (task, corpus, preset, seeds, ...).  Equal arguments give
-    equal bytes.  ValueError for rows that `tidy` refuses.
-    """
-    rows = plain_rows(tidy(rows))
-    record = Record("table", name, title, caption, format_signature(signature), command, rows)
-    if folder is not None:
-        write_record(record, folder)
-        write_text(folder / f"{name}.md", to_markdown(record))
-        write_text(folder / f"{name}.tex", to_latex(record))
-    return record
 
 
 def arrow(group: str) -> str:
@@ -376,8 +352,4 @@ def to_latex(record: Record) -> str:
 
 def to_html(record: Record) -> str:
     """The grid as one HTML table, all levels side by side, intervals under the numbers; all text escaped."""
-    grid = Grid(record)
-    # The page says the record's own command under the table.
-    commands = {} if set(grid.commands.values()) == {record.command} else grid.commands
-    values = {"grid": grid, "commands": commands, "arrow": arrow, "missing": MISSING}
-    return render(TEMPLATES / "table.html", values)
+    return render(TEMPLATES / "table.html", {"grid": Grid(record), "arrow": arrow, "missing": MISSING})
