@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from command_runs import TINY, bcr, refused, run, work_folder  # noqa: F401  a fixture
 
-import bcrlib.pipeline.reproduce
+import bcrlib.pipeline.run
 from bcrlib.pipeline.run import GraphFailed, TimeIsUp
 
 LEVELS = ["UAS", "UCM", "LAS", "LCM"]
@@ -70,65 +70,38 @@ def test_why_lists_what_would_run_and_runs_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_reproduce_writes_into_a_folder_of_its_own_and_passes_its_options_on(tmp_path, monkeypatch):
+def test_reproduce_passes_its_options_on_and_says_how_far_it_is_on_stderr(tmp_path, monkeypatch):
     given = {}
 
-    def stand_in(profile, overrides, scheduler, num_workers, output, report, minutes):
-        given.update(profile=profile, overrides=overrides, scheduler=scheduler, workers=num_workers, output=output)
-        given["minutes"] = minutes
+    def stand_in(jobs, notebooks, runs, report, *options):
+        given.update(trained={job.name for job in jobs if "train" in job.name}, runs=runs, options=options)
         report("[1/1] a job")
-        return output / "figures" / "demo" / "index.html"
+        raise TimeIsUp(5)
 
-    monkeypatch.setattr(bcrlib.pipeline.reproduce, "reproduce", stand_in)
-    options = [
-        "--set",
-        "num_candidates=3",
-        "--scheduler",
-        "tcp://host:1",
-        "--workers",
-        2,
-        "-o",
-        tmp_path,
-        "--json",
-        "--minutes",
-        7,
-    ]
-    result = bcr("reproduce", *options, "-o", tmp_path, "--json")
-    assert json.loads(result.stdout)["index"] == str(tmp_path / "figures" / "demo" / "index.html")
-    assert result.stderr == "[1/1] a job\n"
-    assert given == {
-        "profile": "demo",
-        "overrides": ("num_candidates=3",),
-        "scheduler": "tcp://host:1",
-        "workers": 2,
-        "output": tmp_path,
-        "minutes": 7,
-    }
+    monkeypatch.setattr(bcrlib.pipeline.run, "run_graph", stand_in)
+    options = ["--set", "semantic.updates=[]", "--scheduler", "tcp://host:1", "--workers", 2, "--minutes", 7]
+    result = bcr("reproduce", *options, "--set=threads=3", "-o", tmp_path)
+    assert result.exit_code == 3 and result.stdout == ""
+    assert result.stderr.startswith("[1/1] a job\nthe time is up") and "jobs left: 5" in result.stderr
+    assert given["options"] == ("tcp://host:1", 2, 7, 3) and given["runs"] == tmp_path / "runs"
+    assert "train deepbiaf 5" in given["trained"] and not any("s2s" in name for name in given["trained"])
     monkeypatch.chdir(tmp_path)
-    assert run("reproduce") == f"tables and figures: {tmp_path / 'results' / 'figures' / 'demo' / 'index.html'}\n"
+    monkeypatch.setenv("BCRLIB_RUNS", "elsewhere")
+    assert bcr("reproduce").exit_code == 3 and given["options"] == (None, None, None, 1)
+    assert given["runs"] == tmp_path / "elsewhere"
 
 
 def test_failed_jobs_end_in_exit_code_1(tmp_path, monkeypatch):
     def fail(*_):
         raise GraphFailed({"train deepbiaf 1": "cell 3 broke"}, {"collect": "train deepbiaf 1"})
 
-    monkeypatch.setattr(bcrlib.pipeline.reproduce, "reproduce", fail)
+    monkeypatch.setattr(bcrlib.pipeline.run, "run_graph", fail)
     result = bcr("reproduce", "-o", tmp_path)
     assert result.exit_code == 1 and result.stdout == ""
     assert result.stderr.splitlines() == [
         "train deepbiaf 1 failed: cell 3 broke",
         "collect not run because train deepbiaf 1 failed",
     ]
-
-
-def test_a_run_that_was_told_to_end_says_so_by_its_exit_code(tmp_path, monkeypatch):
-    def unfinished(*_):
-        raise TimeIsUp(5)
-
-    monkeypatch.setattr(bcrlib.pipeline.reproduce, "reproduce", unfinished)
-    result = bcr("reproduce", "-o", tmp_path)
-    assert result.exit_code == 3 and result.stdout == ""
-    assert "jobs left: 5" in result.stderr
 
 
 def test_reproduce_refuses_unknown_names(tmp_path):
@@ -140,7 +113,7 @@ def test_a_fault_of_the_program_is_not_blamed_on_the_user(monkeypatch):
     def broken(*_):
         raise KeyError("a mistake of ours")
 
-    monkeypatch.setattr(bcrlib.pipeline.reproduce, "reproduce", broken)
+    monkeypatch.setattr(bcrlib.pipeline.run, "run_graph", broken)
     assert isinstance(bcr("reproduce").exception, KeyError)
 
 

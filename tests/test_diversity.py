@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bcrlib.data.candidates import TreePool
-from bcrlib.experiments import counting, diversity
+from bcrlib.experiments import counting
 from bcrlib.experiments.counting import parse_update
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
 from bcrlib.metrics.attachment import LEVELS
@@ -16,6 +16,7 @@ from bcrlib.metrics.uncertainty import Share, micro_average
 UPDATE = parse_update("deepbiaf=>stackptr")
 OLD, NEW = ["deepbiaf/11", "deepbiaf/12"], ["stackptr/1", "stackptr/2", "stackptr/3"]
 STRATEGY = "nucleus(p=0.9)"
+MEASURES = ("distinct trees", "same tree", "same verdict", "ACC random", "safe")
 LENGTHS = [2, 3, 1, 4, 2, 3]
 NUM_CANDIDATES = 5
 # The last word of each sentence is punctuation, so the third sentence has no unit.
@@ -67,7 +68,7 @@ def test_same_trees_pair_by_pair(rng):
     pool = random_pool(rng)
     first_equal = pool.first_equal()
     for num_candidates in (2, 3, 5):
-        same = diversity.same_tree(first_equal[:num_candidates])
+        same = counting.same_tree(first_equal[:num_candidates])
         for sentence in range(6):
             some = trees(pool, sentence)[:num_candidates]
             pairs = list(itertools.combinations(some, 2))
@@ -77,7 +78,7 @@ def test_same_trees_pair_by_pair(rng):
 
 def test_same_verdict_pair_by_pair(rng):
     right = rng.random((4, 30)) < 0.7
-    same = diversity.same_verdict(right)
+    same = counting.same_verdict(right)
     for unit in range(30):
         pairs = list(itertools.combinations(right[:, unit].tolist(), 2))
         assert same[unit] == pytest.approx(sum(a == b for a, b in pairs) / len(pairs))
@@ -92,7 +93,7 @@ def value(share: Share) -> float:
 def test_measures_of_a_store_sentence_by_sentence(tmp_path, rng, level, num_candidates):
     store, pools = saved(tmp_path, rng)
     of_unit = UNITS.sentence_of_unit[level].tolist()
-    found = {name: [] for name in diversity.MEASURES}
+    found = {name: [] for name in MEASURES}
     for name, pool in pools.items():
         right = store.load_pool(Pool(name, STRATEGY), "clean", level)[:num_candidates].tolist()
         for sentence in range(6):
@@ -107,8 +108,8 @@ def test_measures_of_a_store_sentence_by_sentence(tmp_path, rng, level, num_cand
             for seed in (11, 12) if units else ():
                 old = store.load_system(System("old", "deepbiaf", seed), "clean", level)
                 found["safe"].append(any(all(c[u] for u in units if old[u]) for c in right))
-    result = diversity.measure(store, "clean", level, UPDATE, STRATEGY, num_candidates)
-    assert set(result) == set(diversity.MEASURES)
+    result = counting.offered(store, "clean", level, UPDATE, STRATEGY, num_candidates)
+    assert set(result) == set(MEASURES)
     assert {name: value(share) for name, share in result.items()} == pytest.approx(
         {name: np.mean(values) for name, values in found.items()}
     )
@@ -116,7 +117,7 @@ def test_measures_of_a_store_sentence_by_sentence(tmp_path, rng, level, num_cand
 
 def test_a_single_candidate_has_no_agreement(tmp_path, rng):
     store, _ = saved(tmp_path, rng)
-    result = diversity.measure(store, "clean", "UAS", UPDATE, STRATEGY, 1)
+    result = counting.offered(store, "clean", "UAS", UPDATE, STRATEGY, 1)
     assert sorted(result) == ["ACC random", "distinct trees", "safe"]
     assert value(result["distinct trees"]) == 1
     picked = micro_average(counting.bcr(store, "clean", "UAS", UPDATE, STRATEGY, 1).counts)
@@ -125,7 +126,7 @@ def test_a_single_candidate_has_no_agreement(tmp_path, rng):
 
 def test_no_re_ranker_saves_unsafe_sentences_and_the_oracle_saves_all_others(tmp_path, rng):
     store, _ = saved(tmp_path, rng)
-    safe = value(diversity.measure(store, "clean", "UAS", UPDATE, STRATEGY)["safe"])
+    safe = value(counting.offered(store, "clean", "UAS", UPDATE, STRATEGY)["safe"])
     oracle = counting.oracle(store, "clean", "UAS", UPDATE, STRATEGY, "NFR")
     with_units = np.bincount(WORDS, minlength=6) > 0
     unbroken = oracle.counts[:, with_units, 1] == 0
@@ -135,4 +136,4 @@ def test_no_re_ranker_saves_unsafe_sentences_and_the_oracle_saves_all_others(tmp
 def test_what_was_not_stored_is_named(tmp_path, rng):
     store, _ = saved(tmp_path, rng)
     with pytest.raises(KeyError, match="beam"):
-        diversity.measure(store, "clean", "UAS", UPDATE, "beam(b=10)")
+        counting.offered(store, "clean", "UAS", UPDATE, "beam(b=10)")

@@ -17,7 +17,6 @@ WITHOUT_TORCH = ("data", "metrics", "experiments", "comparison", "report", "pipe
 ROOMS = "data metrics reranking samplers parsers tasks experiments pipeline report comparison bench cli __init__"
 """From the ground floor up: a module imports from its own room and from those before it."""
 UPWARD = {
-    ("pipeline/reproduce.py", "report"),  # the index page of a run
     ("report/readme.py", "comparison"),  # the README's blocks
     ("data/generated/dates.py", "parsers"),  # the toy model of notebook 14
 }

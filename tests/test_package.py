@@ -84,11 +84,11 @@ def test_the_core_compares_and_says_what_else_is_needed(site, tmp_path):
 def test_an_installed_package_has_profiles_notebooks_and_results(site, tmp_path):
     code = """
 from bcrlib.data.download import _checksums, data_folder
+from bcrlib.data.files import ROOT
 from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.pipeline.jobs import read_notebook
 from bcrlib.pipeline.plan import plan
 from bcrlib.pipeline.profile import load_profile
-from bcrlib.pipeline.reproduce import ROOT
 from bcrlib.report.publisher import command_of, stored
 from bcrlib.tasks import TASKS
 

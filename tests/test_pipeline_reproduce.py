@@ -1,10 +1,13 @@
 """The main command, end to end in a folder of its own: every notebook of the pipeline and of the story, very small."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_runs import bcr as command
+from command_runs import run
 
 from bcrlib.data.top import read_top
 from bcrlib.data.treebank import read_conllu
@@ -20,7 +23,6 @@ from bcrlib.experiments.counting import (
 )
 from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.tree_breakdowns import BREAKDOWNS_FILE, read_breakdowns
-from bcrlib.pipeline.reproduce import reproduce
 from bcrlib.tasks import TASKS
 
 PAPERS = ("deepbiaf=>deepbiaf", "stackptr=>stackptr", "deepbiaf=>stackptr")
@@ -56,10 +58,17 @@ EVERY = ("table1", "table3", "table7", "table8")
 IN_PAPER = {name: set(PAPERS) for name in EVERY} | {"table9": {"deepbiaf=>stackptr"}}
 
 
+def reproduce(folder: Path, overrides: Sequence[str]) -> list[object]:
+    """The arguments of `bcr`."""
+    return ["reproduce", "-o", folder, *(f"--set={override}" for override in overrides)]
+
+
 @pytest.fixture(scope="module")
 def output(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("reproduced")
-    reproduce("demo", VERY_SMALL, output=folder)
+    told = json.loads(run(*reproduce(folder, VERY_SMALL), "--json"))
+    index = folder / "figures" / "demo" / "index.html"
+    assert told == {"profile": "demo", "figures": str(index.parent), "index": str(index)}
     return folder
 
 
@@ -159,9 +168,9 @@ def test_students_tell_what_their_teachers_know(output):
 
 
 def test_a_second_run_does_nothing_again(output):
-    lines: list[str] = []
-    reproduce("demo", VERY_SMALL, output=output, report=lines.append)
-    assert lines
+    result = command(*reproduce(output, VERY_SMALL))
+    lines = result.stderr.splitlines()
+    assert lines and result.stdout == f"tables and figures: {output / 'figures' / 'demo' / 'index.html'}\n"
     assert all(line.endswith("fresh") for line in lines)
 
 
@@ -184,11 +193,11 @@ def kept(tmp_path, monkeypatch):
         return folders
 
     def names(*overrides: str) -> set[str]:
-        reproduce("demo", overrides, output=tmp_path / "out")
+        run(*reproduce(tmp_path / "out", overrides))
         files = (file for file in (tmp_path / "out").rglob("*") if file.is_file())
         return {file.relative_to(tmp_path / "out").as_posix() for file in files}
 
-    monkeypatch.setattr("bcrlib.pipeline.reproduce.run_graph", results)
+    monkeypatch.setattr("bcrlib.pipeline.run.run_graph", results)
     return names
 
 

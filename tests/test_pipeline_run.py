@@ -252,7 +252,7 @@ if __name__ == "__main__":
         Job("other", "slow.ipynb"),
         Job("end", "sum.ipynb", {}, ("quick", "slow", "other")),
     ]
-    run_graph(jobs, Path("notebooks"), Path("runs"), num_workers=2)
+    run_graph(jobs, Path("notebooks"), Path("runs"), print, num_workers=2)
 """
 # Says which process it is, then works as long as the file `hold` is there.
 SLOW = """

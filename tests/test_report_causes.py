@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_runs import run as command
 from made_up_cells import FACTORS, KINDS, made_up, rates
 
 from bcrlib.data.download import TOP_FILES
@@ -20,7 +21,6 @@ from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.parsers.batches import best_runtime
 from bcrlib.parsers.checkpoint import load_parser
 from bcrlib.pipeline.profile import cell_name
-from bcrlib.pipeline.reproduce import reproduce
 from bcrlib.report import causes
 from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.causes import DISTILLED, LISTED, UNTREATED, why_ours_differs
@@ -76,7 +76,7 @@ def run(tmp_path_factory) -> Path:
         "semantic.base_training.batch_tokens=100",
         f"semantic.ablation={{test_share: 0.75, vary: {{'{BOTH}': [[0.1, 0.0], [0.3, 0.1]]}}}}",
     )
-    reproduce("demo", overrides, output=folder)
+    command("reproduce", "-o", folder, *(f"--set={override}" for override in overrides))
     return folder
 
 

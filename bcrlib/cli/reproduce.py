@@ -1,11 +1,17 @@
-"""`bcr reproduce`: every table and figure of a profile."""
+"""`bcr reproduce`: run a profile from its corpora to its tables, and publish what the repository keeps of it."""
 
+import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bcrlib.cli.options import Json, Overrides, print_json, progress, read_profile
+
+if TYPE_CHECKING:
+    from bcrlib.pipeline.profile import Profile
 
 JOBS_LEFT = 3
 """Exit code of a run that was told to end before it was done."""
@@ -53,26 +59,68 @@ def reproduce(
 
     Example: [green]bcr reproduce --profile demo --set training.num_epochs=4[/green]
     """
-    read_profile(profile, overrides)  # its faults are named before slower imports
-    from bcrlib.pipeline import reproduce as pipeline
-    from bcrlib.pipeline.run import GraphFailed, TimeIsUp
+    asked = read_profile(profile, overrides)  # its faults are named before slower imports
+    from bcrlib.data.files import ROOT
+    from bcrlib.pipeline.plan import plan
+    from bcrlib.pipeline.run import GraphFailed, TimeIsUp, reasons, run_graph
 
     folder = output.resolve()
+    places = ROOT / "notebooks", Path(os.environ.get("BCRLIB_RUNS") or folder / "runs").resolve()
     if explain:
-        _print_reasons(pipeline.why(profile, tuple(overrides), folder), as_json)
+        _print_reasons(reasons(plan(asked), *places), as_json)
         return
+    _fetch(asked)
+    at_once, threads = workers or asked.workers or None, asked.threads or None
     try:
-        index = pipeline.reproduce(profile, tuple(overrides), scheduler, workers, folder, progress, minutes)
+        results = run_graph(plan(asked), *places, progress, scheduler, at_once, minutes, threads)
     except GraphFailed as failure:
         typer.echo(str(failure), err=True)
         raise typer.Exit(1) from None
     except TimeIsUp as left:
         typer.echo(str(left), err=True)
         raise typer.Exit(JOBS_LEFT) from None
+    index = _publish(asked, results, folder)
     if as_json:
         print_json({"profile": profile, "figures": str(index.parent), "index": str(index)})
     else:
         typer.echo(f"tables and figures: {index}")
+
+
+def _fetch(profile: "Profile") -> None:
+    """Download what jobs will read, before they start: they would do it side by side, or fail one by one."""
+    from bcrlib.pipeline.manifest import data_files
+    from bcrlib.pipeline.profile import json_values, with_values
+
+    for variable in ("BCRLIB_DATA", "BCRLIB_CACHE"):
+        if os.environ.get(variable):  # jobs run in folders of their own, where a relative path would lead elsewhere
+            os.environ[variable] = str(Path(os.environ[variable]).resolve())
+    for task, half in profile.halves().items():
+        for values in half.ablation.cells().values() or [{}]:
+            data_files(task, json_values(with_values(half, values)))
+
+
+def _publish(profile: "Profile", results: Mapping[str, Path], output: Path) -> Path:
+    """Replace OUTPUT/figures/PROFILE and OUTPUT/data/correctness/PROFILE/TASK; the index page of tables and figures.
+
+    results: the folder of every job.  Where a task is left out of which results are kept there, so are its tables and
+    figures.
+    """
+    from bcrlib.pipeline.plan import PUBLISHING, kept_jobs
+    from bcrlib.pipeline.results import COLLECTED, lay_out
+    from bcrlib.report.publisher import write_index
+
+    kept = output / "data" / "correctness" / profile.name
+    for task in profile.halves():
+        shutil.rmtree(kept / task, ignore_errors=True)
+        lay_out(kept / task, *(results[job] for job in kept_jobs(profile, task)))
+    figures = output / "figures" / profile.name
+    if all(task in profile.halves() for task in COLLECTED if (kept / task).exists()):
+        shutil.rmtree(figures, ignore_errors=True)
+    figures.mkdir(parents=True, exist_ok=True)
+    published = [results[name] for name in PUBLISHING if name in results]
+    for file in sorted(file for folder in published for file in (folder / "figures").glob("*")):
+        shutil.copy(file, figures)
+    return write_index(figures, profile.name)
 
 
 def _print_reasons(reasons: dict[str, list[str]], as_json: bool) -> None:

@@ -1,1 +1,1 @@
-"""From stored correctness to counts: updates, choices on dev, rounds, diversity."""
+"""From stored correctness to counts: updates, what pools offer, choices on dev, rounds."""

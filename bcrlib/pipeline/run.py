@@ -34,7 +34,6 @@ from bcrlib.pipeline.jobs import (
 
 PACKAGE_FOLDER = Path(bcrlib.__file__).parent
 CONNECT_SECONDS = 20
-# Ctrl-C reaches the whole process group; only the driver shall act on it, and end its workers.
 # What Dask watches all the time for its page, of which there is none: a tenth of a core, with two workers.
 UNWATCHED = {
     "distributed.worker.profile.enabled": False,
@@ -42,6 +41,7 @@ UNWATCHED = {
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.scheduler.active-memory-manager.start": False,
 }
+# It reaches the whole process group; only the driver shall act on it, and end its workers.
 IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 
@@ -68,23 +68,16 @@ class TimeIsUp(Exception):
         return f"the time is up; jobs left: {self.num_left}. The same command goes on from here."
 
 
-def print_line(line: str) -> None:
-    """Print at once, also into a pipe."""
-    print(line, flush=True)
-
-
-def plan_graph(
-    jobs: Sequence[Job], notebooks_folder: Path, runs_folder: Path, package_folder: Path = PACKAGE_FOLDER
-) -> list[PlannedJob]:
+def plan_graph(jobs: Sequence[Job], notebooks_folder: Path, runs_folder: Path) -> list[PlannedJob]:
     """Every job with its fingerprint and result folder, in running order; nothing runs.
 
     GraphError: anything wrong with the graph, a notebook, its parameters or a module it imports.
     """
-    places = (runs_folder.resolve(), notebooks_folder.resolve(), package_folder)
+    places = (runs_folder.resolve(), notebooks_folder.resolve(), PACKAGE_FOLDER)
     ordered = in_running_order(jobs)
     notebooks = {name: read_notebook(notebooks_folder, name) for name in {job.notebook for job in ordered}}
     codes = {
-        (name, modules): code_fingerprint(notebooks[name], name, package_folder, modules)
+        (name, modules): code_fingerprint(notebooks[name], name, PACKAGE_FOLDER, modules)
         for name, modules in {(job.notebook, job.modules) for job in ordered}
     }
     planned: dict[str, PlannedJob] = {}
@@ -104,10 +97,9 @@ def run_graph(
     jobs: Sequence[Job],
     notebooks_folder: Path,
     runs_folder: Path,
+    report: Callable[[str], None],
     scheduler_address: str | None = None,
     num_workers: int | None = None,
-    package_folder: Path = PACKAGE_FOLDER,
-    report: Callable[[str], None] = print_line,
     minutes: float | None = None,
     num_threads: int | None = None,
 ) -> dict[str, Path]:
@@ -124,7 +116,7 @@ def run_graph(
     ConnectionError: no scheduler at that address, or it has no workers.
     """
     until = None if minutes is None else time.time() + 60 * minutes
-    planned = plan_graph(jobs, notebooks_folder, runs_folder, package_folder)
+    planned = plan_graph(jobs, notebooks_folder, runs_folder)
     results.remove_abandoned(runs_folder)
     numbers, total = count(1), len(planned)
 
@@ -151,15 +143,13 @@ def run_graph(
     return {job.job.name: job.folder for job in planned}
 
 
-def reasons(
-    jobs: Sequence[Job], notebooks_folder: Path, runs_folder: Path, package_folder: Path = PACKAGE_FOLDER
-) -> dict[str, list[str]]:
+def reasons(jobs: Sequence[Job], notebooks_folder: Path, runs_folder: Path) -> dict[str, list[str]]:
     """The jobs that `run_graph` would run, in its order, and what has changed since the last result of that name.
 
     Errors as of `plan_graph`.  O(jobs folders).
     """
     found = {}
-    for one in plan_graph(jobs, notebooks_folder, runs_folder, package_folder):
+    for one in plan_graph(jobs, notebooks_folder, runs_folder):
         fault = results.fault(one.folder, one.fingerprint)
         if fault is not None:
             before = results.latest(runs_folder, one.job.name)

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 
 from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update
-from bcrlib.experiments.diversity import measure
 from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, micro_average, share_intervals
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
@@ -155,7 +154,7 @@ def source_rows(
 ) -> pd.DataFrame:
     """What the pools of each strategy offer, and who picks what from them, with 95 % intervals.
 
-    `strategies`: {row of the table: strategy}.  Metrics: the measures of `bcrlib.experiments.diversity.measure`;
+    `strategies`: {row of the table: strategy}.  Metrics: the measures of `bcrlib.experiments.counting.offered`;
     accuracy of the new model's own choice, of the best candidate (oracle) and of what the old model picks (BCR);
     negative flip rate of the safest candidate (oracle) and of BCR's.
     O(strategies resamples sentences).
@@ -165,7 +164,7 @@ def source_rows(
         shares, picked = {}, {}
         for row, strategy in strategies.items():
             pool = (store, preset, level, update, strategy)
-            shares |= {(row, metric): share for metric, share in measure(*pool, num_candidates).items()}
+            shares |= {(row, metric): share for metric, share in counting.offered(*pool, num_candidates).items()}
             for metric, (pick, _) in _PICKED.items():
                 picked[row, metric] = pick(*pool, num_candidates=num_candidates)
         measured = share_intervals(shares, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
