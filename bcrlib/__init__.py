@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bcrlib.comparison.testing import compare as compare
     from bcrlib.metrics.flips import flips as flips
-    from bcrlib.parsers.checkpoint import load as load
+    from bcrlib.parsers.training import load as load
     from bcrlib.parsers.training import train as train
     from bcrlib.reranking import bcr_scores as bcr_scores
     from bcrlib.reranking import choose as choose
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 FACE = {
-    "load": "bcrlib.parsers.checkpoint",
+    "load": "bcrlib.parsers.training",
     "train": "bcrlib.parsers.training",
     **dict.fromkeys(
         ("OneBest", "KBest", "Beam", "TopK", "Nucleus", "DropoutP", "Joined", "parse_strategy"),

@@ -18,10 +18,10 @@ from bcrlib.data.frames import FrameBank
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers import pretrained
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import load_parser, load_parsers, new_parser, save_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig
 from bcrlib.parsers.parser import Parser
 from bcrlib.parsers.pretrained import tiny_tokenizer
+from bcrlib.parsers.training import load_parser, load_parsers, new_parser, save_parser
 from bcrlib.samplers.dropout_p import Rates
 from bcrlib.samplers.rules import Rules
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, OneBest, TopK

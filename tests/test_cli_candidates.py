@@ -14,7 +14,7 @@ from bcrlib.data.candidate_files import read_candidates
 from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import read_conllu
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import load_parser
+from bcrlib.parsers.training import load_parser
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 

@@ -17,8 +17,8 @@ from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank, frame_text, frame_words
 from bcrlib.data.top import read_predicted_top, read_top
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import load_parser
 from bcrlib.parsers.s2s import Seq2SeqParser
+from bcrlib.parsers.training import load_parser
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 SIZES = ("encoder=tiny", "encoder_layers=1", "tiny_size=16", "decoder_layers=1", "decoder_size=16", "max_steps=40")

@@ -17,10 +17,9 @@ from tiny_frames import TINY_SEQ2SEQ, frame_bank
 from tiny_parsers import tiny_parser, tiny_pointer_parser
 
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import Seq2SeqTraining, TrainingConfig
 from bcrlib.parsers.parser import ensemble
-from bcrlib.parsers.training import fit
+from bcrlib.parsers.training import fit, new_parser
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 LISTS = {"deepbiaf": [KBest(3), KBest(3, labelled=True)], "stackptr": [Beam(3, 3), TopK(3, 2), Nucleus(0.9, 2)]}

@@ -11,8 +11,8 @@ import bcrlib
 from bcrlib.comparison.reports import to_text
 from bcrlib.data.generated.frames import generate_frames
 from bcrlib.data.generated.trees import generate_treebank
-from bcrlib.parsers.checkpoint import save_parser
 from bcrlib.parsers.configuration import KINDS, SMALL, NetworkConfig, Seq2SeqTraining, TrainingConfig
+from bcrlib.parsers.training import save_parser
 from bcrlib.tasks import task_named
 
 BRIEF = {"deepbiaf": TrainingConfig(num_epochs=1), "stackptr": TrainingConfig(num_epochs=1)}

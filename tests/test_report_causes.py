@@ -19,7 +19,7 @@ from bcrlib.experiments.store import CorrectnessStore, Pool
 from bcrlib.metrics.flips import flips
 from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.parsers.batches import best_runtime
-from bcrlib.parsers.checkpoint import load_parser
+from bcrlib.parsers.training import load_parser
 from bcrlib.pipeline.profile import cell_name
 from bcrlib.report import causes
 from bcrlib.report.candidate_sources import SAMPLED

@@ -10,10 +10,10 @@ from random_trees import random_treebank
 from tiny_parsers import TINY, noise_of, tiny_pointer_parser, whole_batch
 
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig
 from bcrlib.parsers.encoding import build_vocabulary, encode, make_batch
 from bcrlib.parsers.stackptr_network import StackPtr, gold_walk
+from bcrlib.parsers.training import new_parser
 from bcrlib.samplers.dropout_p import Noise
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])

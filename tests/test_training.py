@@ -16,10 +16,9 @@ from bcrlib.data.frames import FrameBank
 from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import Seq2SeqTraining, TrainingConfig
 from bcrlib.parsers.parser import Parser
-from bcrlib.parsers.training import EpochReport, fit
+from bcrlib.parsers.training import EpochReport, fit, new_parser
 from bcrlib.pipeline.profile import load_profile
 from bcrlib.samplers.dropout_p import Rates, SiteDropout
 from bcrlib.samplers.strategies import Beam, OneBest

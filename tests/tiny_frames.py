@@ -10,11 +10,11 @@ from torch import Tensor
 from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank, frame_words, parse_frame, sequences_of
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import Seq2SeqConfig
 from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.s2s_network import Source, make_source
 from bcrlib.parsers.targets import targets_of
+from bcrlib.parsers.training import new_parser
 
 TINY_SEQ2SEQ = Seq2SeqConfig(
     encoder="tiny", tiny_size=16, encoder_layers=1, decoder_layers=2, decoder_size=16, decoder_inner_size=32,

@@ -10,11 +10,11 @@ from bcrlib.data.candidates import TreePool
 from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import parser_class
 from bcrlib.parsers.configuration import NetworkConfig
 from bcrlib.parsers.deepbiaf import DeepBiafParser
 from bcrlib.parsers.encoding import Batch, Vocabulary, build_vocabulary, make_batch
 from bcrlib.parsers.stackptr import StackPtrParser
+from bcrlib.parsers.training import parser_class
 from bcrlib.samplers.dropout_p import Noise
 
 TINY = NetworkConfig(

@@ -24,7 +24,6 @@ from bcrlib.data.frames import FrameBank, sequences_of
 from bcrlib.data.treebank import Treebank
 from bcrlib.experiments.speed_grid import NUM_CANDIDATES, PAPER_BATCH, STEPS, SpeedGrid
 from bcrlib.parsers.batches import Runtime, batches
-from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig
 from bcrlib.parsers.deepbiaf import DeepBiafParser
 from bcrlib.parsers.encoding import EncodedTreebank, decoding_batches, make_batch
@@ -34,6 +33,7 @@ from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.s2s_network import Seq2Seq, Source, make_source
 from bcrlib.parsers.stackptr import StackPtrParser
 from bcrlib.parsers.targets import targets_of
+from bcrlib.parsers.training import new_parser
 from bcrlib.samplers.rules import END
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, OneBest, Strategy
 

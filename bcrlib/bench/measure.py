@@ -52,13 +52,12 @@ from bcrlib.data.treebank import Treebank
 from bcrlib.experiments.speed_grid import NUM_CANDIDATES, SEMANTIC
 from bcrlib.metrics.attachment import correctness
 from bcrlib.parsers.batches import Runtime, fast_precision, one_core, runtime_on, training_batches
-from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, TrainingConfig
 from bcrlib.parsers.deepbiaf import DeepBiafParser, root_in_its_place
 from bcrlib.parsers.encoding import EncodedTreebank, decoding_batches, make_batch
 from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.stackptr import StackPtrParser
-from bcrlib.parsers.training import EpochReport, fit
+from bcrlib.parsers.training import EpochReport, fit, new_parser
 from bcrlib.pipeline.manifest import machine
 from bcrlib.pipeline.profile import Profile
 from bcrlib.samplers.brute_force import simulated_arc_scores

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcrlib.cli.options import Json, kind_of, load_model, print_json, progress, read_profile
+from bcrlib.cli.options import Json, load_model, print_json, progress, read_profile
 from bcrlib.experiments.speed_grid import SEMANTIC
-from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig
+from bcrlib.parsers.configuration import KINDS, NetworkConfig, Seq2SeqConfig, kind_of
 
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.bench.timing import Bar

@@ -12,11 +12,11 @@ from bcrlib.cli.options import (
     check_output_file,
     common_kind,
     counting,
-    kind_of,
     load_model,
     print_json,
     task_of,
 )
+from bcrlib.parsers.configuration import kind_of
 from bcrlib.samplers.strategies import JOINT, STRATEGIES, Joined, Strategy, parse_strategy
 
 if TYPE_CHECKING:  # at run time these take a while

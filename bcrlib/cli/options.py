@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from bcrlib.parsers.configuration import KINDS
+from bcrlib.parsers.configuration import kind_of
 
 if TYPE_CHECKING:  # at run time these would bring torch
     from bcrlib.parsers.parser import Parser
@@ -136,17 +136,6 @@ def check_new_folder(path: Path) -> None:
         raise PermissionError(errno.EACCES, "this folder cannot be written", str(path.parent))
 
 
-def kind_of(folder: Path) -> str:
-    """The kind of the parser in a folder, all sizes of s2s being one. OSError, ValueError: there is none."""
-    try:
-        kind = json.loads((folder / "config.json").read_bytes())["kind"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _not_trained(folder, error) from None
-    if kind not in KINDS:
-        raise ValueError(f"{folder}: a model of kind {kind!r}, expected one of {', '.join(KINDS)}")
-    return kind
-
-
 def task_of(kind: str) -> "Task":
     """The task of a kind of parser, as `kind_of` or `bcr train` call it."""
     from bcrlib.tasks import TASKS, task_named
@@ -159,14 +148,15 @@ def load_model(folder: Path) -> "Model":
     kind_of(folder)
     from bcrlib.data.download import DataError
     from bcrlib.parsers.batches import best_runtime
-    from bcrlib.parsers.checkpoint import load_parser
+    from bcrlib.parsers.training import load_parser
 
     try:
         return load_parser(folder, best_runtime())
     except (DataError, OSError):
         raise
     except Exception as error:  # a broken tokenizer.json, for one, raises nothing more special
-        raise _not_trained(folder, error) from None
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{folder}: not a trained parser: {type(error).__name__}: {reason}") from None
 
 
 def common_kind(folders: Iterable[Path]) -> str:
@@ -179,7 +169,3 @@ def common_kind(folders: Iterable[Path]) -> str:
                 f"{folder} is a parser of kind {other}, {first} one of kind {kind}: one parses trees, the other frames"
             )
     return kind
-
-
-def _not_trained(folder: Path, error: Exception) -> ValueError:
-    return ValueError(f"{folder}: not a trained parser: {type(error).__name__}: {str(error).partition(chr(10))[0]}")

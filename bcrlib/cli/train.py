@@ -108,8 +108,7 @@ def train(
     start = time.perf_counter()
     from bcrlib.data.files import whole
     from bcrlib.parsers.batches import best_runtime, fast_precision
-    from bcrlib.parsers.checkpoint import new_parser, save_parser
-    from bcrlib.parsers.training import fit
+    from bcrlib.parsers.training import fit, new_parser, save_parser
     from bcrlib.pipeline.profile import is_part
 
     runtime = best_runtime()

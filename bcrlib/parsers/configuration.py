@@ -1,6 +1,8 @@
 """What a parser is made of and how it is trained: plain numbers, read from profiles and kept in checkpoints."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 KINDS = {
@@ -9,6 +11,19 @@ KINDS = {
     "s2s": "bcrlib.parsers.s2s:Seq2SeqParser",
 }
 """Kind of parser -> its class, in a module that is imported when somebody asks for it."""
+CONFIG = "config.json"
+"""Of a saved parser: its kind and what else it is made of."""
+
+
+def kind_of(folder: Path) -> str:
+    """The kind of the parser saved in a folder, all sizes of s2s being one. OSError, ValueError: there is none."""
+    try:
+        kind = json.loads((folder / CONFIG).read_bytes())["kind"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: not a trained parser: {type(error).__name__}: {error}") from None
+    if kind not in KINDS:
+        raise ValueError(f"{folder}: a model of kind {kind!r}, expected one of {', '.join(KINDS)}")
+    return kind
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What re-ranking needs of a model: it proposes structures and scores anybody's. One walk for all kinds of parsers.
 
 A kind of parser says how it reads items (sentences, utterances), cuts them into batches, proposes for a batch, and
-scores one; what a training and a checkpoint ask of it stands in `bcrlib.parsers.training` and `.checkpoint`.
+scores one; what a training and a checkpoint ask of it stands in `bcrlib.parsers.training`.
 """
 
 from abc import ABC, abstractmethod

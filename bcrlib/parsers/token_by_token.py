@@ -15,12 +15,11 @@ from bcrlib.data.frame_candidates import FramePool
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.presets import Preset
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import SMALL
 from bcrlib.parsers.pieces import Pieces
 from bcrlib.parsers.s2s import Seq2SeqParser
 from bcrlib.parsers.s2s_network import make_source
-from bcrlib.parsers.training import train
+from bcrlib.parsers.training import new_parser, train
 from bcrlib.samplers.dropout_p import Thinning
 from bcrlib.samplers.rules import END, BracketRules
 

@@ -1,20 +1,27 @@
-"""Training of a parser of any kind: the authors' recipes, and ones that need a hundredth or a tenth of the steps."""
+"""Parsers of any kind: new, trained, saved and loaded again.
 
+There are the authors' recipes, and ones that need a hundredth or a tenth of the steps. Of what is saved weights are
+safetensors, all else is JSON: nothing is unpickled.
+"""
+
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bcrlib.data.randomness import key
 from bcrlib.parsers.batches import Precision, Runtime, best_runtime
-from bcrlib.parsers.checkpoint import new_parser, parser_class
-from bcrlib.parsers.configuration import SMALL, NetworkConfig, Recipe, Seq2SeqConfig
-from bcrlib.parsers.parser import Parser
+from bcrlib.parsers.configuration import CONFIG, KINDS, SMALL, NetworkConfig, Recipe, Seq2SeqConfig, kind_of
+from bcrlib.parsers.parser import Parser, ensemble
 
 
 class Lessons(Protocol):
@@ -44,6 +51,23 @@ class EpochReport:
     """The selection criterion: of trees the mean of UAS and LAS, of frames exact match; None where not measured."""
     is_best: bool
     seconds: float
+
+
+def parser_class(kind: str) -> type[Parser]:
+    """That of a kind of parser. ValueError for an unknown kind."""
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(KINDS)}")
+    module, name = KINDS[kind].split(":")
+    return getattr(import_module(module), name)
+
+
+def new_parser(config: NetworkConfig | Seq2SeqConfig, gold: Any, seed: int, runtime: Runtime) -> Parser:
+    """A parser to be trained, with the alphabets of a gold bank; its initial weights depend on the seed alone.
+
+    ValueError for an unknown kind, DataError where vectors or a pretrained encoder cannot be had.
+    """
+    torch.manual_seed(key(seed, "weights"))
+    return parser_class(config.kind).untrained(config, gold, runtime)
 
 
 def train(
@@ -163,3 +187,32 @@ def _optimizer(lessons: Lessons, recipe: Recipe) -> tuple[torch.optim.Optimizer,
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def save_parser(parser: Parser, folder: Path) -> None:
+    """Write model.safetensors, config.json and what else the kind needs into the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(parser.network.state_dict(), weights := folder / "model.safetensors")
+    weights.chmod(folder.stat().st_mode & 0o666)  # save_file leaves them to their owner alone
+    for name, content in parser.files().items():
+        is_text = isinstance(content, str)
+        text = content if is_text else json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+        (folder / name).write_text(text, "utf-8")
+
+
+def load_parser(folder: Path, runtime: Runtime) -> Parser:
+    """The parser saved in a folder. ValueError for a folder that holds an unknown kind of model."""
+    parser = parser_class(kind_of(folder)).restored(json.loads((folder / CONFIG).read_text("utf-8")), folder, runtime)
+    parser.network.load_state_dict(load_file(folder / "model.safetensors", device=runtime.device))
+    return parser
+
+
+def load(*folders: Path | str) -> Parser:
+    """The parser saved in a folder, or the ensemble of several, on the best device. Errors as of `load_parsers`."""
+    return load_parsers([Path(folder) for folder in folders], best_runtime())
+
+
+def load_parsers(folders: Sequence[Path], runtime: Runtime) -> Parser:
+    """One folder: that parser. Several: their ensemble. ValueError for an ensemble of different kinds."""
+    parsers = [load_parser(folder, runtime) for folder in folders]
+    return parsers[0] if len(parsers) == 1 else ensemble(parsers)

@@ -9,9 +9,8 @@ from dataclasses import replace
 from bcrlib.data.generated.frames import generate_frames
 from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import new_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
-from bcrlib.parsers.training import fit
+from bcrlib.parsers.training import fit, new_parser
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest
 
 SMALL = NetworkConfig(word_size=8, char_size=8, upos_size=8, hidden_size=8, num_layers=1, arc_size=8, label_size=8)

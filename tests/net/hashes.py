@@ -42,12 +42,11 @@ from bcrlib.data.treebank import Treebank, format_conllu, read_conllu
 from bcrlib.metrics.attachment import correctness as trees_right
 from bcrlib.metrics.frames import correctness as frames_right
 from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.checkpoint import load_parser, load_parsers, new_parser, save_parser
 from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
 from bcrlib.parsers.generator import TextPool
 from bcrlib.parsers.parser import Parser
 from bcrlib.parsers.s2s import Seq2SeqParser
-from bcrlib.parsers.training import fit
+from bcrlib.parsers.training import fit, load_parser, load_parsers, new_parser, save_parser
 from bcrlib.reranking import bcr_scores, choose
 from bcrlib.samplers.strategies import Beam, DropoutP, Strategy, parse_strategy
 from bcrlib.tasks import dependency, semantic
