@@ -2,21 +2,18 @@
 
 import textwrap
 from itertools import pairwise
-from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 from tiny_notebooks import notebook
 
-import bcrlib
 from bcrlib.pipeline.jobs import (
     GraphError,
     Job,
     check_parameters,
-    code_fingerprint,
+    code_of,
     declared_parameters,
-    imported_packages,
     in_running_order,
     job_fingerprint,
     read_notebook,
@@ -138,7 +135,7 @@ def package(tmp_path):
 
 
 def code(package, *cells):
-    return code_fingerprint(notebook(*(cells or ["from toy import train"])), "n.ipynb", package)
+    return code_of(notebook(*(cells or ["from toy import train"])), "n.ipynb", (), package).fingerprint
 
 
 @pytest.mark.parametrize("name", ["train.py", "layers/__init__.py", "layers/lstm.py", "maths.py", "data.py", "late.py"])
@@ -196,7 +193,7 @@ COMPUTED = "import importlib\nimportlib.import_module(f'toy.{task}')"
 
 
 def of_task(package, *modules):
-    return code_fingerprint(notebook(COMPUTED), "n.ipynb", package, modules)
+    return code_of(notebook(COMPUTED), "n.ipynb", modules, package).fingerprint
 
 
 def test_modules_that_the_notebook_imports_by_a_computed_name_count_where_the_job_names_them(package):
@@ -221,20 +218,20 @@ def test_packages_behind_a_notebook(package):
     (package / "late.py").write_text("def f():\n    from torch.nn import functional\n")
     (package / "report.py").write_text("import seaborn\n")
     cells = notebook("from os.path import join", "import pandas as pd")
-    assert imported_packages(cells, "n.ipynb", package) == ("os", "pandas")
-    assert imported_packages(cells, "n.ipynb", package, ("toy.late",)) == ("os", "pandas", "torch")
+    assert code_of(cells, "n.ipynb", (), package).packages == ("os", "pandas")
+    assert code_of(cells, "n.ipynb", ("toy.late",), package).packages == ("os", "pandas", "torch")
     cells = notebook("from toy import train")
-    assert imported_packages(cells, "n.ipynb", package) == ("numpy", "torch", "toy")
+    assert code_of(cells, "n.ipynb", (), package).packages == ("numpy", "torch", "toy")
 
 
 def test_cells_count_but_not_prose_outputs_or_comments(package):
     plain = notebook("x = 1", "y = x")
-    before = code_fingerprint(plain, "n", package)
+    before = code_of(plain, "n", (), package).fingerprint
     plain.cells[0].source = "# Another claim"
     plain.cells[2].source = "x = 1  # one"
     plain.cells[2].outputs = [{"output_type": "stream", "name": "stdout", "text": "1"}]
     plain.cells[2].execution_count = 7
-    assert code_fingerprint(plain, "n", package) == before
+    assert code_of(plain, "n", (), package).fingerprint == before
     assert code(package, "x = 2", "y = x") != before
     assert code(package, "y = x", "x = 1") != before
 
@@ -284,10 +281,8 @@ def test_fixed_value_guards_against_silent_change_of_the_scheme():
 
 
 def test_names_of_the_face_count_as_the_modules_behind_them():
-    package = Path(bcrlib.__file__).parent
-
     def packages(source: str) -> tuple[str, ...]:
-        return imported_packages(new_notebook(cells=[new_code_cell(source)]), "n", package)
+        return code_of(new_notebook(cells=[new_code_cell(source)]), "n").packages
 
     assert "torch" not in packages("import bcrlib") and "torch" not in packages("from bcrlib import flips, DropoutP")
     assert "torch" in packages("from bcrlib import train") and "torch" in packages("import bcrlib\nbcrlib.load('x')")

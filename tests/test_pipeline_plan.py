@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bcrlib.parsers.configuration import NetworkConfig, TrainingConfig
-from bcrlib.pipeline.jobs import Job, code_fingerprint, in_running_order, read_notebook
+from bcrlib.pipeline.jobs import PACKAGE_FOLDER, Job, code_of, in_running_order, read_notebook
 from bcrlib.pipeline.plan import plan
 from bcrlib.pipeline.profile import PROFILE_FOLDER, Profile, SemanticProfile, load_profile
-from bcrlib.pipeline.run import PACKAGE_FOLDER, plan_graph
+from bcrlib.pipeline.run import plan_graph
 
 PROFILES = sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
 NOTEBOOKS = PROFILE_FOLDER.parent
@@ -307,7 +307,7 @@ def codes(package: Path) -> dict[str, str]:
     """Job -> hash of its code, of all that are no story."""
     jobs = [job for job in plan(BOTH) if not job.name[:2].isdigit()]
     keys = {(job.notebook, job.modules) for job in jobs}
-    found = {key: code_fingerprint(read_notebook(NOTEBOOKS, key[0]), key[0], package, key[1]) for key in keys}
+    found = {key: code_of(read_notebook(NOTEBOOKS, key[0]), *key, package).fingerprint for key in keys}
     return {job.name: found[job.notebook, job.modules] for job in jobs}
 
 

@@ -22,14 +22,7 @@ from nbclient.util import run_sync
 from papermill.exceptions import PapermillExecutionError
 
 from bcrlib.pipeline import results
-from bcrlib.pipeline.jobs import (
-    Job,
-    code_fingerprint,
-    code_parts,
-    declared_parameters,
-    imported_packages,
-    read_notebook,
-)
+from bcrlib.pipeline.jobs import Job, code_of, declared_parameters, read_notebook
 from bcrlib.pipeline.kernels import ForkingProvisioner
 
 # What numerical libraries read when they are loaded.
@@ -80,7 +73,7 @@ class NotBegun(JobFailed):
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job with all that a worker must know: its hashes, and where it reads, writes and finds its code."""
+    """A job with all that a worker must know: its hashes, and where it reads and writes."""
 
     job: Job
     code: str
@@ -89,7 +82,6 @@ class PlannedJob:
     folder: Path
     runs_folder: Path
     notebooks_folder: Path
-    package_folder: Path
 
 
 @dataclass(frozen=True)
@@ -196,8 +188,8 @@ def run_job(
     if until is not None and time.time() >= until:
         raise NotBegun(job.name, "the time was up before it began")
     notebook = read_notebook(planned.notebooks_folder, job.notebook)
-    code = (notebook, job.notebook, planned.package_folder, job.modules)
-    if code_fingerprint(*code) != planned.code:
+    code = code_of(notebook, job.notebook, job.modules)
+    if code.fingerprint != planned.code:
         raise JobFailed(job.name, f"{job.notebook} or a module it uses was edited meanwhile: run again")
     partial = results.new_partial(runs, job.name, planned.fingerprint)
     # Relative paths rather than the partial folder's: they stay true when the folder moves into place.
@@ -213,10 +205,10 @@ def run_job(
         parameters["output_folder"] = "."
         if job.needs:
             parameters["inputs"] = {need: str(need_results[need].folder) for need in job.needs}
-    executed, packages = partial / Path(job.notebook).name, imported_packages(*code)
+    executed = partial / Path(job.notebook).name
     try:
         try:
-            execute_notebook(notebook, job.notebook, executed, parameters, partial, num_threads, packages)
+            execute_notebook(notebook, job.notebook, executed, parameters, partial, num_threads, code.packages)
         finally:
             shutil.rmtree(laid_out, ignore_errors=True)
     except NotebookError as error:
@@ -232,7 +224,7 @@ def run_job(
         "params": dict(job.params),
         "needs": dict(planned.need_fingerprints),
         "fingerprint": planned.fingerprint,
-        "code": code_parts(*code),
+        "code": code.parts,
         "seconds": round(seconds, 3),
         "host": socket.gethostname(),
         "python": platform.python_version(),

@@ -33,6 +33,9 @@ OF_FACE = {f"bcrlib.{name}": module for name, module in FACE.items()}
 """Name that a notebook may use -> the module behind it."""
 
 
+PACKAGE_FOLDER = Path(__file__).resolve().parents[1]
+
+
 class GraphError(ValueError):
     """A graph that cannot be run as declared; found before anything runs."""
 
@@ -127,7 +130,7 @@ def check_parameters(job: Job, notebook: nbformat.NotebookNode) -> None:
 
 
 def job_fingerprint(code: str, job: Job, need_fingerprints: Mapping[str, str]) -> str:
-    """64 hex digits for one job: `code` is its notebook's `code_fingerprint`, needs come by name with theirs.
+    """64 hex digits for one job: `code` is the fingerprint of its notebook's code, needs come by name with theirs.
 
     The job's own name is not counted (renaming a job redoes nothing), the names of its needs are: the
     notebook sees them.  GraphError: a parameter that is no JSON value.
@@ -139,52 +142,63 @@ def job_fingerprint(code: str, job: Job, need_fingerprints: Mapping[str, str]) -
         raise GraphError(f"job {job.name!r}: parameters must be JSON values: {error}") from None
 
 
-def code_fingerprint(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
-) -> str:
-    """64 hex digits for the code a notebook runs: its own cells and all it imports from the package.
+@dataclass(frozen=True)
+class Code:
+    """The code a notebook runs: its own cells and all it imports from the package."""
 
-    Data beside a module and with its name (trees.py, trees.yaml) count with it.
-    `further_modules` are imported by a computed name (`Job.modules`).  `name` is for error messages.
-    O(size of those sources).
+    name: str
+    """Of the notebook."""
+    cells: tuple[str, ...]
+    modules: Mapping[str, str]
+    """Module -> its source; and the data beside it with its name (trees.py, trees.yaml), by their paths."""
+    packages: tuple[str, ...]
+    """Sorted names of all packages that the notebook, and our modules behind it, may import."""
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex digits."""
+        return _digest({"cells": self.cells, "modules": self.modules})
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What the fingerprint counts, part by part: the notebook's name, modules, data files -> 16 digits."""
+        return {part: _digest(source)[:16] for part, source in {self.name: self.cells, **self.modules}.items()}
+
+
+def code_of(
+    notebook: nbformat.NotebookNode,
+    name: str,
+    further_modules: Sequence[str] = (),
+    package_folder: Path = PACKAGE_FOLDER,
+) -> Code:
+    """What counts of a notebook of this name.
+
+    `further_modules` are imported by a computed name (`Job.modules`).  O(size of the sources).
     GraphError: a cell or a module that does not parse, a further module that is not there.
     """
-    return _digest(_code(notebook, name, package_folder, further_modules))
-
-
-def code_parts(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
-) -> dict[str, str]:
-    """What `code_fingerprint` counts, part by part: the notebook's name, modules, data files -> 16 digits.
-
-    Arguments, cost and errors as there.
-    """
-    code = _code(notebook, name, package_folder, further_modules)
-    return {part: _digest(source)[:16] for part, source in {name: code["cells"], **code["modules"]}.items()}
-
-
-def _code(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str]
-) -> dict[str, Any]:
-    cells, modules = _sources(notebook, name, package_folder, further_modules)
-    sources = {module: source.code for module, source in modules.items()}
-    for file in (_module_file(module, package_folder) for module in modules):
+    # IPython's `%magic` and `!command` lines become the function calls that they stand for.
+    texts = [TransformerManager().transform_cell(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+    cells = [_read(text, f"{name}, code cell {i}", "") for i, text in enumerate(texts, start=1)]
+    for module in further_modules:
+        if _module_file(module, package_folder) is None:
+            raise GraphError(f"{name}: the package has no module {module!r}")
+    modules: dict[str, str] = {}
+    seen = {*_with_parents(further_modules)}.union(*(cell.imports for cell in cells))
+    pending = [*seen]
+    while pending:
+        module = pending.pop()
+        if (file := _module_file(module, package_folder)) is None:
+            continue
+        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+        source = _read(file.read_text(encoding="utf-8"), str(file), package)
+        modules[module] = source.code
         for data in sorted(file.parent.glob(f"{file.stem}.*")):
             if data.suffix != ".py":
-                sources[str(data.relative_to(package_folder))] = data.read_text(encoding="utf-8")
-    return {"cells": [cell.code for cell in cells], "modules": sources}
-
-
-def imported_packages(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
-) -> tuple[str, ...]:
-    """Sorted names of all packages that the notebook, and our modules behind it, may import.
-
-    Arguments, cost and errors as for `code_fingerprint`.
-    """
-    cells, modules = _sources(notebook, name, package_folder, further_modules)
-    imports = set().union(*(source.imports for source in (*cells, *modules.values())))
-    return tuple(sorted(name for name in imports if "." not in name))
+                modules[str(data.relative_to(package_folder))] = data.read_text(encoding="utf-8")
+        pending += source.imports - seen
+        seen |= source.imports
+    packages = tuple(sorted(name for name in seen if "." not in name))
+    return Code(name, tuple(cell.code for cell in cells), modules, packages)
 
 
 def _digest(content: Any) -> str:
@@ -200,29 +214,6 @@ class _Source:
     """The dotted names that it may load, with their parents: Python runs those first."""
     code: str
     """Normalised."""
-
-
-def _sources(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str]
-) -> tuple[list[_Source], dict[str, _Source]]:
-    """The notebook's cells of code, and by dotted name every module of the package that they reach."""
-    # IPython's `%magic` and `!command` lines become the function calls that they stand for.
-    texts = [TransformerManager().transform_cell(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
-    cells = [_read(text, f"{name}, code cell {i}", "") for i, text in enumerate(texts, start=1)]
-    for module in further_modules:
-        if _module_file(module, package_folder) is None:
-            raise GraphError(f"{name}: the package has no module {module!r}")
-    found: dict[str, _Source] = {}
-    pending = [*_with_parents(further_modules), *(imported for cell in cells for imported in cell.imports)]
-    while pending:
-        module = pending.pop()
-        file = _module_file(module, package_folder)
-        if module in found or file is None:
-            continue
-        package = module if file.name == "__init__.py" else module.rpartition(".")[0]
-        found[module] = _read(file.read_text(encoding="utf-8"), str(file), package)
-        pending.extend(found[module].imports)
-    return cells, found
 
 
 @cache  # a run asks for a module once a notebook and once a job

@@ -19,20 +19,10 @@ import dask
 from dask.system import CPU_COUNT
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
-import bcrlib
 from bcrlib.pipeline import results
 from bcrlib.pipeline.execute import Finished, JobFailed, NotBegun, PlannedJob, run_job
-from bcrlib.pipeline.jobs import (
-    Job,
-    check_parameters,
-    code_fingerprint,
-    code_parts,
-    in_running_order,
-    job_fingerprint,
-    read_notebook,
-)
+from bcrlib.pipeline.jobs import Job, check_parameters, code_of, in_running_order, job_fingerprint, read_notebook
 
-PACKAGE_FOLDER = Path(bcrlib.__file__).parent
 CONNECT_SECONDS = 20
 # What Dask watches all the time for its page, of which there is none: a tenth of a core, with two workers.
 UNWATCHED = {
@@ -73,11 +63,11 @@ def plan_graph(jobs: Sequence[Job], notebooks_folder: Path, runs_folder: Path) -
 
     GraphError: anything wrong with the graph, a notebook, its parameters or a module it imports.
     """
-    places = (runs_folder.resolve(), notebooks_folder.resolve(), PACKAGE_FOLDER)
+    places = (runs_folder.resolve(), notebooks_folder.resolve())
     ordered = in_running_order(jobs)
     notebooks = {name: read_notebook(notebooks_folder, name) for name in {job.notebook for job in ordered}}
     codes = {
-        (name, modules): code_fingerprint(notebooks[name], name, PACKAGE_FOLDER, modules)
+        (name, modules): code_of(notebooks[name], name, modules).fingerprint
         for name, modules in {(job.notebook, job.modules) for job in ordered}
     }
     planned: dict[str, PlannedJob] = {}
@@ -160,7 +150,7 @@ def reasons(jobs: Sequence[Job], notebooks_folder: Path, runs_folder: Path) -> d
 def _changes(planned: PlannedJob, before: Mapping[str, Any]) -> list[str]:
     job = planned.job
     notebook = read_notebook(planned.notebooks_folder, job.notebook)
-    parts = code_parts(notebook, job.notebook, planned.package_folder, job.modules)
+    parts = code_of(notebook, job.notebook, job.modules).parts
     params = [_leaves(values) for values in (before["params"], dict(job.params))]
     changes = [
         f"{name}: {' -> '.join(shorten(value, 60, placeholder=' ...') for value in values)}"
