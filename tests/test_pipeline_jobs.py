@@ -219,7 +219,7 @@ def test_packages_behind_a_notebook(package):
     (package / "report.py").write_text("import seaborn\n")
     cells = notebook("from os.path import join", "import pandas as pd")
     assert code_of(cells, "n.ipynb", (), package).packages == ("os", "pandas")
-    assert code_of(cells, "n.ipynb", ("toy.late",), package).packages == ("os", "pandas", "torch")
+    assert code_of(cells, "n.ipynb", ("toy.late",), package).packages == ("os", "pandas", "torch", "toy")
     cells = notebook("from toy import train")
     assert code_of(cells, "n.ipynb", (), package).packages == ("numpy", "torch", "toy")
 
