@@ -429,9 +429,3 @@ def test_a_folder_without_a_sound_model_is_named(work, tmp_path, name, content):
         (model / name).write_text(content)
     assert str(model) in refused("candidates", model, work / "test.tsv", "-o", tmp_path / "pool")
     assert not (tmp_path / "pool").exists()
-
-
-def test_a_folder_of_an_unknown_kind_is_refused_by_its_name(work, tmp_path):
-    (tmp_path / "config.json").write_text('{"kind": "s3s"}')
-    message = refused("candidates", tmp_path, work / "test.tsv", "-o", tmp_path / "pool")
-    assert f"{tmp_path}: a model of kind 's3s', expected one of deepbiaf, stackptr, s2s" in message

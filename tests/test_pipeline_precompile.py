@@ -9,8 +9,7 @@ import sys
 from numba.core.dispatcher import Dispatcher
 from bcrlib.pipeline import precompile
 
-precompile.compile_trees()
-precompile.compile_frames()
+precompile.compile_all()
 modules = [module for name, module in sys.modules.items() if name.startswith("bcrlib.")]
 functions = {f for module in modules for f in vars(module).values() if isinstance(f, Dispatcher)}
 assert len(functions) > 30, len(functions)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bcrlib.data.presets import PRESETS
-from bcrlib.experiments.paper_numbers import lookup, paper_numbers, reranked_from
+from bcrlib.experiments.paper_numbers import lookup, paper_numbers, reranked_from, strategy_of
 from bcrlib.pipeline.profile import load_profile
 from bcrlib.report.paper import (
     COUNTING,
@@ -18,7 +18,6 @@ from bcrlib.report.paper import (
     departures,
     differing_switches,
     paper_rows,
-    strategy_of,
     verdict,
 )
 from bcrlib.report.publisher import ROOT, Publisher

@@ -11,6 +11,13 @@ from bcrlib.samplers.strategies import Beam, DropoutP, Nucleus, TopK, parse_stra
 
 _FILE = ROOT / "data" / "paper_numbers.csv"
 _COUNTS = {"COUNT", "SENTENCES_PER_SECOND"}
+_DECODINGS = {
+    "beam": (Beam, "width", "beam"),
+    "top-k": (TopK, "k", "k"),
+    "top-p": (Nucleus, "p", "p"),
+    "dropout-p": (DropoutP, "p", "p"),
+}
+"""What the paper calls a way of decoding -> ours, its field, and the param of that."""
 
 
 @cache
@@ -76,13 +83,14 @@ def reranked_from(strategy: str) -> tuple[str, dict[str, object]]:
     For `tables.beside_paper`: "nucleus(p=0.95)" -> ("BCR", {"decoding": "top-p", "p": 0.95}).  A strategy that the
     paper does not have, or one with a temperature, gets params without a number.  ValueError for any other text.
     """
-    match parse_strategy(strategy):
-        case Beam(width):
-            return "BCR", {"decoding": "beam", "beam": width}
-        case TopK(k, temperature=1):
-            return "BCR", {"decoding": "top-k", "k": k}
-        case Nucleus(p, temperature=1):
-            return "BCR", {"decoding": "top-p", "p": p}
-        case DropoutP(p):
-            return "BCR", {"decoding": "dropout-p", "p": p}
+    parsed = parse_strategy(strategy)
+    for decoding, (kind, field, param) in _DECODINGS.items():
+        if isinstance(parsed, kind) and getattr(parsed, "temperature", 1) == 1:
+            return "BCR", {"decoding": decoding, param: getattr(parsed, field)}
     return "BCR", {"decoding": strategy}
+
+
+def strategy_of(params: Mapping[str, object]) -> str:
+    """The strategy that the paper's params name, the reverse of `reranked_from`."""
+    kind, _, param = _DECODINGS[params["decoding"]]
+    return str(kind(params[param]))

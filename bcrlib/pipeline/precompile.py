@@ -8,33 +8,21 @@ from dataclasses import replace
 
 from bcrlib.data.generated.frames import generate_frames
 from bcrlib.data.generated.trees import generate_treebank
-from bcrlib.parsers.batches import Runtime
-from bcrlib.parsers.configuration import NetworkConfig, Seq2SeqConfig, Seq2SeqTraining, TrainingConfig
-from bcrlib.parsers.training import fit, new_parser
+from bcrlib.parsers.configuration import SMALL
+from bcrlib.parsers.training import train
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest
 
-SMALL = NetworkConfig(word_size=8, char_size=8, upos_size=8, hidden_size=8, num_layers=1, arc_size=8, label_size=8)
-SMALL_SEQ2SEQ = Seq2SeqConfig(encoder="tiny", tiny_size=16, encoder_layers=1, decoder_layers=1, decoder_size=16)
+LISTED = {"deepbiaf": KBest(4, labelled=True), "stackptr": Beam(4, 4), "s2s": Beam(4, 4)}
 
 
-def compile_trees() -> None:
-    """Both dependency parsers train, propose and score once."""
-    treebank = generate_treebank(30, seed=1)
-    for kind, listed in {"deepbiaf": KBest(4, labelled=True), "stackptr": Beam(4, 4)}.items():
-        parser = new_parser(replace(SMALL, kind=kind), treebank, 0, Runtime())
-        fit(parser, treebank, treebank, TrainingConfig(num_epochs=1), seed=0)
+def compile_all() -> None:
+    """A parser of every kind trains, is evaluated, proposes and scores once."""
+    for kind, listed in LISTED.items():
+        bank = generate_frames(30, seed=1) if kind == "s2s" else generate_treebank(30, seed=1)
+        parser = train(kind, bank, bank, recipe=replace(SMALL[kind][1], num_epochs=1))
         for strategy in (listed, DropoutP(0.1, 2)):
-            parser.log_probs(treebank, parser.candidates(treebank, strategy))
-
-
-def compile_frames() -> None:
-    """The semantic parser trains, is evaluated, proposes and scores once."""
-    bank = generate_frames(30, seed=1)
-    parser = new_parser(SMALL_SEQ2SEQ, bank, 0, Runtime())
-    fit(parser, bank, bank, Seq2SeqTraining(num_epochs=1), seed=0)
-    parser.log_probs(bank, parser.candidates(bank, DropoutP(0.1, 2)))
+            parser.log_probs(bank, parser.candidates(bank, strategy))
 
 
 if __name__ == "__main__":
-    compile_trees()
-    compile_frames()
+    compile_all()

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from bcrlib.data.presets import PRESETS
-from bcrlib.experiments.paper_numbers import paper_numbers
+from bcrlib.experiments.paper_numbers import paper_numbers, strategy_of
 from bcrlib.pipeline.profile import Profile, load_profile
 from bcrlib.report import tables
 from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.tables import Record, read_record
-from bcrlib.samplers.strategies import Beam, DropoutP, Nucleus, TopK, parse_strategy
+from bcrlib.samplers.strategies import parse_strategy
 
 DEFINITIONS = ("clean", "official")
 BOTH = "both"
@@ -135,18 +135,6 @@ def paper_rows(table: str) -> list[PaperRow]:
         else:
             numbers[metric] = Printed(cell.value, None, cell.derived == "yes")
     return list(rows.values())
-
-
-def strategy_of(params: Mapping[str, object]) -> str:
-    """The strategy that the paper's params name, the reverse of `paper_numbers.reranked_from`."""
-    match params["decoding"]:
-        case "beam":
-            return str(Beam(params["beam"]))
-        case "top-k":
-            return str(TopK(params["k"]))
-        case "top-p":
-            return str(Nucleus(params["p"]))
-    return str(DropoutP(params["p"]))
 
 
 @dataclass(frozen=True)
