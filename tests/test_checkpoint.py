@@ -23,7 +23,6 @@ from bcrlib.parsers.parser import Parser
 from bcrlib.parsers.pretrained import tiny_tokenizer
 from bcrlib.parsers.training import load_parser, load_parsers, new_parser, save_parser
 from bcrlib.samplers.dropout_p import Rates
-from bcrlib.samplers.rules import Rules
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, OneBest, TopK
 
 TREES = random_treebank(20, np.random.default_rng(0), longest=9)
@@ -78,14 +77,6 @@ def test_a_saved_parser_is_weights_and_json(tmp_path, kind, files):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["config.json", "model.safetensors", *files])
     assert load_file(tmp_path / "model.safetensors").keys() == MAKE[kind]().network.state_dict().keys()
     assert all(json.loads(path.read_text("utf-8")) for path in tmp_path.glob("*.json"))
-
-
-def test_a_saved_parser_keeps_its_preset(tmp_path):
-    save_parser(tiny_parser(TREES, preset="official"), tmp_path)
-    loaded = load_parser(tmp_path, Runtime())
-    assert loaded.network.encoder.embedding.unk_policy == "always" and not loaded.single_root
-    save_parser(tiny_pointer_parser(TREES, preset="official"), tmp_path)
-    assert load_parser(tmp_path, Runtime()).rules == Rules(any_order=True, single_root=False)
 
 
 @KINDS

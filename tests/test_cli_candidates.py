@@ -149,29 +149,22 @@ def test_candidates_refuses_what_it_cannot_do(work, tmp_path, monkeypatch, optio
     assert list(tmp_path.iterdir()) == []
 
 
-def spoil_nothing(model: Path) -> None:
-    shutil.rmtree(model)
-
-
-def spoil_weights(model: Path) -> None:
-    (model / "model.safetensors").write_bytes(b"not weights")
-
-
-def spoil_sizes(model: Path) -> None:
+def with_field(model: Path, **field: int) -> None:
+    """Change the parser's configuration."""
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"hidden_size": 7}))
+    (model / "config.json").write_text(json.dumps(config | field))
 
 
-def spoil_fields(model: Path) -> None:
-    config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"width": 7}))
-
-
-def spoil_json(model: Path) -> None:
-    (model / "vocabulary.json").write_text("{")
-
-
-@pytest.mark.parametrize("spoil", [spoil_nothing, spoil_weights, spoil_sizes, spoil_fields, spoil_json])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        shutil.rmtree,
+        lambda model: (model / "model.safetensors").write_bytes(b"not weights"),
+        lambda model: with_field(model, hidden_size=7),
+        lambda model: with_field(model, width=7),
+        lambda model: (model / "vocabulary.json").write_text("{"),
+    ],
+)
 def test_a_folder_without_a_sound_model_is_named(work, tmp_path, spoil):
     model = tmp_path / "model"
     shutil.copytree(work / "new", model)

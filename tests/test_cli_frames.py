@@ -97,21 +97,6 @@ def pool_in(work: Path, path: Path) -> tuple[FrameBank, FramePool]:
     return bank, read_candidates(path, bank, FramePool)
 
 
-def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):
-    files = ["--train", work / "train.tsv", "--dev", work / "eval.tsv"]
-    result = bcr("train", *files, *TINY, "--seed", 1, "-o", tmp_path / "deep" / "model", "--json")
-    summary = json.loads(result.stdout)
-    assert (summary["kind"], summary["seed"], summary["corpus"]) == ("s2s-base", 1, str(work / "train.tsv"))
-    assert [epoch["epoch"] for epoch in summary["history"]] == [1, 2]
-    assert summary["dev_score"] == max(epoch["dev_score"] for epoch in summary["history"])
-    assert [line.split()[0] for line in result.stderr.splitlines()] == ["1/2", "2/2"]
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["model"]
-    same = "model.safetensors"  # as the fixture's, which has the same seed and data
-    assert (tmp_path / "deep" / "model" / same).read_bytes() == (work / "new" / same).read_bytes()
-    assert (tmp_path / "deep" / "model" / same).read_bytes() != (work / "old" / same).read_bytes()
-    assert parser_in(tmp_path / "deep" / "model").labels == frame_bank().labels
-
-
 def test_dev_may_be_looked_at_now_and_then(work, tmp_path):
     options = ["--set=semantic.base_training.dev_every=2", "--set=semantic.base_training.num_epochs=3"]
     options += ["--train", work / "eval.tsv", "--dev", work / "eval.tsv"]
@@ -292,11 +277,6 @@ def rerank(work: Path, output: Path, *options: object) -> list[str]:
     utterances, frames = read_predicted_top(output)
     assert utterances == frame_bank().utterances
     return [frame_text(frame) for frame in frames]
-
-
-def test_the_old_model_picks(work, tmp_path):
-    chosen = rerank(work, tmp_path / "out", "--old", work / "old")
-    assert chosen == texts_of(work, log_probs(work, work / "old")) != texts_of(work, log_probs(work, work / "new"))
 
 
 def test_several_files_are_joined_though_their_labels_are_others(work, tmp_path):

@@ -1,6 +1,5 @@
 import contextlib
 import pickle
-import subprocess
 import sys
 
 import nbformat
@@ -95,11 +94,6 @@ def test_code_edited_after_planning_is_not_filed_under_the_old_hash(tmp_path):
     with pytest.raises(JobFailed, match="edited meanwhile"):
         run_job(planned, {}, None)
     assert not planned.folder.exists()
-
-
-def test_pipeline_does_not_load_torch():
-    check = "import sys, bcrlib.pipeline.run; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check]).returncode == 0
 
 
 def test_a_kernel_that_does_not_start_is_an_error_of_the_notebook(tmp_path, monkeypatch):

@@ -162,11 +162,6 @@ def test_a_static_kind_that_differs_in_nothing_is_refused():
     assert load_profile("demo", (update, "static_vectors=none", "static_training.num_epochs=1")).updates
 
 
-def test_an_unknown_profile_is_refused():
-    with pytest.raises(ValueError, match="choose one of authors, causes, demo"):
-        load_profile("tiny")
-
-
 def test_the_grid_of_speeds_is_part_of_a_profile():
     speed = load_profile("demo", ("speed.batch_sizes=[2, 3]", "speed.sentences=0")).speed
     assert (speed.batch_sizes, speed.sentences, speed.num_turns) == ((2, 3), 0, 2)

@@ -17,15 +17,9 @@ LARGE = 16_000_000  # bytes: a second or two
 Items = Annotated[
     Path | None, typer.Argument(metavar="ITEMS.jsonl", help="Gold, old and new in one file of JSON Lines.")
 ]
-Gold = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="CoNLL-U with the right trees, or TOP rows with the right frames.")
-]
-Old = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The same sentences with the predictions of the old model.")
-]
-New = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The same sentences with the predictions of the new model.")
-]
+GOLD = typer.Option(metavar="FILE", help="CoNLL-U with the right trees, or TOP rows with the right frames.")
+OLD = typer.Option(metavar="FILE", help="The same sentences with the predictions of the old model.")
+NEW = typer.Option(metavar="FILE", help="The same sentences with the predictions of the new model.")
 OldSeeds = Annotated[
     list[Path],
     typer.Option(
@@ -99,9 +93,9 @@ Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the 
 
 def compare(
     items: Items = None,
-    gold: Gold = None,
-    old: Old = None,
-    new: New = None,
+    gold: Annotated[Path | None, GOLD] = None,
+    old: Annotated[Path | None, OLD] = None,
+    new: Annotated[Path | None, NEW] = None,
     old_seeds: OldSeeds = [],  # noqa: B006  typer copies it
     new_seeds: NewSeeds = [],  # noqa: B006
     preset: Definitions = "clean",
@@ -254,15 +248,9 @@ so trust it for {wholes} more than for {parts}."""
 
 
 def evaluate(
-    gold: Annotated[
-        Path, typer.Option(metavar="FILE", help="CoNLL-U with the right trees, or TOP rows with the right frames.")
-    ],
-    old: Annotated[
-        Path, typer.Option(metavar="FILE", help="The same sentences with the predictions of the old parser.")
-    ],
-    new: Annotated[
-        Path, typer.Option(metavar="FILE", help="The same sentences with the predictions of the new parser.")
-    ],
+    gold: Annotated[Path, GOLD],
+    old: Annotated[Path, OLD],
+    new: Annotated[Path, NEW],
     preset: Definitions = "clean",
     align: Align = None,
     ignore_subtypes: IgnoreSubtypes = False,

@@ -281,8 +281,8 @@ CHAPTERS = {
 
 A name stands for its parts too: table3 for table3_words.
 """
-_PLACES = {name: place for place, name in enumerate(" ".join(CHAPTERS.values()).split())}
-_OTHERS = "More"
+_CHAPTER_OF = {name: heading for heading, names in CHAPTERS.items() for name in names.split()}
+_PLACES = [*_CHAPTER_OF, ""]
 
 
 def write_index(figures_folder: Path, profile: str) -> Path:
@@ -305,7 +305,9 @@ def write_index(figures_folder: Path, profile: str) -> Path:
             shown["table"] = to_html(record)
         else:
             shown |= {"picture": pictures[0], "size": _pixels(folder / pictures[0])}
-        chapters.setdefault(_chapter(record), []).append({"record": record, "files": files, **shown})
+        chapters.setdefault(_CHAPTER_OF.get(_listed(record), "More"), []).append(
+            {"record": record, "files": files, **shown}
+        )
     values = {"profile": profile, "chapters": chapters, "lead": _lead(records)}
     write_text(folder / "index.html", render(TEMPLATES / "index.html", values))
     return folder / "index.html"
@@ -313,18 +315,13 @@ def write_index(figures_folder: Path, profile: str) -> Path:
 
 def _listed(record: Record) -> str:
     """The name in `CHAPTERS` that stands for a record: the longest that begins its name; none: empty."""
-    return max((name for name in _PLACES if f"{record.name}_".startswith(f"{name}_")), key=len, default="")
-
-
-def _chapter(record: Record) -> str:
-    name = _listed(record)
-    return next((heading for heading, names in CHAPTERS.items() if name in names.split()), _OTHERS)
+    return max((name for name in _CHAPTER_OF if f"{record.name}_".startswith(f"{name}_")), key=len, default="")
 
 
 def _place(record: Record) -> tuple[int, float, str]:
     """Unlisted ones come last, tables by number."""
     digits = "".join(filter(str.isdigit, record.name.split("_")[0]))
-    return _PLACES.get(_listed(record), len(_PLACES)), float(digits or "inf"), record.name
+    return _PLACES.index(_listed(record)), float(digits or "inf"), record.name
 
 
 def _pixels(picture: Path) -> tuple[int, int]:
