@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bcrlib.data.presets import Preset, preset
+from bcrlib.data.presets import preset
 from bcrlib.parsers.configuration import NetworkConfig
 from bcrlib.parsers.encoding import NUM_SPECIAL, UNKNOWN, Batch, Vocabulary
 from bcrlib.parsers.lstm import VariationalLSTM
@@ -19,23 +19,17 @@ from bcrlib.samplers.dropout_p import Noise
 class TokenEmbedding(nn.Module):
     """Word vectors (learned, plus a linear map of pretrained ones), a character CNN and UPOS vectors, concatenated."""
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        word_size: int,
-        char_size: int,
-        upos_size: int,
-        vector_size: int | None,
-        preset: Preset,
-    ) -> None:
+    def __init__(self, config: NetworkConfig, vocabulary: Vocabulary, vector_size: int | None) -> None:
         super().__init__()
-        self.unk_policy = preset.unk_policy
-        self.words = nn.Embedding(NUM_SPECIAL + len(vocabulary.words), word_size)
-        self.upos = nn.Embedding(NUM_SPECIAL + len(vocabulary.upos), upos_size)
-        self.characters = CharacterCNN(NUM_SPECIAL + len(vocabulary.chars), char_size, preset.char_pool_padding)
-        self.pretrained = None if vector_size is None else nn.Linear(vector_size, word_size, bias=False)
+        definitions, size = preset(config.preset), config.word_size
+        self.unk_policy = definitions.unk_policy
+        self.words = nn.Embedding(NUM_SPECIAL + len(vocabulary.words), size)
+        self.upos = nn.Embedding(NUM_SPECIAL + len(vocabulary.upos), config.upos_size)
+        num_chars = NUM_SPECIAL + len(vocabulary.chars)
+        self.characters = CharacterCNN(num_chars, config.char_size, definitions.char_pool_padding)
+        self.pretrained = None if vector_size is None else nn.Linear(vector_size, size, bias=False)
         # The learned part starts small beside pretrained vectors, so that rare words do not drown them in noise.
-        bound = (3 / word_size) ** 0.5 if vector_size is None else 0.05
+        bound = (3 / size) ** 0.5 if vector_size is None else 0.05
         nn.init.uniform_(self.words.weight, -bound, bound)
         nn.init.uniform_(self.upos.weight, -0.1, 0.1)
 
@@ -112,14 +106,7 @@ class SentenceEncoder(nn.Module):
 
     def __init__(self, config: NetworkConfig, vocabulary: Vocabulary, vector_size: int | None) -> None:
         super().__init__()
-        self.embedding = TokenEmbedding(
-            vocabulary,
-            config.word_size,
-            config.char_size,
-            config.upos_size,
-            vector_size,
-            preset(config.preset),
-        )
+        self.embedding = TokenEmbedding(config, vocabulary, vector_size)
         width = config.word_size + config.char_size + config.upos_size
         self.lstm = VariationalLSTM(width, config.hidden_size, config.num_layers)
 

@@ -117,8 +117,7 @@ class Seq2SeqParser(Parser):
         return sums, scored_once(pool.first_equal(), num_tokens)
 
     def numbered(self, bank: FrameBank, pool: FramePool) -> Asked:
-        if pool.num_items != len(bank):
-            raise ValueError(f"candidates of {pool.num_items} utterances for {len(bank)}")
+        pool.check(bank)
         num_words = pool.sequences.max(axis=(0, 2), initial=0).astype(np.int64) - 2 * len(pool.labels)
         if (wrong := num_words > bank.lengths).any():
             raise ValueError(f"a candidate has words that utterance {wrong.argmax() + 1} does not have")

@@ -105,8 +105,7 @@ class TreeParser(Parser):
 
     def relation_ids(self, bank: Treebank, pool: TreePool) -> Int64[np.ndarray, "candidate token"]:
         """The pool's relations in this parser's numbers; -1 for unknown ones. ValueError: other sentences' lengths."""
-        if not np.array_equal(pool.offsets, bank.offsets):
-            raise ValueError("the candidates are of other sentences: their lengths are not those of the treebank")
+        pool.check(bank)
         ids = self.vocabulary.relation_ids
         return np.array([ids.get(name, -1) for name in pool.relation_names])[pool.relations]
 
