@@ -8,7 +8,7 @@ import pytest
 from jupyter_client.manager import run_kernel
 from random_stores import UNITS, random_right, random_store
 
-from bcrlib.experiments import counting, diversity
+from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update, parse_update
 from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.experiments.store import CorrectnessStore, Pool, System
@@ -88,7 +88,7 @@ def test_one_strategy_a_source_is_shown_the_nearest_to_the_papers():
 def test_values_are_those_of_the_measures_and_of_who_picks(store, offers, level):
     found = values(offers, "top-k(k=10)", level)
     arguments = (store, "clean", level, UPDATE, "top-k(k=10)")
-    measured = {name: s.amount.sum() / s.out_of.sum() for name, s in diversity.measure(*arguments).items()}
+    measured = {name: s.amount.sum() / s.out_of.sum() for name, s in counting.offered(*arguments).items()}
     own = micro_average(counting.own_choice(*arguments).counts)
     picked = micro_average(counting.bcr(*arguments).counts)
     oracles = {by: micro_average(counting.oracle(*arguments, by).counts) for by in ("ACC", "NFR")}
