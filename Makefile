@@ -27,8 +27,7 @@ reproduce: setup  ## all tables and figures of PROFILE (demo, small, paper) into
 refresh: setup  ## the same in place of what is committed: figures, data, outputs of notebooks, README
 	BCRLIB_RUNS=$${BCRLIB_RUNS:-results/runs} $(VENV)/bin/bcr reproduce --profile $(PROFILE) --output .
 	$(VENV)/bin/python notebooks/refresh.py
-	$(VENV)/bin/python -m bcrlib.report.readme
-	$(VENV)/bin/python -m bcrlib.report.reproducibility
+	$(VENV)/bin/python -m bcrlib.report.pages
 
 test: setup  ## pytest, then the committed notebooks under nbval
 	$(VENV)/bin/python -m pytest -q
@@ -44,7 +43,7 @@ lab: setup  ## open the notebooks
 bench: setup  ## speed as fractions of the bare LSTM's and of peers', kept in data/bench.json for docs/speed.md
 	$(VENV)/bin/bcr bench --accuracy --json > bench.new
 	mv bench.new data/bench.json
-	$(VENV)/bin/python -m bcrlib.report.readme
+	$(VENV)/bin/python -m bcrlib.report.pages
 
 docs: setup  ## the site into docs/_build: API reference, notebooks, how to add a parser, a sampler, a corpus
 	$(VENV)/bin/python -m sphinx -q -W --keep-going docs docs/_build

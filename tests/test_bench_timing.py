@@ -19,7 +19,7 @@ from bcrlib.bench.timing import (
     tree_bars,
 )
 from bcrlib.cli.bench import bar_table
-from bcrlib.report.readme import speed_table
+from bcrlib.report.costs import speed_table
 
 
 def seconds_of(costs: dict[str, float], num_items: int = 8) -> dict[Contestant, np.ndarray]:

@@ -17,7 +17,7 @@ WITHOUT_TORCH = ("data", "metrics", "experiments", "comparison", "report", "pipe
 ROOMS = "data metrics reranking samplers parsers tasks experiments pipeline report comparison bench cli __init__"
 """From the ground floor up: a module imports from its own room and from those before it."""
 UPWARD = {
-    ("report/readme.py", "comparison"),  # the README's blocks
+    ("report/pages.py", "comparison"),  # the README's blocks
     ("data/generated/dates.py", "parsers"),  # the toy model of notebook 14
 }
 BRINGS_TORCH = ("dates", "precompile")

@@ -24,7 +24,7 @@ from bcrlib.pipeline.profile import cell_name
 from bcrlib.report import causes
 from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.causes import DISTILLED, LISTED, UNTREATED, why_ours_differs
-from bcrlib.report.reproducibility import reproducibility
+from bcrlib.report.pages import reproducibility
 from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.samplers.strategies import OneBest
 from bcrlib.tasks import dependency, semantic

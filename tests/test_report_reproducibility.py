@@ -10,8 +10,8 @@ import pytest
 from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.pipeline.plan import plan
 from bcrlib.pipeline.profile import load_profile
+from bcrlib.report.pages import PROFILE, ROOT, reproducibility, row_command, row_overrides, row_seconds
 from bcrlib.report.paper import PLACES, RETRAINED, PaperRow, paper_rows
-from bcrlib.report.reproducibility import PROFILE, ROOT, reproducibility, row_command, row_overrides, row_seconds
 from bcrlib.report.tables import read_record
 
 DD = "deepbiaf=>deepbiaf"

@@ -11,7 +11,6 @@ from bcrlib.experiments import counting, rounds
 from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, micro_average
 from bcrlib.report import candidate_sources
 from bcrlib.report.candidate_sources import JOINED, SAMPLED
-from bcrlib.report.readme import changes_table, headline_table
 from bcrlib.report.regression import BOOTSTRAP_SEED
 from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.report.tables import Record, plain_rows, tidy
@@ -20,9 +19,11 @@ from bcrlib.report.updates import (
     CUT,
     METHODS,
     NFR_AGAINST,
+    changes_table,
     frontier,
     frontier_rows,
     headline_rows,
+    headline_table,
     last_round,
     last_round_differences,
     metric_by_round,

@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, 
 from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.experiments.speed_grid import MEMORY, PAPER_BATCH, SPEED, STEPS
 from bcrlib.report.style import INK, PAPER_MARK, Look, legend, method_colours, panels, paper_mark
+from bcrlib.report.tables import MISSING
 
 _COLUMNS = ["kind", "precision", "step", "batch_size", "num_candidates", "words", "metric", "value"]
 
@@ -100,6 +101,17 @@ def cost_rows(frame: pd.DataFrame) -> pd.DataFrame:
     of_samples = found[found["step"].isin(["dropout-p", "dropout-p, one by one", "re-ranking dropout-p"])]
     cost = one_best.loc[list(zip(of_samples["kind"], of_samples["precision"]))].to_numpy() / of_samples["value"]
     return of_samples[["kind", "precision", "step", "num_candidates"]].assign(cost=cost).reset_index(drop=True)
+
+
+def speed_table(bench: dict) -> str:
+    """The bars of `bcr bench --json` as a Markdown table."""
+    lines = ["| measured in one run | ours | bar | |", "| :-- | --: | --: | :-- |"]
+    for bar in bench["bars"]:
+        limit = MISSING if bar["bar"] is None else f"{'≤' if bar['at_most'] else '≥'} {bar['bar']:g}"
+        ours = MISSING if bar["value"] is None else f"{bar['value']:.2f}"
+        verdict = {True: "met", False: "**missed**", None: "" if bar["bar"] is None else "not measured"}[bar["met"]]
+        lines.append(f"| {bar['what']} | {ours} | {limit} | {verdict} |")
+    return "\n".join(lines)
 
 
 MEBIBYTE = 2**20

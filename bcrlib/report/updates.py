@@ -37,7 +37,7 @@ from bcrlib.report.style import (
     panels,
     paper_mark,
 )
-from bcrlib.report.tables import arrow, tidy
+from bcrlib.report.tables import MISSING, Record, arrow, markdown_table, tidy
 
 UNTREATED, LISTED = "Untreated", "BCR (listed)"
 METHODS = ("Distillation", "Ensemble", SAMPLED, LISTED, JOINED)
@@ -172,6 +172,52 @@ def _mean_changes(cells: Sequence[tuple[Flips, Flips]]) -> dict[str, np.ndarray]
     cut = np.where(known, 1 - after / np.where(known, before, 1), 0).sum(axis=0)
     change = np.array([treated.acc_new - untreated.acc_new for untreated, treated in cells])
     return {CUT: cut / np.where(known.any(axis=0), known.sum(axis=0), np.nan), CHANGE: change.mean(axis=0)}
+
+
+def headline_table(record: Record, intervals: bool = False) -> str:
+    """The cut of NFI of every method as a Markdown table, the paper's in brackets or ours with its interval; ΔACC.
+
+    `record`: of `headline_rows`, of one task or both.
+    """
+    cells = {(cell["row"], cell["level"], cell["metric"]): cell for cell in record.rows}
+    levels, methods = (list(dict.fromkeys(cell[key] for cell in record.rows)) for key in ("level", "row"))
+    columns = ("ours [95 %]", "ΔACC [95 %]") if intervals else ("ours (the paper)", "ΔACC")
+    heads = [f"{level}: {column}" for level in levels for column in columns]
+    rows = [["NFI taken away, %", *heads]]
+    for method in methods:
+        rows.append([method])
+        for level in levels:
+            cut, change = (cells.get((method, level, metric)) for metric in (CUT, CHANGE))
+            if cut is None or change is None:
+                rows[-1] += [MISSING] * 2
+                continue
+            behind = "" if cut["paper"] is None else f" ({100 * cut['paper']:.1f})"
+            numbers = [f"**{100 * cut['value']:.1f}**{behind}", f"{100 * change['value']:+.2f}"]
+            if intervals:
+                numbers[0] = f"{100 * cut['value']:.1f} [{100 * cut['low']:.1f}, {100 * cut['high']:.1f}]"
+                numbers[1] += f" [{100 * change['low']:+.2f}, {100 * change['high']:+.2f}]"
+            rows[-1] += numbers
+    return markdown_table(rows, "l" + "r" * len(heads))
+
+
+def changes_table(record: Record) -> str:
+    """What every method changes against Untreated, over the updates and levels of Table 3 or 4: least and most."""
+    cells = {(cell["row"], cell["metric"], cell["group"], cell["level"]): cell["value"] for cell in record.rows}
+    places = list(dict.fromkeys((cell["group"], cell["level"]) for cell in record.rows))
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in dict.fromkeys(cell["row"] for cell in record.rows):
+        for place in places if row != UNTREATED else []:
+            pairs = [(cells.get((UNTREATED, of, *place)), cells.get((row, of, *place))) for of in ("NFR", "ACC")]
+            if None not in (*pairs[0], *pairs[1]):
+                (broken, left), (before, after) = pairs
+                found.setdefault(short_name(row), []).append((left / broken, after - before))
+    rows = [["method", "fewer items break in", "share of broken items left, %", "change of accuracy, points"]]
+    for method, changes in found.items():
+        left, gained = zip(*changes)
+        fewer = f"{sum(share < 1 for share in left)} of {len(left)} cells"
+        span = f"{100 * min(left):.0f} to {100 * max(left):.0f}"
+        rows.append([method, fewer, span, f"{100 * min(gained):+.2f} to {100 * max(gained):+.2f}"])
+    return markdown_table(rows, "lrrr")
 
 
 _WRITTEN = (0.0, 0.1, 0.25, 0.5, 1.0)

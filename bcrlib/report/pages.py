@@ -1,11 +1,11 @@
-"""REPRODUCIBILITY.md: the paper's numbers beside ours, written from the files of a run, and how to make each row again.
+"""The pages that are written from the files of runs, none of their numbers by hand: python -m bcrlib.report.pages.
 
-python -m bcrlib.report.reproducibility
-
-The words between the numbers are in `templates/reproducibility.md`.
+REPRODUCIBILITY.md: the paper's numbers beside ours, and how to make each row again; the words between the numbers are
+in `templates/reproducibility.md`.  The README and pages of docs: blocks between markers.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,12 @@ from statistics import fmean
 from string import ascii_uppercase
 from typing import Any
 
+from bcrlib.comparison.read import update_of
+from bcrlib.comparison.reports import to_text
+from bcrlib.comparison.verdict import Gate, judge
+from bcrlib.data.files import ROOT, InputFile, read_input
+from bcrlib.data.presets import preset
+from bcrlib.data.treebank import format_conllu
 from bcrlib.experiments.counting import Update
 from bcrlib.experiments.paper_numbers import paper_numbers
 from bcrlib.pipeline.manifest import wall_time
@@ -20,18 +26,21 @@ from bcrlib.pipeline.plan import COLLECTED, STORY, plan
 from bcrlib.pipeline.profile import Profile, load_profile
 from bcrlib.report import paper
 from bcrlib.report.causes import kept, why_ours_differs
+from bcrlib.report.costs import speed_table
 from bcrlib.report.paper import PLACES, Asked, Departure, Line, PaperRow, Run, paper_rows, shown
-from bcrlib.report.publisher import ROOT
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
-from bcrlib.report.tables import TEMPLATES, arrow, markdown_table, render, write_text
+from bcrlib.report.tables import TEMPLATES, arrow, compact_grid, markdown_table, read_record, render, write_text
+from bcrlib.report.updates import changes_table, headline_table
 from bcrlib.samplers.strategies import DropoutP, parse_strategy
 from bcrlib.tasks import TASKS
+from bcrlib.tasks.dependency import load_treebank
 
 PROFILE = "small"
 FOLDER = "again"
 """Where the command of a row puts its tables: what is committed stays."""
 CALLED = {"dependency": "dependency parsing", "semantic": "semantic parsing"}
 UNKNOWN = "not recorded (the manifest is too old)"
+PAGES = ("README.md", "docs/results.md", "docs/speed.md")
 _LATER = {job for jobs in COLLECTED.values() for job in jobs} | {name.removesuffix(".ipynb") for name in STORY}
 
 Jobs = Mapping[str, Mapping[str, Any]]
@@ -338,5 +347,35 @@ def row_seconds(profile: Profile, row: PaperRow, jobs: Jobs) -> float | None:
     return sum(jobs[name]["seconds"] for name in planned) if jobs.keys() >= set(planned) else None
 
 
+def filled(page: str, root: Path = ROOT) -> str:
+    """A page with the blocks between its markers made anew from the files that the markers name, from the root."""
+    blocks = {
+        "headline": lambda file: headline_table(read_record(file)),
+        "intervals": lambda file: headline_table(read_record(file), intervals=True),
+        "results": lambda file: compact_grid(read_record(file)),
+        "changes": lambda file: changes_table(read_record(file)),
+        "compare": comparison_excerpt,
+        "speed": lambda file: speed_table(json.loads(file.read_text("utf-8"))),
+    }
+    marked = rf"(<!-- ({'|'.join(blocks)}): (\S+) -->\n).*?(<!-- end of \2 -->)"
+    return re.sub(marked, lambda m: f"{m[1]}{blocks[m[2]](root / m[3])}\n{m[4]}", page, flags=re.DOTALL)
+
+
+def comparison_excerpt(folder: Path) -> str:
+    """What `bcr compare` prints first, and of the noise floor, of a kept run's update on the embedded sentences.
+
+    `folder`: the run's predictions.  A deepbiaf gives way to a stackptr; another deepbiaf is the further seed.
+    """
+    gold = InputFile("gold", format_conllu(load_treebank("demo", "test")).encode())
+    places = ("deepbiaf-to-stackptr/old", "deepbiaf-to-stackptr/new", "deepbiaf-to-deepbiaf/new")
+    old, new, seed = (read_input(folder / f"{place}.conllu") for place in places)
+    verdict = judge(update_of([gold, old, new, seed], preset("clean")), Gate())
+    blocks = to_text(verdict).split("\n\n")
+    (noise,) = (block.splitlines() for block in blocks if block.startswith("Noise floor"))
+    return "\n".join(["```text", blocks[0], *noise[1 : 2 + len(verdict.levels)], "```"])
+
+
 if __name__ == "__main__":
     write_text(ROOT / "REPRODUCIBILITY.md", reproducibility())
+    for path in [ROOT / page for page in PAGES]:
+        path.write_text(filled(path.read_text("utf-8")), "utf-8")
