@@ -130,14 +130,10 @@ LONG = " ".join(["home"] * 25)
         (["--set", "corpus=top"], "for s2s-base use semantic.corpus=top"),
         (["--kind", "deepbiaf", "--set", "semantic.corpus=top"], "for deepbiaf use corpus=top"),
         (["--kind", "s2s-large-part", "--set", "semantic.base.encoder=x"], "use semantic.large.encoder=x"),
-        (["--set", "semantic.base.encoder_layer=2"], "did you mean semantic.base.encoder_layers?"),
         (["--set", "semantic.base.encoder_layers=-1"], "semantic.base.encoder_layers must be at least 0, not -1"),
         (["--set", "semantic.base.decoder_heads=3"], "semantic.base.decoder_size must be even, at least 4 and a mul"),
-        (["--set", "semantic.base_training.num_epochs=0"], "semantic.base_training.num_epochs must be at least 1"),
         (["--set", "semantic.base_training.label_smoothing=1"], "label_smoothing must be in [0, 1), not 1"),
-        (["--set", "preset=unofficial"], "unknown preset 'unofficial'"),
         (["--corpus", "no such folder"], "no such folder/train.tsv: No such file"),
-        (["--train", "x.tsv"], "--train and --dev go together"),
         (["--train", "{work}/trees.conllu", "--dev", "{work}/eval.tsv"], "trees.conllu holds CoNLL-U, but a parser of"),
         (["--train", "{work}/bare", "--dev", "{work}/eval.tsv"], "bare:1: 1 tab-separated columns"),
         (["--train", "{work}/eval.tsv", "--dev", "{work}/long"], "dev: utterance 1: 25 word pieces, the parser takes"),
@@ -225,12 +221,9 @@ def test_input_needs_one_column_and_may_have_three(work, tmp_path):
     ("options", "message"),
     [
         (["--strategy", "k-best"], "an s2s has no strategy k-best; for an s2s choose one of 1-best, beam, top-k"),
-        (["--strategy", "beams"], "unknown strategy 'beams'; for an s2s choose one of"),
-        (["--strategy", "dropout-p"], "needs its rate"),
         (["--keep-duplicates"], "--keep-duplicates is for stackptr only"),
         (["-o", "pool.tsv"], "pool.tsv: a TOP file holds one parse per utterance; use --strategy 1-best"),
         (["-o", "new.conllu", "-n", 1], "new.conllu: a parser of kind s2s writes .tsv, or candidates as .jsonl"),
-        (["-o", "no such folder/pool"], "no such folder: no such folder"),
     ],
 )
 def test_candidates_refuses_what_it_cannot_do(work, tmp_path, monkeypatch, options, message):

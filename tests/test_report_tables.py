@@ -20,6 +20,8 @@ from bcrlib.report.tables import (
     read_record,
     tidy,
     to_html,
+    to_latex,
+    to_markdown,
     write_record,
 )
 
@@ -186,6 +188,10 @@ def test_the_page_of_a_profile_begins_with_a_picture_of_the_result_and_links_lan
     """Every record has its chapter; every picture its size, so that nothing moves; all together at most 3 MB."""
     folder = shutil.copytree(ROOT / "figures" / profile, tmp_path / profile, ignore=shutil.ignore_patterns("*.html"))
     page = write_index(folder, profile).read_text(encoding="utf-8")
+    assert page == (ROOT / "figures" / profile / "index.html").read_text(encoding="utf-8")
+    for table in (record for record in map(read_record, folder.glob("*.json")) if record.kind == "table"):
+        assert to_markdown(table) == (folder / f"{table.name}.md").read_text(encoding="utf-8")
+        assert to_latex(table) == (folder / f"{table.name}.tex").read_text(encoding="utf-8")
     order = re.findall(r'<section id="(\w+)">', page)
     assert order[0] in ("headline_cut", "headline") and "<h2>More</h2>" not in page
     assert order == re.findall(r'<a href="#(\w+)">', page) and len(order) == len(list(folder.glob("*.json")))
