@@ -104,6 +104,7 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
             verdicts = {name: paper.verdict(printed, cell) for name, cell in cells.items()}
             ours = next((cell["value"] for cell in cells.values() if cell), None)
             numbers.append(Judged(row, metric, verdicts, None if ours is None else ours - printed.value))
+    by_table = {table: [one for one in numbers if one.row.table == table] for table in PLACES}
     values = {
         "name": name,
         "num_resamples": NUM_RESAMPLES,
@@ -113,6 +114,7 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         "num_numbers": len(numbers),
         "num_deviations": sum(one.spread is not None for row in rows for one in row.numbers.values()),
         "summary": _summary(numbers),
+        "by_table": markdown_table(_counted(by_table), "lrrrr"),
         "by_method": {task: _by_method(task, numbers) for task in CALLED},
         "not_run": list(_not_run(numbers, halves)),
         "sections": [_section(table, halves[p.task], profile, jobs, differing) for table, p in PLACES.items()],
@@ -172,14 +174,30 @@ def _seeds(value: object) -> str:
 
 
 def _summary(numbers: Sequence[Judged]) -> str:
-    """How many numbers of each table there are, and how many of ours are inside."""
-    groups = {table: [one for one in numbers if one.row.table == table] for table in PLACES}
-    groups |= {f"all {metric}": [one for one in numbers if one.metric == metric] for metric in MEASURED}
+    """Of each task's ACC, NFR and NFI how many are inside, and the mean difference; of all numbers how many."""
+    groups = {
+        f"{called}, {metric}": [one for one in numbers if PLACES[one.row.table].task == task and one.metric == metric]
+        for task, called in CALLED.items()
+        for metric in MEASURED
+    }
+    counted = _counted(groups | {"all, speed too": numbers})
+    means = ["ours − paper", *map(_mean_difference, groups.values()), "–"]
+    return markdown_table([[*row, mean] for row, mean in zip(counted, means)], "lrrrrr")
+
+
+def _counted(groups: Mapping[str, Sequence[Judged]]) -> list[list[str]]:
+    """Heads, and of every group how many numbers the paper has, how many the run, and how many of those are inside."""
     rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in paper.DEFINITIONS)]]
-    for called, group in (groups | {"all": numbers}).items():
+    for called, group in groups.items():
         inside = [_inside(group, name) for name in paper.DEFINITIONS]
         rows.append([called, str(len(group)), str(sum(bool(one.verdicts) for one in group)), *inside])
-    return markdown_table(rows, "lrrrr")
+    return rows
+
+
+def _mean_difference(group: Sequence[Judged]) -> str:
+    """Of ours minus the paper's, in points."""
+    found = [one.difference for one in group if one.difference is not None]
+    return f"{100 * fmean(found):+.2f}".replace("-", "−") if found else "–"
 
 
 def _inside(group: Sequence[Judged], counted: str) -> str:
@@ -200,8 +218,8 @@ def _by_method(task: str, numbers: Sequence[Judged]) -> str:
         for metric in MEASURED:
             found = of_method.get(metric, [])
             verdicts = [next(iter(one.verdicts.values())) for one in found]
-            mean = f"{100 * fmean(one.difference for one in found):+.2f}".replace("-", "−") if found else "–"
-            rows[-1] += [f"{verdicts.count(paper.INSIDE)} of {len(found)}" if found else "–", mean]
+            inside = f"{verdicts.count(paper.INSIDE)} of {len(found)}" if found else "–"
+            rows[-1] += [inside, _mean_difference(found)]
     return markdown_table(rows, "lrrrrrr")
 
 
