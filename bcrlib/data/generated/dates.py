@@ -64,7 +64,7 @@ def date_writer(seed: int, num_steps: int = 250) -> Generator:
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-    return Generator(model, tokenizer, max_new_tokens=12, batch_size=200, prompt=prompt)
+    return Generator(model, tokenizer, max_new_tokens=12, batch_size=200, prompt=prompt, one_core=True)
 
 
 def _loss(model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerFast, pairs: list[tuple[str, str]]) -> torch.Tensor:
