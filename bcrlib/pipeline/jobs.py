@@ -17,12 +17,12 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
-from typing import Any
-
-import nbformat
-from IPython.core.inputtransformer2 import TransformerManager
+from typing import TYPE_CHECKING, Any
 
 from bcrlib import FACE
+
+if TYPE_CHECKING:  # takes a second to load, and who draws tables needs the names of jobs alone
+    from nbformat import NotebookNode
 
 DRIVER_PARAMETERS = ("output_folder", "inputs")
 """Set by the driver, in notebooks that work for others: no job may set them itself."""
@@ -79,8 +79,10 @@ def in_running_order(jobs: Sequence[Job]) -> list[Job]:
         raise GraphError("jobs need each other: " + " needs ".join(reversed(error.args[1]))) from None
 
 
-def read_notebook(notebooks_folder: Path, name: str) -> nbformat.NotebookNode:
+def read_notebook(notebooks_folder: Path, name: str) -> "NotebookNode":
     """The notebook, in format 4.  GraphError: no such file, or not a notebook."""
+    import nbformat
+
     path = notebooks_folder / name
     if not path.is_file():
         raise GraphError(f"notebook not found: {path}")
@@ -90,7 +92,7 @@ def read_notebook(notebooks_folder: Path, name: str) -> nbformat.NotebookNode:
         raise GraphError(f"{path} is not a notebook: {error}") from None
 
 
-def declared_parameters(notebook: nbformat.NotebookNode) -> dict[str, bool]:
+def declared_parameters(notebook: "NotebookNode") -> dict[str, bool]:
     """Names that the first cell tagged `parameters` declares -> whether the name has a default there.
 
     `seed = 1` and `seed: int = 1` have one; `seed: int` must be given by every job.
@@ -106,7 +108,7 @@ def declared_parameters(notebook: nbformat.NotebookNode) -> dict[str, bool]:
     return declared
 
 
-def check_parameters(job: Job, notebook: nbformat.NotebookNode) -> None:
+def check_parameters(job: Job, notebook: "NotebookNode") -> None:
     """GraphError where the job gives an undeclared name, or leaves out one without default."""
     try:
         declared = declared_parameters(notebook)
@@ -140,7 +142,7 @@ def job_fingerprint(code: str, job: Job, need_fingerprints: Mapping[str, str]) -
 
 
 def code_fingerprint(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
+    notebook: "NotebookNode", name: str, package_folder: Path, further_modules: Sequence[str] = ()
 ) -> str:
     """64 hex digits for the code a notebook runs: its own cells and all it imports from the package.
 
@@ -153,7 +155,7 @@ def code_fingerprint(
 
 
 def code_parts(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
+    notebook: "NotebookNode", name: str, package_folder: Path, further_modules: Sequence[str] = ()
 ) -> dict[str, str]:
     """What `code_fingerprint` counts, part by part: the notebook's name, modules, data files -> 16 digits.
 
@@ -163,9 +165,7 @@ def code_parts(
     return {part: _digest(source)[:16] for part, source in {name: code["cells"], **code["modules"]}.items()}
 
 
-def _code(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str]
-) -> dict[str, Any]:
+def _code(notebook: "NotebookNode", name: str, package_folder: Path, further_modules: Sequence[str]) -> dict[str, Any]:
     cells, modules = _sources(notebook, name, package_folder, further_modules)
     sources = {module: source.code for module, source in modules.items()}
     for file in (_module_file(module, package_folder) for module in modules):
@@ -176,7 +176,7 @@ def _code(
 
 
 def imported_packages(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str] = ()
+    notebook: "NotebookNode", name: str, package_folder: Path, further_modules: Sequence[str] = ()
 ) -> tuple[str, ...]:
     """Sorted names of all packages that the notebook, and our modules behind it, may import.
 
@@ -203,9 +203,11 @@ class _Source:
 
 
 def _sources(
-    notebook: nbformat.NotebookNode, name: str, package_folder: Path, further_modules: Sequence[str]
+    notebook: "NotebookNode", name: str, package_folder: Path, further_modules: Sequence[str]
 ) -> tuple[list[_Source], dict[str, _Source]]:
     """The notebook's cells of code, and by dotted name every module of the package that they reach."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
     # IPython's `%magic` and `!command` lines become the function calls that they stand for.
     texts = [TransformerManager().transform_cell(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
     cells = [_read(text, f"{name}, code cell {i}", "") for i, text in enumerate(texts, start=1)]
