@@ -1,6 +1,6 @@
 # make reproduce             set up, then make the tables and figures of the demo profile in results/
 # make reproduce PROFILE=small    the same on the real treebank
-# make test                  set up, then pytest and nbval
+# make test                  set up, then pytest and nbval side by side
 
 PYTHON ?= python3
 PROFILE ?= demo
@@ -29,9 +29,13 @@ refresh: setup  ## the same in place of what is committed: figures, data, output
 	$(VENV)/bin/python notebooks/refresh.py
 	$(VENV)/bin/python -m bcrlib.report.pages
 
-test: setup  ## pytest, then the committed notebooks under nbval
-	$(VENV)/bin/python -m pytest -q
-	$(VENV)/bin/python -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout 120 --nbval-kernel-startup-timeout 120 notebooks/[0-9]*.ipynb
+test: setup  ## pytest and, beside it, the committed notebooks under nbval: one thread each, so that two cores are busy
+	export OMP_NUM_THREADS=1; log=$$(mktemp); \
+	$(VENV)/bin/python -m pytest -q --nbval --nbval-current-env --nbval-cell-timeout 240 --nbval-kernel-startup-timeout 120 notebooks/[0-9]*.ipynb >$$log 2>&1 & \
+	beside=$$!; trap "kill $$beside" INT TERM; \
+	$(VENV)/bin/python -m pytest -q; tests=$$?; \
+	wait $$beside; notebooks=$$?; cat $$log; rm $$log; \
+	exit $$((tests + notebooks))
 
 notebooks: setup  ## run the story notebooks again and keep their outputs
 	$(VENV)/bin/python notebooks/refresh.py

@@ -523,3 +523,14 @@ def test_a_pretrained_chat_model_scores_what_it_wrote():
             assert pool.log_probs[0, number] == pytest.approx(expected, abs=3e-3)
     thinned = generator.candidates(inputs[:1], DropoutP(0.02, 4), seed=1)
     assert thinned.texts[0][0] == "The capital of France is Paris."
+
+
+def test_on_one_core_neither_decoding_nor_scoring_has_a_second_thread():
+    generator, before, seen = tiny_generator("gpt2", one_core=True), torch.get_num_threads(), set()
+    generator.model.register_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
+    torch.set_num_threads(2)
+    try:
+        generator.log_probs(INPUTS, generator.candidates(INPUTS, TopK(2, 2)))
+        assert (seen, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)

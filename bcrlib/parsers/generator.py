@@ -24,6 +24,7 @@ from transformers import (
 
 from bcrlib.data.candidates import distinct_first
 from bcrlib.data.randomness import key
+from bcrlib.parsers.batches import Runtime
 from bcrlib.samplers.dropout_p import thinned_calls, uniform
 from bcrlib.samplers.search import draw, kept_probs
 from bcrlib.samplers.strategies import Beam, Drawn, DropoutP, Joined, KBest, OneBest, Strategy
@@ -83,7 +84,8 @@ class Generator:
     prompt: what a causal model continues, made of an input; a sequence-to-sequence model reads it. It should end in a
     space where a causal model scores texts that begin without one. mean: whether a text is scored by the mean
     log-probability of its tokens, not by the sum. thin_blocks: dropout-p masks what every block
-    adds, in place of the model's dropouts; for models without any, such as Llama.
+    adds, in place of the model's dropouts; for models without any, such as Llama. one_core: whether it decodes and
+    scores in one thread, as small models should, for which several threads only wait for each other.
     ValueError: neither model nor tokenizer has an end of sequence. UserWarning: names the settings of the model's
     generation_config that are left out (`LEFT_OUT`).
     """
@@ -99,8 +101,10 @@ class Generator:
         prompt: Callable[[str], str] = str,
         mean: bool = False,
         thin_blocks: bool = False,
+        one_core: bool = False,
     ) -> None:
         self.model, self.tokenizer, self.prompt, self.mean = model.eval(), tokenizer, prompt, mean
+        self.runtime = Runtime(one_core=one_core)
         self.max_new_tokens, self.batch_size, self.thin_blocks = max_new_tokens, batch_size, thin_blocks
         self.is_seq2seq = model.config.is_encoder_decoder
         if not self.ends:
@@ -183,7 +187,8 @@ class Generator:
                 stacklevel=3,
             )
         for some in _chunks(list(pairs.items()), self.batch_size):
-            found = self._scores([(inputs[number], context, target) for (number, context, target), _ in some])
+            with self.runtime.threads():
+                found = self._scores([(inputs[number], context, target) for (number, context, target), _ in some])
             for ((number, *_), candidates), score in zip(some, found):
                 scores[candidates, number] = score
         return scores
@@ -212,9 +217,8 @@ class Generator:
             eos_token_id=self.ends, pad_token_id=self._pad, decoder_start_token_id=self.start[0], **settings
         )
         try:
-            with thinned_calls(
-                self.model, keys, strategy.p if isinstance(strategy, DropoutP) else None, self.thin_blocks
-            ):
+            p = strategy.p if isinstance(strategy, DropoutP) else None
+            with self.runtime.threads(), thinned_calls(self.model, keys, p, self.thin_blocks):
                 written = self.model.generate(
                     input_ids=ids,
                     attention_mask=mask,

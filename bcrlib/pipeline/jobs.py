@@ -17,12 +17,12 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import resolve_name
 from pathlib import Path
-from typing import Any
-
-import nbformat
-from IPython.core.inputtransformer2 import TransformerManager
+from typing import TYPE_CHECKING, Any
 
 from bcrlib import FACE
+
+if TYPE_CHECKING:  # takes a second to load, and who draws tables needs the names of jobs alone
+    from nbformat import NotebookNode
 
 DRIVER_PARAMETERS = ("output_folder", "inputs")
 """Set by the driver, in notebooks that work for others: no job may set them itself."""
@@ -82,8 +82,10 @@ def in_running_order(jobs: Sequence[Job]) -> list[Job]:
         raise GraphError("jobs need each other: " + " needs ".join(reversed(error.args[1]))) from None
 
 
-def read_notebook(notebooks_folder: Path, name: str) -> nbformat.NotebookNode:
+def read_notebook(notebooks_folder: Path, name: str) -> "NotebookNode":
     """The notebook, in format 4.  GraphError: no such file, or not a notebook."""
+    import nbformat
+
     path = notebooks_folder / name
     if not path.is_file():
         raise GraphError(f"notebook not found: {path}")
@@ -93,7 +95,7 @@ def read_notebook(notebooks_folder: Path, name: str) -> nbformat.NotebookNode:
         raise GraphError(f"{path} is not a notebook: {error}") from None
 
 
-def declared_parameters(notebook: nbformat.NotebookNode) -> dict[str, bool]:
+def declared_parameters(notebook: "NotebookNode") -> dict[str, bool]:
     """Names that the first cell tagged `parameters` declares -> whether the name has a default there.
 
     `seed = 1` and `seed: int = 1` have one; `seed: int` must be given by every job.
@@ -109,7 +111,7 @@ def declared_parameters(notebook: nbformat.NotebookNode) -> dict[str, bool]:
     return declared
 
 
-def check_parameters(job: Job, notebook: nbformat.NotebookNode) -> None:
+def check_parameters(job: Job, notebook: "NotebookNode") -> None:
     """GraphError where the job gives an undeclared name, or leaves out one without default."""
     try:
         declared = declared_parameters(notebook)
@@ -166,7 +168,7 @@ class Code:
 
 
 def code_of(
-    notebook: nbformat.NotebookNode,
+    notebook: "NotebookNode",
     name: str,
     further_modules: Sequence[str] = (),
     package_folder: Path = PACKAGE_FOLDER,
@@ -176,6 +178,8 @@ def code_of(
     `further_modules` are imported by a computed name (`Job.modules`).  O(size of the sources).
     GraphError: a cell or a module that does not parse, a further module that is not there.
     """
+    from IPython.core.inputtransformer2 import TransformerManager
+
     # IPython's `%magic` and `!command` lines become the function calls that they stand for.
     texts = [TransformerManager().transform_cell(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
     cells = [_read(text, f"{name}, code cell {i}", "") for i, text in enumerate(texts, start=1)]
