@@ -5,6 +5,7 @@ Predictions must have gold's words in every item.  Items are brought together by
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ ALIGNMENTS = ("id", "order")
 WAY_OUT = "; --align order brings sentences together by their place"
 NUM_LOOKED_AT = 100  # frames
 LONGEST = 60  # characters of a relation in a note
+NEW_DOCUMENT = re.compile(r"^#[^\S\n]*newdoc", re.MULTILINE)
 MISSING_HEAD, MISSING_RELATION = -1, ""  # gold has neither
 TOLD = {
     CONLLU: ("sentences", "sentence {item}", "sentence {item}, word {word}"),
@@ -57,11 +59,10 @@ class Items:
         """Where in the file an item begins, or a word of it stands; from 0, the last word is -1.  O(1)."""
         if self.format == TOP:
             return item + self.first_line
-        # The source lines leave out the one blank line behind each earlier sentence.
         source, offsets = self.trees.source, self.trees.offsets
         if word is None:
-            return int(source.line_offsets[item]) + item + 1
-        return int(source.line_of_token[offsets[item + (word < 0)] + word]) + item + 1
+            return int(source.line_offsets[item]) + 1
+        return int(source.line_of_token[offsets[item + (word < 0)] + word]) + 1
 
     def fault(self, line: int, text: str) -> ValueError:
         """The error to raise for a fault in the file."""
@@ -135,8 +136,9 @@ def _without_upos(gold: Items, preset: Preset, notes: list[str]) -> Preset:
     if not preset.punct_exclude:
         return preset
     if not (bare := upos.count("_")):
-        marks = sum(all(category(letter)[0] == "P" for letter in form) for form in gold.trees.forms)
-        if marks and preset.punct_exclude.isdisjoint(upos):
+        forms = Counter(gold.trees.forms if preset.punct_exclude.isdisjoint(upos) else ())
+        marks = sum(n for form, n in forms.items() if all(category(letter)[0] == "P" for letter in form))
+        if marks:
             tags = " or ".join(sorted(preset.punct_exclude))
             notes.append(
                 f"{marks:,} words of {gold.name} look like punctuation, but none has the UPOS {tags}: they count"
@@ -291,30 +293,30 @@ def _sent_ids(items: Items) -> list[str] | None:
     ids = [_sent_id(items, sentence) for sentence in range(len(items.words))]
     if not any(ids):
         return None
-    line_of: dict[str, int] = {}
+    number_of: dict[str, int] = {}
     for sentence, name in enumerate(ids):
-        line = items.line(sentence)
         if name is None:
-            raise items.fault(line, f"sentence {sentence + 1} has no '# sent_id', though others of the file have one")
-        if name in line_of:
-            raise items.fault(line, f"sent_id {name!r} a second time; the first is in line {line_of[name]}")
-        line_of[name] = line
+            told = f"sentence {sentence + 1} has no '# sent_id', though others of the file have one"
+            raise items.fault(items.line(sentence), told)
+        if (first := number_of.setdefault(name, sentence)) != sentence:
+            told = f"sent_id {name!r} a second time; the first is in line {items.line(first)}"
+            raise items.fault(items.line(sentence), told)
     return ids
 
 
 def _sent_id(items: Items, sentence: int) -> str | None:
     """What the comments of a sentence say."""
-    source = items.trees.source
-    found, at = None, int(source.line_offsets[sentence])
-    while (line := source.lines[at])[0] == "#":
-        key, _, value = line.partition("=")
+    block, found, start = items.trees.source.blocks[sentence], None, 0
+    while block[start] == "#":
+        end = block.index("\n", start)
+        key, _, value = block[start:end].partition("=")
         if "sent_id" in key and key[1:].strip() == "sent_id":
             value = value.strip()
             if found or not value:
                 fault = "a second sent_id of the same sentence" if value else "an empty sent_id"
-                raise items.fault(at + sentence + 1, fault)
+                raise items.fault(items.line(sentence) + block.count("\n", 0, start), fault)
             found = value
-        at += 1
+        start = end + 1
     return found
 
 
@@ -344,9 +346,8 @@ def _judge_trees(
 
 def _documents(items: Items) -> Int64[np.ndarray, "sentence"] | None:
     """The document of every sentence, from 0, where the file says where documents begin (`# newdoc`)."""
-    source = items.trees.source
-    is_begin = [line.startswith("#") and line[1:].lstrip().startswith("newdoc") for line in source.lines]
-    begins = np.add.reduceat(np.array(is_begin, dtype=np.int64), source.line_offsets[:-1]) > 0
+    blocks = items.trees.source.blocks
+    begins = np.array(["newdoc" in block and NEW_DOCUMENT.search(block) is not None for block in blocks])
     documents = np.cumsum(begins) - begins[0]  # what stands before the first mark is one, too
     return documents if documents[-1] else None
 
