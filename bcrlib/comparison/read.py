@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
 from unicodedata import category, normalize
 
 import numpy as np
@@ -44,8 +44,9 @@ class Items:
 
     name: str
     format: str
-    words: Sequence[Sequence[str]]
     trees: Treebank | Sequence[Node | None]
+    utterances: Sequence[Sequence[str]] = ()
+    """Of TOP: their words."""
     ids: Sequence[str] | None = None
     """None: there are none, or none of use."""
     unusable: ValueError | None = None
@@ -54,6 +55,11 @@ class Items:
     """Of TOP: where rows begin."""
     texts: Sequence[str] = ()
     """Of frames, also of what is not a tree."""
+
+    @cached_property
+    def words(self) -> Sequence[Sequence[str]]:
+        """[item][word].  O(items) the first time."""
+        return self.utterances if self.format == TOP else self.trees.words
 
     def line(self, item: int, word: int | None = None) -> int:
         """Where in the file an item begins, or a word of it stands; from 0, the last word is -1.  O(1)."""
@@ -211,8 +217,10 @@ def _align(
             raise fault
         notes.append(f"{predicted.name} is brought together with gold by order, where all words agree, for {fault}")
         has_ids = False
-    numbers = _by_id(gold, predicted, may_lack) if has_ids else range(min(len(gold.words), len(predicted.words)))
-    for item, number in enumerate(numbers):
+    num_items = len(predicted.trees)
+    numbers = _by_id(gold, predicted, may_lack) if has_ids else range(min(len(gold.trees), num_items))
+    in_order = np.array_equal(numbers, np.arange(len(gold.trees)))
+    for item, number in enumerate(() if in_order and _agree(gold, predicted) else numbers):
         expected, words = gold.words[number], predicted.words[item]
         if words != expected:
             called = repr(gold.ids[number]) if has_ids else item + 1
@@ -226,15 +234,18 @@ def _align(
                 f"{item_called.format(item=called)} has {len(words)} words, in the gold file {len(expected)}{way_out}"
             )
             raise predicted.fault(predicted.line(item, min(word, len(words) - 1)), fault)
-    if not has_ids and len(gold.words) != len(predicted.words):
-        fault = f"the file has {len(predicted.words)} {items}, the gold file {len(gold.words)}"
-        raise predicted.fault(predicted.line(len(predicted.words) - 1, -1), fault)
+    if not has_ids and len(gold.trees) != num_items:
+        fault = f"the file has {num_items} {items}, the gold file {len(gold.trees)}"
+        raise predicted.fault(predicted.line(num_items - 1, -1), fault)
     return np.array(numbers, dtype=np.int64), has_ids
 
 
 def _agree(gold: Items, predicted: Items) -> bool:
     """Whether all words agree in the order of the files."""
-    return list(map(list, gold.words)) == list(map(list, predicted.words))
+    if gold.format == TOP:
+        return list(map(list, gold.words)) == list(map(list, predicted.words))
+    first, second = gold.trees, predicted.trees
+    return first.forms == second.forms and np.array_equal(first.offsets, second.offsets)
 
 
 def _ids_fault(gold: Items, predicted: Items, align: str | None) -> ValueError | None:
@@ -276,9 +287,7 @@ def _trees(file: InputFile, align: str | None, subtypes: bool) -> Items:
     treebank = parse_conllu(file.content, file.name)
     if not subtypes:
         treebank = treebank.with_trees(treebank.heads, [name.partition(":")[0] for name in treebank.relations])
-    bounds = treebank.offsets.tolist()
-    words = [treebank.forms[start:end] for start, end in pairwise(bounds)]
-    items = Items(file.name, CONLLU, words, treebank)
+    items = Items(file.name, CONLLU, treebank)
     try:
         return replace(items, ids=_sent_ids(items))
     except ConlluError as fault:
@@ -290,7 +299,7 @@ def _sent_ids(items: Items) -> list[str] | None:
 
     Raises ConlluError for ids on some sentences only, an empty one, one that stands twice on a sentence or on two.
     """
-    ids = [_sent_id(items, sentence) for sentence in range(len(items.words))]
+    ids = [_sent_id(items, sentence) for sentence in range(len(items.trees))]
     if not any(ids):
         return None
     number_of: dict[str, int] = {}
@@ -323,7 +332,7 @@ def _sent_id(items: Items, sentence: int) -> str | None:
 def _judge_trees(
     gold: Items, predicted: Sequence[Items], numbers: Sequence[np.ndarray], preset: Preset, num_old: int
 ) -> Update:
-    bank, num_items = gold.trees, len(gold.words)
+    bank, num_items = gold.trees, len(gold.trees)
     if not attachment.scored_words(bank, preset).any():
         raise gold.fault(1, f"no word that counts under preset {preset.name!r} in the whole file")
     models = [_over_gold(bank, items.trees, at) for items, at in zip(predicted, numbers)]
@@ -381,7 +390,7 @@ def _frames(file: InputFile, is_gold: bool, notes: list[str]) -> Items:
     read = [pair for pair in zip(frames, words) if pair[0] is not None][:NUM_LOOKED_AT]
     if 2 * sum(len(frame_words(frame)) < len(utterance) for frame, utterance in read) > len(read):
         notes.append(f"{file.name}: most frames leave out words of the utterance (decoupled?), and are wrong for that")
-    return Items(file.name, TOP, words, frames, texts=texts, first_line=first_line)
+    return Items(file.name, TOP, frames, words, texts=texts, first_line=first_line)
 
 
 def _judge_frames(

@@ -1,7 +1,7 @@
 """A treebank in columns, one entry a token, sentences as offsets into them; CoNLL-U in and out.
 
-A valid file read and written again is the same, byte for byte.  The reader accepts one by array operations on its bytes;
-a slower twin, line by line, says what is wrong with one refused.
+A valid file read and written again is the same, byte for byte.  The reader accepts one by a few array operations; a
+slower twin, line by line, says what is wrong with one refused.
 """
 
 import re

@@ -7,7 +7,7 @@ model, as in every table.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,6 @@ from bcrlib.metrics.uncertainty import COVERAGE
 
 if TYPE_CHECKING:  # loaded where rates are computed: `bcr evaluate` needs slices alone
     import pandas as pd
-    from scipy.sparse import coo_array
 
 ALL = "all"
 """The breakdown, and its only slice, that holds every unit."""
@@ -30,6 +29,8 @@ LEVEL_OF_Q = 0.05
 """The share of false alarms, among the slices called harmed, that is put up with."""
 FEWEST_UNITS = 10
 """Slices with fewer units are counted together, as "other"."""
+MOST_CELLS = 16
+"""Of a table with a cell for each slice and sentence, as often as there are units; a larger one is not filled."""
 RANGES = {
     "distance": (1, 2, 3, 4, 5, 6, 8, 11, 16, 21),
     "size": (2, 3, 4, 5, 6, 8, 11, 16, 21, 31),
@@ -56,7 +57,7 @@ class Slices:
 
 def by_tag(tags: Sequence[str]) -> Slices:
     """A slice for each tag, in alphabetical order; a unit without one, "", is in no slice.  O(units)."""
-    names = sorted(set(map(str, tags)) - {""})
+    names = sorted(set(map(str, set(tags))) - {""})
     number_of = {"": -1} | {name: i for i, name in enumerate(names)}
     return Slices(np.fromiter(map(number_of.__getitem__, tags), np.int64, len(tags)), tuple(names))
 
@@ -209,44 +210,58 @@ def flips_by_slice(
     nfr_error (standard error of the slice's NFR), excess_error (that of its NFR minus the NFR of all other units).
     Both errors take sentences for the sample: a sentence's flips, over all its units and all pairs of models, are one
     observation (ratio estimator, linearised).  What other seeds would give is not in them.
-    O(units + sentences slices).
+    O(units), with more slices and sentences than can be in a table O(units log units).
     """
     import pandas as pd
-    from scipy.sparse import coo_array
 
-    chosen = slices.of_unit >= 0
-    counts, sentences, of_unit = counts[chosen], sentence_of_unit[chosen], slices.of_unit[chosen]
-    num_slices = len(slices.names)
-    shape = (sentences.max(initial=-1) + 1, num_slices)
-    broken, counted = (
-        coo_array((numbers.astype(np.float64), (sentences, of_unit)), shape).tocsr()
-        for numbers in (counts[:, 1], counts.sum(axis=1))
-    )
+    of_unit, num_slices = slices.of_unit, len(slices.names)
+    if (of_unit < 0).any():
+        chosen = of_unit >= 0
+        counts, sentence_of_unit, of_unit = counts[chosen], sentence_of_unit[chosen], of_unit[chosen]
     table = {"key": slices.names, "num_units": np.bincount(of_unit, minlength=num_slices)}
-    table["num_sentences"] = np.bincount(counted.indices, minlength=num_slices)
+    cells = sentence_of_unit * num_slices + of_unit  # a cell: the units of a slice in one sentence
+    if cells.max(initial=0) > MOST_CELLS * len(cells):
+        _, cells = np.unique(cells, return_inverse=True)
+    slice_of_cell = np.full(cells.max(initial=-1) + 1, -1)
+    slice_of_cell[cells] = of_unit
+    table["num_sentences"] = np.bincount(slice_of_cell[slice_of_cell >= 0], minlength=num_slices)
     for i, name in enumerate(("yy", "yn", "ny", "nn")):  # exact: sums stay below 2**53
         table[name] = np.bincount(of_unit, counts[:, i], num_slices).astype(np.int64)
-    nfr_error, excess_error = _standard_errors(broken, counted)
+    nfr_error, excess_error = _standard_errors(counts, sentence_of_unit, of_unit, cells, num_slices)
     return pd.DataFrame(table | {"nfr_error": nfr_error, "excess_error": excess_error})
 
 
-def _standard_errors(broken: "coo_array", counted: "coo_array") -> tuple[Rates, Rates]:
-    """Of each slice's rate broken / counted [sentence, slice], and of its difference to the rate of the rest.
+def _standard_errors(
+    counts: Int64[np.ndarray, "unit 4"],
+    sentences: Int64[np.ndarray, "unit"],
+    of_unit: Int64[np.ndarray, "unit"],
+    cells: Int64[np.ndarray, "unit"],
+    num_slices: int,
+) -> tuple[Rates, Rates]:
+    """Of each slice's rate broken / counted, and of its difference to the rate of the rest.
 
     A sentence moves the rate b / c of a slice by (b_s - c_s b / c) / c away from where all sentences together have it,
     and that of the rest, with B - b and C - c of all units, likewise; the errors are roots of summed squares.  These
-    are quadratic in b_s, c_s, B_s and C_s, of which only products are added up, exactly: no table [sentence, slice] is
-    filled.  nan where undefined.
+    are quadratic in b_s, c_s, B_s and C_s, of which only products are added up, exactly, unit by unit: each has with it
+    what its sentence has in the slice, and in all.  nan where undefined.
     """
-    own, totals = (broken, counted), (broken.sum(axis=1), counted.sum(axis=1))
-    moments = np.empty((broken.shape[1], 4, 4))
-    for i, j in product((0, 1), repeat=2):
-        moments[:, i, j] = own[i].multiply(own[j]).sum(axis=0)
-        moments[:, i, 2 + j] = moments[:, 2 + j, i] = own[i].T @ totals[j]
-        moments[:, 2 + i, 2 + j] = totals[i] @ totals[j]  # sentences without a unit in the slice are in these, too
-    b, c = broken.sum(axis=0), counted.sum(axis=0)
+    counted = counts.sum(axis=1).astype(np.float64)
+    flipped = np.flatnonzero(counts[:, 1])  # few
+    sides = (flipped, counts[flipped, 1].astype(np.float64)), (slice(None), counted)
+    moments, totals = np.empty((num_slices, 4, 4)), np.empty((2, num_slices))
+    for j, (units, numbers) in enumerate(sides):
+        totals[j] = np.bincount(of_unit[units], numbers, num_slices)
+        own, whole = (np.bincount(group[units], numbers, group.max(initial=-1) + 1) for group in (cells, sentences))
+        for i, (units, numbers) in enumerate(sides):
+            if i <= j:
+                products = np.bincount(of_unit[units], numbers * own[cells[units]], num_slices)
+                moments[:, i, j] = moments[:, j, i] = products
+            products = np.bincount(of_unit[units], numbers * whole[sentences[units]], num_slices)
+            moments[:, i, 2 + j] = moments[:, 2 + j, i] = products
+            moments[:, 2 + i, 2 + j] = products.sum()
+    num_sentences = np.count_nonzero(whole)
+    b, c = totals
     rest_b, rest_c = b.sum() - b, c.sum() - c
-    num_sentences = np.count_nonzero(totals[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.stack([1 / c, -b / c / c], axis=1)
         rest = np.stack([1 / rest_c, -rest_b / rest_c / rest_c], axis=1)
