@@ -30,7 +30,7 @@ ALIGNMENTS = ("id", "order")
 WAY_OUT = "; --align order brings sentences together by their place"
 NUM_LOOKED_AT = 100  # frames
 LONGEST = 60  # characters of a relation in a note
-NEW_DOCUMENT = re.compile(r"^#[^\S\n]*newdoc", re.MULTILINE)
+NEW_DOCUMENT = re.compile(rb"^#([^\n]*?)newdoc", re.MULTILINE)
 MISSING_HEAD, MISSING_RELATION = -1, ""  # gold has neither
 TOLD = {
     CONLLU: ("sentences", "sentence {item}", "sentence {item}, word {word}"),
@@ -299,7 +299,8 @@ def _sent_ids(items: Items) -> list[str] | None:
 
     Raises ConlluError for ids on some sentences only, an empty one, one that stands twice on a sentence or on two.
     """
-    ids = [_sent_id(items, sentence) for sentence in range(len(items.trees))]
+    begins = items.trees.source.byte_offsets[:-1].tolist()
+    ids = [_sent_id(items, sentence, begin) for sentence, begin in enumerate(begins)]
     if not any(ids):
         return None
     number_of: dict[str, int] = {}
@@ -313,18 +314,19 @@ def _sent_ids(items: Items) -> list[str] | None:
     return ids
 
 
-def _sent_id(items: Items, sentence: int) -> str | None:
-    """What the comments of a sentence say."""
-    block, found, start = items.trees.source.blocks[sentence], None, 0
-    while block[start] == "#":
-        end = block.index("\n", start)
-        key, _, value = block[start:end].partition("=")
-        if "sent_id" in key and key[1:].strip() == "sent_id":
-            value = value.strip()
-            if found or not value:
-                fault = "a second sent_id of the same sentence" if value else "an empty sent_id"
-                raise items.fault(items.line(sentence) + block.count("\n", 0, start), fault)
-            found = value
+def _sent_id(items: Items, sentence: int, begin: int) -> str | None:
+    """What the comments of a sentence say, which begins at this byte."""
+    content, found, start = items.trees.source.content, None, begin
+    while content.startswith(b"#", start):
+        end = content.index(b"\n", start)
+        if content.find(b"sent_id", start, end) > 0:
+            key, _, value = content[start:end].decode().partition("=")
+            if key[1:].strip() == "sent_id":
+                value = value.strip()
+                if found or not value:
+                    fault = "a second sent_id of the same sentence" if value else "an empty sent_id"
+                    raise items.fault(items.line(sentence) + content.count(b"\n", begin, start), fault)
+                found = value
         start = end + 1
     return found
 
@@ -355,8 +357,11 @@ def _judge_trees(
 
 def _documents(items: Items) -> Int64[np.ndarray, "sentence"] | None:
     """The document of every sentence, from 0, where the file says where documents begin (`# newdoc`)."""
-    blocks = items.trees.source.blocks
-    begins = np.array(["newdoc" in block and NEW_DOCUMENT.search(block) is not None for block in blocks])
+    source = items.trees.source
+    if b"newdoc" not in source.content:
+        return None
+    marks = [mark.start() for mark in NEW_DOCUMENT.finditer(source.content) if not mark[1].decode().strip()]
+    begins = np.bincount(source.byte_offsets.searchsorted(marks, "right"), minlength=len(source.byte_offsets))[1:] > 0
     documents = np.cumsum(begins) - begins[0]  # what stands before the first mark is one, too
     return documents if documents[-1] else None
 

@@ -7,8 +7,7 @@ slower twin, line by line, says what is wrong with one refused.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
@@ -29,20 +28,16 @@ from bcrlib.data.randomness import rows_of_part
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """The text a treebank was read from, with a blank line behind every sentence: what gives the file back.
+    """The bytes a treebank was read from, with a blank line behind every sentence: what gives the file back.
 
-    It holds all that no parser looks at: comments, lemmas, XPOS, features, ranges, empty nodes.
+    They hold all that no parser looks at: comments, lemmas, XPOS, features, ranges, empty nodes.
     """
 
-    text: str
+    content: bytes
+    byte_offsets: Int64[np.ndarray, "sentence_plus_one"]
     line_offsets: Int64[np.ndarray, "sentence_plus_one"]
-    """Where sentences begin, as lines from 0; blank ones count."""
+    """Where sentences begin; lines are counted from 0, with blank ones."""
     line_of_token: Int64[np.ndarray, "token"]
-
-    @cached_property
-    def blocks(self) -> list[str]:
-        """The lines of each sentence, without the blank one.  O(characters) the first time."""
-        return self.text.split("\n\n")[:-1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,8 +92,10 @@ class Treebank:
         if source := self.source:
             _, line_offsets = _members(source.line_offsets, sentences)
             shift = np.repeat(line_offsets[:-1] - source.line_offsets[:-1][sentences], np.diff(offsets))
-            text = "".join(f"{source.blocks[i]}\n\n" for i in sentences)
-            source = Source(text, line_offsets, source.line_of_token[tokens] + shift)
+            begins, ends = source.byte_offsets[sentences].tolist(), source.byte_offsets[sentences + 1].tolist()
+            texts = [source.content[begin:end] for begin, end in zip(begins, ends)]
+            byte_offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts], dtype=np.int64)])
+            source = Source(b"".join(texts), byte_offsets, line_offsets, source.line_of_token[tokens] + shift)
         return Treebank(
             forms=[self.forms[i] for i in tokens],
             upos=[self.upos[i] for i in tokens],
@@ -269,6 +266,7 @@ def find_cycle(heads: Sequence[int]) -> list[int] | None:
 
 
 NEWLINE, HASH, TAB, ZERO = 10, 35, 9, 48  # bytes
+PART = 2_000_000  # bytes of a file that are looked at together
 
 
 class ConlluError(FileError):
@@ -289,30 +287,64 @@ def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
     value, wrong numbering, a head out of range, a cycle.  Without `trees` the file is text to be parsed: HEAD and
     DEPREL may hold anything, and heads are 0 and relations "_" until `with_trees` gives it some.  O(bytes).
     """
-    content = plain(content).rstrip(b"\n")
-    content += b"\n\n" if content else b""
-    text = decoded_rows(content, name, ConlluError, "line")
-    if content and (treebank := _parse_valid(content, text, trees)):
-        return treebank
+    content = plain(content)
+    if not content.endswith(b"\n\n") or content.endswith(b"\n\n\n"):  # else it need not be copied
+        content = content.rstrip(b"\n") + b"\n\n"
+    parts: list[Treebank] = []
+    start = 0
+    while start < len(content):  # for arrays that the processor's cache holds
+        end = content.find(b"\n\n", start + PART) + 2
+        end = end if end > 1 else len(content)
+        if (part := _parse_valid(content[start:end], trees)) is None:
+            break
+        parts.append(part)
+        start = end
+    else:
+        return _joined(parts, content)
+    text = decoded_rows(content if content.strip(b"\n") else b"", name, ConlluError, "line")
     fault = find_fault(text.split("\n")[:-1], trees)  # without what stands behind the last line end
     assert fault, "refused by the fast reader, yet without a fault"
     raise ConlluError(name, *fault)
 
 
-def _parse_valid(content: bytes, text: str, trees: bool) -> Treebank | None:
-    """The treebank, or None where anything is wrong."""
+def _joined(parts: Sequence[Treebank], content: bytes) -> Treebank:
+    """The treebank whose parts these are; content: all bytes of its file."""
+
+    def placed(name: str) -> tuple[list[int], np.ndarray]:
+        found = [getattr(part.source, name) for part in parts]
+        begins = np.cumsum([0, *(offsets[-1] for offsets in found)])
+        return begins[:-1], np.concatenate([[0], *(offsets[1:] + begin for offsets, begin in zip(found, begins))])
+
+    (_, byte_offsets), (lines, line_offsets) = placed("byte_offsets"), placed("line_offsets")
+    line_of_token = np.concatenate([part.source.line_of_token + begin for part, begin in zip(parts, lines)])
+    forms, upos, relations = (
+        list(chain.from_iterable(getattr(part, name) for part in parts)) for name in ("forms", "upos", "relations")
+    )
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))])
+    source = Source(content, byte_offsets, line_offsets, line_of_token)
+    return Treebank(forms, upos, np.concatenate([part.heads for part in parts]), relations, offsets, source)
+
+
+def _parse_valid(content: bytes, trees: bool) -> Treebank | None:
+    """The treebank in a part of a file, or None where anything is wrong."""
+    if b"\r" in content or b"\0" in content[:4]:
+        return None
+    try:
+        content.isascii() or content.decode()
+    except UnicodeDecodeError:
+        return None
     padded = content + bytes(CELL_MARGIN)
     buffer = np.frombuffer(padded, np.uint8, len(content))
     layout = _find_layout(buffer)
     if layout is None:
         return None
-    rows, starts, tabs, sentence_of_row, line_offsets = layout
+    rows, starts, tabs, sentence_of_row, line_offsets, byte_offsets = layout
     numbers = _to_numbers(buffer, starts, tabs[:, 0])
     words = numbers > 0
     if not words.all():
-        blocks = text.split("\n\n")
         for sentence in np.unique(sentence_of_row[~words]):  # those with ranges or empty nodes: few
-            if sentence_fault(blocks[sentence].split("\n"), 1, trees):
+            lines = content[byte_offsets[sentence] : byte_offsets[sentence + 1] - 2].decode().split("\n")
+            if sentence_fault(lines, 1, trees):
                 return None
         rows, tabs, numbers, sentence_of_row = rows[words], tabs[words], numbers[words], sentence_of_row[words]
     offsets = _offsets(sentence_of_row, len(line_offsets) - 1)
@@ -325,12 +357,12 @@ def _parse_valid(content: bytes, text: str, trees: bool) -> Treebank | None:
         if "_" in relations or not _are_trees(heads, offsets):
             return None
     forms, upos = (distinct_cells(padded, *bounds[column]) for column in (FORM, UPOS))
-    return Treebank(forms, upos, heads, relations, offsets, Source(text, line_offsets, rows))
+    return Treebank(forms, upos, heads, relations, offsets, Source(b"", byte_offsets, line_offsets, rows))
 
 
 def _find_layout(buffer: UInt8[np.ndarray, "byte"]) -> tuple[np.ndarray, ...] | None:
     """Which lines are rows (words, ranges, empty nodes), where these begin, their 9 tabs [row, tab], their sentences;
-    the lines at which sentences begin.
+    at which lines, and at which bytes, sentences begin.
 
     By the lines' first bytes; None for a row without 10 filled columns, or a line out of place.
     """
@@ -343,6 +375,8 @@ def _find_layout(buffer: UInt8[np.ndarray, "byte"]) -> tuple[np.ndarray, ...] | 
     if not np.array_equal(blank, after_row & ~row):  # a comment behind a row, or a blank line behind no row
         return None
     rows, tabs = np.flatnonzero(row), np.flatnonzero(buffer == TAB)
+    line_offsets = np.concatenate([[0], np.flatnonzero(blank) + 1])
+    byte_offsets = np.append(starts, len(buffer))[line_offsets]
     if len(tabs) != len(rows) * (NUM_COLUMNS - 1):
         tabs = tabs[~comment[np.searchsorted(ends, tabs)]]
     if len(tabs) != len(rows) * (NUM_COLUMNS - 1):
@@ -350,7 +384,7 @@ def _find_layout(buffer: UInt8[np.ndarray, "byte"]) -> tuple[np.ndarray, ...] | 
     starts, ends, tabs = starts[rows], ends[rows], tabs.reshape(-1, NUM_COLUMNS - 1)
     if (tabs[:, 0] <= starts).any() or (tabs[:, -1] + 1 >= ends).any() or (np.diff(tabs) == 1).any():
         return None  # tabs of another line, or an empty cell
-    return rows, starts, tabs, np.cumsum(blank)[rows], np.concatenate([[0], np.flatnonzero(blank) + 1])
+    return rows, starts, tabs, np.cumsum(blank)[rows], line_offsets, byte_offsets
 
 
 def _offsets(sentence_of_item: Int64[np.ndarray, "item"], num_sentences: int) -> Int64[np.ndarray, "sentence_plus_one"]:
@@ -403,7 +437,7 @@ def format_conllu(treebank: Treebank) -> str:
             if not can_stand(cell):
                 raise ValueError(f"{cell!r} cannot stand in a column of CoNLL-U")
     if source := treebank.source:
-        lines, line_of_token = source.text.split("\n"), source.line_of_token
+        lines, line_of_token = source.content.decode().split("\n"), source.line_of_token
     else:
         blank = "\t_" * (NUM_COLUMNS - 1)
         lines = [f"{i}{blank}" if i else "" for length in treebank.lengths for i in (*range(1, length + 1), 0)] + [""]

@@ -7,7 +7,7 @@ model, as in every table.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,8 +29,9 @@ LEVEL_OF_Q = 0.05
 """The share of false alarms, among the slices called harmed, that is put up with."""
 FEWEST_UNITS = 10
 """Slices with fewer units are counted together, as "other"."""
-MOST_CELLS = 16
-"""Of a table with a cell for each slice and sentence, as often as there are units; a larger one is not filled."""
+BLOCK, MOST_CELLS = 50_000, 16
+"""Units that are counted at once, so that the processor's cache holds them; cells a unit of the largest table that is
+filled."""
 RANGES = {
     "distance": (1, 2, 3, 4, 5, 6, 8, 11, 16, 21),
     "size": (2, 3, 4, 5, 6, 8, 11, 16, 21, 31),
@@ -210,7 +211,7 @@ def flips_by_slice(
     nfr_error (standard error of the slice's NFR), excess_error (that of its NFR minus the NFR of all other units).
     Both errors take sentences for the sample: a sentence's flips, over all its units and all pairs of models, are one
     observation (ratio estimator, linearised).  What other seeds would give is not in them.
-    O(units), with more slices and sentences than can be in a table O(units log units).
+    O(units log units).
     """
     import pandas as pd
 
@@ -218,49 +219,64 @@ def flips_by_slice(
     if (of_unit < 0).any():
         chosen = of_unit >= 0
         counts, sentence_of_unit, of_unit = counts[chosen], sentence_of_unit[chosen], of_unit[chosen]
+    if (np.diff(sentence_of_unit) < 0).any():
+        order = np.argsort(sentence_of_unit, kind="stable")
+        counts, sentence_of_unit, of_unit = counts[order], sentence_of_unit[order], of_unit[order]
+    begins = np.unique(sentence_of_unit.searchsorted(sentence_of_unit[::BLOCK]))
+    blocks = [
+        _moments(counts[begin:end], sentence_of_unit[begin:end], of_unit[begin:end], num_slices)
+        for begin, end in pairwise([*begins.tolist(), len(of_unit)])
+    ]
+    zeros = np.zeros((num_slices, 4), np.int64), np.zeros(num_slices, np.int64), np.zeros((num_slices, 4, 4)), 0
+    outcomes, num_sentences, moments, num_drawn = map(sum, zip(zeros, *blocks))
     table = {"key": slices.names, "num_units": np.bincount(of_unit, minlength=num_slices)}
-    cells = sentence_of_unit * num_slices + of_unit  # a cell: the units of a slice in one sentence
-    if cells.max(initial=0) > MOST_CELLS * len(cells):
-        _, cells = np.unique(cells, return_inverse=True)
-    slice_of_cell = np.full(cells.max(initial=-1) + 1, -1)
-    slice_of_cell[cells] = of_unit
-    table["num_sentences"] = np.bincount(slice_of_cell[slice_of_cell >= 0], minlength=num_slices)
-    for i, name in enumerate(("yy", "yn", "ny", "nn")):  # exact: sums stay below 2**53
-        table[name] = np.bincount(of_unit, counts[:, i], num_slices).astype(np.int64)
-    nfr_error, excess_error = _standard_errors(counts, sentence_of_unit, of_unit, cells, num_slices)
+    table |= {"num_sentences": num_sentences} | dict(zip(("yy", "yn", "ny", "nn"), outcomes.T))
+    nfr_error, excess_error = _standard_errors(outcomes, moments, num_drawn)
     return pd.DataFrame(table | {"nfr_error": nfr_error, "excess_error": excess_error})
 
 
-def _standard_errors(
+def _moments(
     counts: Int64[np.ndarray, "unit 4"],
     sentences: Int64[np.ndarray, "unit"],
     of_unit: Int64[np.ndarray, "unit"],
-    cells: Int64[np.ndarray, "unit"],
     num_slices: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Of some whole sentences, in their order, what can be added up.
+
+    Counts [slice, 4]; sentences with a unit [slice]; sums over sentences of the products [slice, 4, 4] of b_s, c_s, B_s
+    and C_s as in `_standard_errors`, unit by unit: each has with it what its sentence has in the slice, and in all;
+    the number of sentences.
+    """
+    outcomes = np.stack([np.bincount(of_unit, column, num_slices) for column in counts.T], axis=1).astype(np.int64)
+    _, sentences = np.unique(sentences, return_inverse=True)
+    cells = sentences * num_slices + of_unit  # a cell: the units of a slice in one sentence
+    if cells.max() > MOST_CELLS * len(cells):
+        _, cells = np.unique(cells, return_inverse=True)
+    slice_of_cell = np.full(cells.max() + 1, -1)
+    slice_of_cell[cells] = of_unit
+    num_sentences = np.bincount(slice_of_cell[slice_of_cell >= 0], minlength=num_slices)
+    numbers = counts[:, 1].astype(np.float64), counts.sum(axis=1).astype(np.float64)
+    with_it = [np.bincount(group, each)[group] for group in (cells, sentences) for each in numbers]
+    moments = np.empty((num_slices, 4, 4))
+    for i, each in enumerate(numbers):
+        for j, other in enumerate(with_it):
+            moments[:, i, j] = moments[:, j, i] = np.bincount(of_unit, each * other, num_slices)
+        for j in (0, 1):
+            moments[:, 2 + i, 2 + j] = moments[:, i, 2 + j].sum()
+    return outcomes, num_sentences, moments, int(sentences[-1]) + 1
+
+
+def _standard_errors(
+    outcomes: Int64[np.ndarray, "slice 4"], moments: Float64[np.ndarray, "slice 4 4"], num_sentences: int
 ) -> tuple[Rates, Rates]:
     """Of each slice's rate broken / counted, and of its difference to the rate of the rest.
 
     A sentence moves the rate b / c of a slice by (b_s - c_s b / c) / c away from where all sentences together have it,
     and that of the rest, with B - b and C - c of all units, likewise; the errors are roots of summed squares.  These
-    are quadratic in b_s, c_s, B_s and C_s, of which only products are added up, exactly, unit by unit: each has with it
-    what its sentence has in the slice, and in all.  nan where undefined.
+    are quadratic in b_s, c_s, B_s and C_s, of which only products are added up, exactly (`_moments`).  nan where
+    undefined.
     """
-    counted = counts.sum(axis=1).astype(np.float64)
-    flipped = np.flatnonzero(counts[:, 1])  # few
-    sides = (flipped, counts[flipped, 1].astype(np.float64)), (slice(None), counted)
-    moments, totals = np.empty((num_slices, 4, 4)), np.empty((2, num_slices))
-    for j, (units, numbers) in enumerate(sides):
-        totals[j] = np.bincount(of_unit[units], numbers, num_slices)
-        own, whole = (np.bincount(group[units], numbers, group.max(initial=-1) + 1) for group in (cells, sentences))
-        for i, (units, numbers) in enumerate(sides):
-            if i <= j:
-                products = np.bincount(of_unit[units], numbers * own[cells[units]], num_slices)
-                moments[:, i, j] = moments[:, j, i] = products
-            products = np.bincount(of_unit[units], numbers * whole[sentences[units]], num_slices)
-            moments[:, i, 2 + j] = moments[:, 2 + j, i] = products
-            moments[:, 2 + i, 2 + j] = products.sum()
-    num_sentences = np.count_nonzero(whole)
-    b, c = totals
+    b, c = outcomes[:, 1].astype(np.float64), outcomes.sum(axis=1).astype(np.float64)
     rest_b, rest_c = b.sum() - b, c.sum() - c
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.stack([1 / c, -b / c / c], axis=1)
