@@ -33,7 +33,7 @@ MTOP_COLUMNS = 8
 TOPV2_HEADER = [b"domain", b"utterance", b"semantic_parse"]
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 CELL_MARGIN = WINDOW = 8  # bytes of a cell that are compared at once
-MOST_WINDOWS = 8  # longer cells become strings one by one
+LONGEST = 64  # longer cells become strings one by one
 PAST_CELL = np.array([(2**64 - 1 << 8 * n) % 2**64 for n in range(WINDOW + 1)], np.uint64)
 """For windows with so many bytes of a cell: the others as 0xff, which UTF-8 does not have."""
 GOLDEN = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: multiplied by it, near keys come to lie far apart
@@ -125,32 +125,32 @@ def distinct_cells(padded: bytes, starts: Int64[np.ndarray, "cell"], ends: Int64
     padded: the bytes of the text, with at least `CELL_MARGIN` more behind the last cell.  O(bytes of the cells).
     """
     windows = np.ndarray(len(padded) - WINDOW + 1, "<u8", padded, strides=(1,))
-    of_cell, num_windows = np.arange(len(starts)), -(-(ends - starts) // WINDOW)
-    for number in np.flatnonzero(np.bincount(np.minimum(num_windows, MOST_WINDOWS + 1))[: MOST_WINDOWS + 1]):
-        cells = np.flatnonzero(num_windows == number)
-        equal = np.zeros(len(cells), np.uint64)
-        for place in range(0, number * WINDOW, WINDOW):
-            begin = starts[cells] + place
-            same = _equal_places(windows[begin] | PAST_CELL[np.minimum(ends[cells] - begin, WINDOW)])
-            equal = _equal_places(equal * np.uint64(len(cells)) + same) if place else same
-        of_cell[cells] = cells[equal.astype(np.int64)]
-    distinct = np.flatnonzero(np.bincount(of_cell))
+    lengths, seen = ends - starts, WINDOW
+    equal = _equal_places(windows[starts] | PAST_CELL[np.minimum(lengths, WINDOW)])
+    rest = np.flatnonzero(lengths >= seen)
+    while len(rest) and seen < LONGEST:
+        further = _equal_places(windows[starts[rest] + seen] | PAST_CELL[np.minimum(lengths[rest] - seen, WINDOW)])
+        equal[rest] = rest[_equal_places((equal[rest] * len(starts) + further).view(np.uint64))]
+        seen += WINDOW
+        rest = rest[lengths[rest] >= seen]
+    equal[rest] = rest
+    distinct = np.flatnonzero(np.bincount(equal))
     texts = np.empty(len(starts), dtype=object)
     bounds = zip(starts[distinct].tolist(), ends[distinct].tolist())
     texts[distinct] = [sys.intern(padded[start:end].decode()) for start, end in bounds]
-    return texts[of_cell].tolist()
+    return texts[equal].tolist()
 
 
-def _equal_places(keys: UInt64[np.ndarray, "key"]) -> UInt64[np.ndarray, "key"]:
+def _equal_places(keys: UInt64[np.ndarray, "key"]) -> Int64[np.ndarray, "key"]:
     """For every key the place of one that is equal, the same for all of these.  Exact; O(keys), by hashing."""
-    places, left, factor = np.empty(len(keys), np.uint64), np.arange(len(keys)), GOLDEN
+    places, left, factor = np.zeros(len(keys), np.int64), np.arange(len(keys)), GOLDEN
     while len(left):  # those whose slot went to another key
-        of_left, num_bits = keys[left], len(left).bit_length() + 1
-        slots = of_left * np.uint64(factor) >> np.uint64(64 - num_bits)
+        num_bits = len(left).bit_length() + 1
+        slots = (keys[left] * np.uint64(factor) >> np.uint64(64 - num_bits)).view(np.int64)
         table = np.empty(2**num_bits, np.int64)
         table[slots] = left
-        places[left] = found = table[slots]
-        left, factor = left[keys[found] != of_left], factor * GOLDEN % 2**64
+        places[left] = table[slots]
+        left, factor = left[keys[places[left]] != keys[left]], factor * GOLDEN % 2**64
     return places
 
 

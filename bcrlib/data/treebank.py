@@ -374,7 +374,8 @@ def _find_layout(buffer: UInt8[np.ndarray, "byte"]) -> tuple[np.ndarray, ...] | 
     after_row = np.concatenate([[False], row[:-1]])
     if not np.array_equal(blank, after_row & ~row):  # a comment behind a row, or a blank line behind no row
         return None
-    rows, tabs = np.flatnonzero(row), np.flatnonzero(buffer == TAB)
+    is_tab = buffer == TAB
+    rows, tabs = np.flatnonzero(row), np.flatnonzero(is_tab)
     line_offsets = np.concatenate([[0], np.flatnonzero(blank) + 1])
     byte_offsets = np.append(starts, len(buffer))[line_offsets]
     if len(tabs) != len(rows) * (NUM_COLUMNS - 1):
@@ -382,8 +383,10 @@ def _find_layout(buffer: UInt8[np.ndarray, "byte"]) -> tuple[np.ndarray, ...] | 
     if len(tabs) != len(rows) * (NUM_COLUMNS - 1):
         return None
     starts, ends, tabs = starts[rows], ends[rows], tabs.reshape(-1, NUM_COLUMNS - 1)
-    if (tabs[:, 0] <= starts).any() or (tabs[:, -1] + 1 >= ends).any() or (np.diff(tabs) == 1).any():
+    if (tabs[:, 0] <= starts).any() or (tabs[:, -1] + 1 >= ends).any():
         return None  # tabs of another line, or an empty cell
+    if (is_tab[1:] & is_tab[:-1]).any() and (np.diff(tabs) == 1).any():  # the first sees those of comments, too
+        return None
     return rows, starts, tabs, np.cumsum(blank)[rows], line_offsets, byte_offsets
 
 

@@ -29,7 +29,7 @@ LEVEL_OF_Q = 0.05
 """The share of false alarms, among the slices called harmed, that is put up with."""
 FEWEST_UNITS = 10
 """Slices with fewer units are counted together, as "other"."""
-BLOCK, MOST_CELLS = 50_000, 16
+BLOCK, MOST_CELLS = 12_000, 16
 """Units that are counted at once, so that the processor's cache holds them; cells a unit of the largest table that is
 filled."""
 RANGES = {
@@ -199,7 +199,7 @@ def unit_counts(
     if old_right.shape != new_right.shape:
         raise ValueError(f"{old_right.shape} old and {new_right.shape} new units")
     outcomes = (old_right & new_right, old_right & ~new_right, ~old_right & new_right, ~old_right & ~new_right)
-    return np.stack([outcome.sum(axis=0) for outcome in outcomes], axis=1)
+    return np.stack([outcome.sum(axis=0) for outcome in outcomes]).T  # each column in one piece
 
 
 def flips_by_slice(
@@ -247,23 +247,26 @@ def _moments(
     and C_s as in `_standard_errors`, unit by unit: each has with it what its sentence has in the slice, and in all;
     the number of sentences.
     """
-    outcomes = np.stack([np.bincount(of_unit, column, num_slices) for column in counts.T], axis=1).astype(np.int64)
-    _, sentences = np.unique(sentences, return_inverse=True)
+    columns = np.ascontiguousarray(counts.T, dtype=np.float64)
+    sentences = np.cumsum(np.diff(sentences, prepend=sentences[0]) > 0)
     cells = sentences * num_slices + of_unit  # a cell: the units of a slice in one sentence
-    if cells.max() > MOST_CELLS * len(cells):
+    if cells[-1] > MOST_CELLS * len(cells):
         _, cells = np.unique(cells, return_inverse=True)
-    slice_of_cell = np.full(cells.max() + 1, -1)
-    slice_of_cell[cells] = of_unit
-    num_sentences = np.bincount(slice_of_cell[slice_of_cell >= 0], minlength=num_slices)
-    numbers = counts[:, 1].astype(np.float64), counts.sum(axis=1).astype(np.float64)
-    with_it = [np.bincount(group, each)[group] for group in (cells, sentences) for each in numbers]
+    flipped = np.flatnonzero(columns[1])  # few
+    sides = (flipped, columns[1, flipped]), (slice(None), columns.sum(axis=0))
     moments = np.empty((num_slices, 4, 4))
-    for i, each in enumerate(numbers):
-        for j, other in enumerate(with_it):
-            moments[:, i, j] = moments[:, j, i] = np.bincount(of_unit, each * other, num_slices)
-        for j in (0, 1):
-            moments[:, 2 + i, 2 + j] = moments[:, i, 2 + j].sum()
-    return outcomes, num_sentences, moments, int(sentences[-1]) + 1
+    for j, (units, numbers) in enumerate(sides):
+        own, whole = (np.bincount(group[units], numbers, group.max() + 1) for group in (cells, sentences))
+        for i, (units, numbers) in enumerate(sides):
+            for column, sums, group in ((j, own, cells), (2 + j, whole, sentences))[i > j :]:  # [0, 1] is [1, 0]
+                products = np.bincount(of_unit[units], numbers * sums[group[units]], num_slices)
+                moments[:, i, column] = moments[:, column, i] = products
+            moments[:, 2 + i, 2 + j] = products.sum()
+    shares = np.bincount(of_unit, numbers / own[cells], num_slices)  # those of a sentence add up to 1
+    some = [np.flatnonzero(column) for column in columns]
+    outcomes = [np.bincount(of_unit[units], column[units], num_slices) for units, column in zip(some, columns)]
+    num_sentences = np.rint(shares).astype(np.int64)
+    return np.stack(outcomes, axis=1).astype(np.int64), num_sentences, moments, int(sentences[-1]) + 1
 
 
 def _standard_errors(
