@@ -15,8 +15,8 @@ from unicodedata import category, normalize
 import numpy as np
 from jaxtyping import Int64
 
-from bcrlib.comparison.update import ItemsError, TextView, TreeView, Update, make_levels
-from bcrlib.data.files import CONLLU, STANDARD, TOP, TOPV2_HEADER, InputFile, decoded, num_shared, read_input, unlike
+from bcrlib.comparison.update import TextView, TreeView, Update, make_levels
+from bcrlib.data.files import CONLLU, STANDARD, TOP, TOPV2_HEADER, InputFile, num_shared, read_input, unlike
 from bcrlib.data.frames import FrameBank, FrameError, Node, frame_words
 from bcrlib.data.presets import Preset
 from bcrlib.data.top import TopError, parse_predicted_top, parse_top, predicted_frame
@@ -169,21 +169,6 @@ def _strange_relations(gold: Items, items: Items) -> list[str]:
         "which gold never has" + (f" (it has {hint[relation]!r})" if hint[relation] else "")
         for relation, count in strange
     ]
-
-
-def read_must_not_break(path: Path) -> dict[str, str]:
-    """The ids in a file, one a line, with their places; blank lines and lines that begin with "#" are none.
-
-    Raises ItemsError, with the line, for bad UTF-8 and for an id that stands twice; OSError.  O(bytes).
-    """
-    file, found = read_input(path), {}
-    for number, line in enumerate(decoded(file.content, file.name, ItemsError).split("\n"), 1):
-        name = line.strip()
-        if name in found:
-            raise ItemsError(file.name, number, f"the id {name!r} a second time; the first is {found[name]}")
-        if name and not name.startswith("#"):
-            found[name] = f"{file.name}:{number}"
-    return found
 
 
 def _common_format(files: Sequence[InputFile]) -> str:

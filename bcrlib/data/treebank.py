@@ -10,15 +10,17 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
 import numpy as np
-from jaxtyping import Int32, Int64, UInt8
+from jaxtyping import Int32, Int64
 
 from bcrlib.data.files import (
     CELL_MARGIN,
     FileError,
     FilePath,
     can_stand,
+    cell_numbers,
     decoded_rows,
     distinct_cells,
+    find_rows,
     plain,
     read_input,
     write_whole,
@@ -265,7 +267,6 @@ def find_cycle(heads: Sequence[int]) -> list[int] | None:
     return None
 
 
-NEWLINE, HASH, TAB, ZERO = 10, 35, 9, 48  # bytes
 PART = 2_000_000  # bytes of a file that are looked at together
 
 
@@ -309,20 +310,14 @@ def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
 
 def _joined(parts: Sequence[Treebank], content: bytes) -> Treebank:
     """The treebank whose parts these are; content: all bytes of its file."""
-
-    def placed(name: str) -> tuple[list[int], np.ndarray]:
-        found = [getattr(part.source, name) for part in parts]
-        begins = np.cumsum([0, *(offsets[-1] for offsets in found)])
-        return begins[:-1], np.concatenate([[0], *(offsets[1:] + begin for offsets, begin in zip(found, begins))])
-
-    (_, byte_offsets), (lines, line_offsets) = placed("byte_offsets"), placed("line_offsets")
-    line_of_token = np.concatenate([part.source.line_of_token + begin for part, begin in zip(parts, lines)])
-    forms, upos, relations = (
-        list(chain.from_iterable(getattr(part, name) for part in parts)) for name in ("forms", "upos", "relations")
-    )
-    offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))])
-    source = Source(content, byte_offsets, line_offsets, line_of_token)
-    return Treebank(forms, upos, np.concatenate([part.heads for part in parts]), relations, offsets, source)
+    names, sources = ("forms", "upos", "relations"), [part.source for part in parts]
+    columns = {name: list(chain.from_iterable(getattr(part, name) for part in parts)) for name in names}
+    heads = np.concatenate([part.heads for part in parts])
+    begins = np.cumsum([0, *(source.line_offsets[-1] for source in sources)])
+    line_of_token = np.concatenate([source.line_of_token + begin for source, begin in zip(sources, begins)])
+    of_parts = zip(*((part.offsets, part.source.byte_offsets, part.source.line_offsets) for part in parts))
+    offsets, *of_source = (np.cumsum(np.concatenate([[0], *map(np.diff, each)])) for each in of_parts)
+    return Treebank(heads=heads, offsets=offsets, source=Source(content, *of_source, line_of_token), **columns)
 
 
 def _parse_valid(content: bytes, trees: bool) -> Treebank | None:
@@ -335,11 +330,11 @@ def _parse_valid(content: bytes, trees: bool) -> Treebank | None:
         return None
     padded = content + bytes(CELL_MARGIN)
     buffer = np.frombuffer(padded, np.uint8, len(content))
-    layout = _find_layout(buffer)
+    layout = find_rows(buffer, NUM_COLUMNS)
     if layout is None:
         return None
     rows, starts, tabs, sentence_of_row, line_offsets, byte_offsets = layout
-    numbers = _to_numbers(buffer, starts, tabs[:, 0])
+    numbers = cell_numbers(buffer, starts, tabs[:, 0])
     words = numbers > 0
     if not words.all():
         for sentence in np.unique(sentence_of_row[~words]):  # those with ranges or empty nodes: few
@@ -347,65 +342,17 @@ def _parse_valid(content: bytes, trees: bool) -> Treebank | None:
             if sentence_fault(lines, 1, trees):
                 return None
         rows, tabs, numbers, sentence_of_row = rows[words], tabs[words], numbers[words], sentence_of_row[words]
-    offsets = _offsets(sentence_of_row, len(line_offsets) - 1)
+    offsets = np.cumsum(np.bincount(sentence_of_row + 1, minlength=len(line_offsets)))
     if not np.array_equal(numbers, _numbers_in_sentence(offsets)):
         return None
     bounds = {column: (tabs[:, column - 1] + 1, tabs[:, column]) for column in (FORM, UPOS, HEAD, DEPREL)}
     heads, relations = np.zeros(len(rows), np.int32), ["_"] * len(rows)
     if trees:
-        heads, relations = _to_numbers(buffer, *bounds[HEAD]), distinct_cells(padded, *bounds[DEPREL])
+        heads, relations = cell_numbers(buffer, *bounds[HEAD]), distinct_cells(padded, *bounds[DEPREL])
         if "_" in relations or not _are_trees(heads, offsets):
             return None
     forms, upos = (distinct_cells(padded, *bounds[column]) for column in (FORM, UPOS))
     return Treebank(forms, upos, heads, relations, offsets, Source(b"", byte_offsets, line_offsets, rows))
-
-
-def _find_layout(buffer: UInt8[np.ndarray, "byte"]) -> tuple[np.ndarray, ...] | None:
-    """Which lines are rows (words, ranges, empty nodes), where these begin, their 9 tabs [row, tab], their sentences;
-    at which lines, and at which bytes, sentences begin.
-
-    By the lines' first bytes; None for a row without 10 filled columns, or a line out of place.
-    """
-    ends = np.flatnonzero(buffer == NEWLINE)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    first = buffer[starts]
-    blank, comment = first == NEWLINE, first == HASH
-    row = ~(blank | comment)
-    after_row = np.concatenate([[False], row[:-1]])
-    if not np.array_equal(blank, after_row & ~row):  # a comment behind a row, or a blank line behind no row
-        return None
-    is_tab = buffer == TAB
-    rows, tabs = np.flatnonzero(row), np.flatnonzero(is_tab)
-    line_offsets = np.concatenate([[0], np.flatnonzero(blank) + 1])
-    byte_offsets = np.append(starts, len(buffer))[line_offsets]
-    if len(tabs) != len(rows) * (NUM_COLUMNS - 1):
-        tabs = tabs[~comment[np.searchsorted(ends, tabs)]]
-    if len(tabs) != len(rows) * (NUM_COLUMNS - 1):
-        return None
-    starts, ends, tabs = starts[rows], ends[rows], tabs.reshape(-1, NUM_COLUMNS - 1)
-    if (tabs[:, 0] <= starts).any() or (tabs[:, -1] + 1 >= ends).any():
-        return None  # tabs of another line, or an empty cell
-    if (is_tab[1:] & is_tab[:-1]).any() and (np.diff(tabs) == 1).any():  # the first sees those of comments, too
-        return None
-    return rows, starts, tabs, np.cumsum(blank)[rows], line_offsets, byte_offsets
-
-
-def _offsets(sentence_of_item: Int64[np.ndarray, "item"], num_sentences: int) -> Int64[np.ndarray, "sentence_plus_one"]:
-    return np.concatenate([[0], np.cumsum(np.bincount(sentence_of_item, minlength=num_sentences))])
-
-
-def _to_numbers(
-    buffer: UInt8[np.ndarray, "byte"], starts: Int64[np.ndarray, "cell"], ends: Int64[np.ndarray, "cell"]
-) -> Int32[np.ndarray, "cell"]:
-    """Cells as numbers of at most 9 digits, -1 for any other cell: "+1", "01" and "1_0" are refused."""
-    lengths, numbers = ends - starts, np.zeros(len(starts), np.int32)
-    good = (lengths == 1) | ((lengths < 10) & (buffer[starts] != ZERO))
-    for place in range(min(int(lengths.max()), 9)):
-        cells = np.flatnonzero(lengths > place)
-        digits = buffer[starts[cells] + place] - np.uint8(ZERO)  # what is below 0 wraps around
-        numbers[cells] = 10 * numbers[cells] + digits
-        good[cells] &= digits <= 9
-    return np.where(good, numbers, np.int32(-1))
 
 
 def _numbers_in_sentence(offsets: Int64[np.ndarray, "sentence_plus_one"]) -> Int64[np.ndarray, "token"]:
