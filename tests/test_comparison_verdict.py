@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from comparison_files import evaluate_files, random_items, tree_update, write_items
 
-from bcrlib.comparison.gate import EVERY_LEVEL, Gate
+from bcrlib.comparison.gate import EVERY_LEVEL, Gate, read_must_not_break
 from bcrlib.comparison.items import read_items
-from bcrlib.comparison.read import read_must_not_break, read_update
+from bcrlib.comparison.read import read_update
 from bcrlib.comparison.update import ItemsError, TextView, Update, make_levels
 from bcrlib.comparison.verdict import CHANGE, judge
 from bcrlib.data.presets import PRESETS

@@ -209,9 +209,53 @@ def test_the_error_survives_pickling():
     assert str(error) == "f:3: fault"
 
 
-@pytest.mark.parametrize("trees", [True, False])
-def test_reader_and_line_by_line_twin_agree_on_damaged_files(trees):
-    """The fast reader accepts exactly what the plain checker finds no fault in."""
+def read_plainly(text, trees=True):
+    """Forms, tags, relations, heads and lengths of a valid file, line by line."""
+    rows = [[line.split("\t") for line in block.split("\n") if line[0] != "#"] for block in text.split("\n\n")[:-1]]
+    words = [[row for row in sentence if row[0].isdecimal()] for sentence in rows]
+    forms, tags, heads, relations = ([row[i] for sentence in words for row in sentence] for i in (1, 3, 6, 7))
+    if not trees:
+        heads, relations = ["0"] * len(forms), ["_"] * len(forms)
+    return forms, tags, relations, [*map(int, heads)], [*map(len, words)]
+
+
+def columns_of(treebank):
+    """The same of a treebank."""
+    rest = treebank.heads.tolist(), treebank.lengths.tolist()
+    return treebank.forms, treebank.upos, treebank.relations, *rest
+
+
+@pytest.mark.parametrize("part", [1, 300, 10**6])
+def test_columns_are_those_of_a_plain_reader_wherever_the_file_is_cut_into_parts(part, monkeypatch):
+    """Words of any length and script, some alike but for their end; comments with tabs, ranges, empty nodes."""
+    monkeypatch.setattr("bcrlib.data.treebank.PART", part)
+    rng = np.random.default_rng(2)
+    letters = [*"abc\u00e9\u0301\u65e5\U0001f600\u2028\0 #"]
+    words = ["".join(rng.choice(letters, length)).strip() or "x" for length in [*range(1, 40), 63, 64, 65, 200]]
+    words += ["a" * length for length in range(1, 70)] + ["a" * length + "\0" for length in range(1, 70)]
+    blocks = []
+    for _ in range(200):
+        length = int(rng.integers(1, 130 if rng.random() < 0.05 else 8))
+        rows = [
+            word(i, form=rng.choice(words), head=i - 1, relation=rng.choice(words), upos=rng.choice(words))
+            for i in range(1, length + 1)
+        ]
+        blocks += [
+            rng.choice(["", "# a\tb\n", "# c\t\td\n#\n"]) + rng.choice(["", extra("0.1")]) + "".join(rows) + "\n"
+        ]
+    text = "".join(blocks)
+    treebank = parse_conllu(text.encode(), "f")
+    assert columns_of(treebank) == read_plainly(text)
+    assert len({id(form) for form in treebank.forms}) == len(set(treebank.forms))
+    assert format_conllu(treebank) == text
+    chosen = rng.integers(200, size=50)
+    assert format_conllu(treebank.select(chosen)) == "".join(blocks[i] for i in chosen)
+
+
+@pytest.mark.parametrize("trees, part", [(True, 10**6), (False, 10**6), (True, 30)])
+def test_reader_and_line_by_line_twin_agree_on_damaged_files(trees, part, monkeypatch):
+    """The fast reader accepts exactly what the plain checker finds no fault in, and has the same columns."""
+    monkeypatch.setattr("bcrlib.data.treebank.PART", part)
     rng = np.random.default_rng(0)
     pieces = [
         "\t",
@@ -246,7 +290,9 @@ def test_reader_and_line_by_line_twin_agree_on_damaged_files(trees):
         else:
             accepted += 1
             assert fault is None, (text, fault)
-            assert not trees or format_conllu(treebank) == text.rstrip("\n") + "\n\n"
+            whole = text.rstrip("\n") + "\n\n"
+            assert columns_of(treebank) == read_plainly(whole, trees)
+            assert not trees or format_conllu(treebank) == whole
     assert 200 < accepted < 3800
 
 
@@ -406,13 +452,19 @@ def test_ewt_test_column_by_column_against_the_conllu_package(ewt):
     assert treebank.relations == [token["deprel"] for token in flat]
 
 
-@pytest.mark.corpus
-def test_the_training_file_is_read_within_a_second(ewt):
-    """On a core of one's own (0.5 s, measured); a core that is shared gives half of itself."""
-    content = ewt("train").read_bytes()
-    seconds = []
-    for _ in range(3):
+def test_a_file_is_read_sooner_than_its_lines_can_be_split():
+    """Measured: in 0.4 of the time that it takes to cut every line into its ten columns, and do nothing with them."""
+    rng = np.random.default_rng(0)
+    rows = [word(i % 20 + 1, f"form{rng.integers(5000)}", i % 20) + "\n" * (i % 20 == 19) for i in range(100_000)]
+    content = "".join(rows).encode()
+
+    def split():
+        return [line.split("\t") for line in content.decode().split("\n")]
+
+    def seconds(read):
         start = time.process_time()
-        parse_conllu(content, "train")
-        seconds.append(time.process_time() - start)
-    assert min(seconds) <= 2.0
+        read()
+        return time.process_time() - start
+
+    times = [(seconds(lambda: parse_conllu(content, "f")), seconds(split)) for _ in range(5)]
+    assert min(reading for reading, _ in times) < min(splitting for _, splitting in times)

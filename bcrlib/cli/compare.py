@@ -143,9 +143,8 @@ def compare(
     """
     for output in filter(None, (markdown, junit, html)):
         check_output_file(output)
-    from bcrlib.comparison.gate import EXIT_CODES, Gate
+    from bcrlib.comparison.gate import EXIT_CODES, Gate, read_must_not_break
     from bcrlib.comparison.page import to_html
-    from bcrlib.comparison.read import read_must_not_break
     from bcrlib.comparison.reports import to_json, to_junit, to_markdown, to_text
     from bcrlib.comparison.runs import repeated_runs
     from bcrlib.comparison.verdict import judge

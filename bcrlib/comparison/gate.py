@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from bcrlib.comparison.update import ItemsError, Update
+from bcrlib.data.files import FilePath, decoded, read_input
 from bcrlib.metrics.uncertainty import Estimate, failing_rate
 
 if TYPE_CHECKING:
-    from bcrlib.comparison.update import Update
     from bcrlib.comparison.verdict import LevelVerdict
 
 EVERY_LEVEL = ""
@@ -62,6 +63,21 @@ class Check:
         return self.outcome == "passed"
 
 
+def read_must_not_break(path: FilePath) -> dict[str, str]:
+    """The ids in a file, one a line, with their places; blank lines and lines that begin with "#" are none.
+
+    Raises ItemsError, with the line, for bad UTF-8 and for an id that stands twice; OSError.  O(bytes).
+    """
+    file, found = read_input(path), {}
+    for number, line in enumerate(decoded(file.content, file.name, ItemsError).split("\n"), 1):
+        name = line.strip()
+        if name in found:
+            raise ItemsError(file.name, number, f"the id {name!r} a second time; the first is {found[name]}")
+        if name and not name.startswith("#"):
+            found[name] = f"{file.name}:{number}"
+    return found
+
+
 def outcome_of(checks: list[Check]) -> Outcome:
     """Of the whole gate: it fails where a check does, and passes where all do."""
     found = {check.outcome for check in checks}
@@ -95,7 +111,7 @@ def _finding(name: str, rate: Estimate, limit: float, outcome: Outcome) -> str:
     return f"{found}, {'at most' if outcome == 'passed' else 'above'} {100 * limit:g} %"
 
 
-def check_items(gate: Gate, update: "Update") -> list[Check]:
+def check_items(gate: Gate, update: Update) -> list[Check]:
     """Those of items that must not break.
 
     ValueError for a gate that does not fit the update: a bound outside [0, 1], a level or an item that it does not

@@ -5,17 +5,18 @@ Predictions must have gold's words in every item.  Items are brought together by
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
 from unicodedata import category, normalize
 
 import numpy as np
 from jaxtyping import Int64
 
-from bcrlib.comparison.update import ItemsError, TextView, TreeView, Update, make_levels
-from bcrlib.data.files import CONLLU, STANDARD, TOP, TOPV2_HEADER, InputFile, decoded, num_shared, read_input, unlike
+from bcrlib.comparison.update import TextView, TreeView, Update, make_levels
+from bcrlib.data.files import CONLLU, STANDARD, TOP, TOPV2_HEADER, InputFile, num_shared, read_input, unlike
 from bcrlib.data.frames import FrameBank, FrameError, Node, frame_words
 from bcrlib.data.presets import Preset
 from bcrlib.data.top import TopError, parse_predicted_top, parse_top, predicted_frame
@@ -29,6 +30,7 @@ ALIGNMENTS = ("id", "order")
 WAY_OUT = "; --align order brings sentences together by their place"
 NUM_LOOKED_AT = 100  # frames
 LONGEST = 60  # characters of a relation in a note
+NEW_DOCUMENT = re.compile(rb"^#([^\n]*?)newdoc", re.MULTILINE)
 MISSING_HEAD, MISSING_RELATION = -1, ""  # gold has neither
 TOLD = {
     CONLLU: ("sentences", "sentence {item}", "sentence {item}, word {word}"),
@@ -42,8 +44,9 @@ class Items:
 
     name: str
     format: str
-    words: Sequence[Sequence[str]]
     trees: Treebank | Sequence[Node | None]
+    utterances: Sequence[Sequence[str]] = ()
+    """Of TOP: their words."""
     ids: Sequence[str] | None = None
     """None: there are none, or none of use."""
     unusable: ValueError | None = None
@@ -53,15 +56,19 @@ class Items:
     texts: Sequence[str] = ()
     """Of frames, also of what is not a tree."""
 
+    @cached_property
+    def words(self) -> Sequence[Sequence[str]]:
+        """[item][word].  O(items) the first time."""
+        return self.utterances if self.format == TOP else self.trees.words
+
     def line(self, item: int, word: int | None = None) -> int:
         """Where in the file an item begins, or a word of it stands; from 0, the last word is -1.  O(1)."""
         if self.format == TOP:
             return item + self.first_line
-        # The source lines leave out the one blank line behind each earlier sentence.
         source, offsets = self.trees.source, self.trees.offsets
         if word is None:
-            return int(source.line_offsets[item]) + item + 1
-        return int(source.line_of_token[offsets[item + (word < 0)] + word]) + item + 1
+            return int(source.line_offsets[item]) + 1
+        return int(source.line_of_token[offsets[item + (word < 0)] + word]) + 1
 
     def fault(self, line: int, text: str) -> ValueError:
         """The error to raise for a fault in the file."""
@@ -135,8 +142,9 @@ def _without_upos(gold: Items, preset: Preset, notes: list[str]) -> Preset:
     if not preset.punct_exclude:
         return preset
     if not (bare := upos.count("_")):
-        marks = sum(all(category(letter)[0] == "P" for letter in form) for form in gold.trees.forms)
-        if marks and preset.punct_exclude.isdisjoint(upos):
+        forms = Counter(gold.trees.forms if preset.punct_exclude.isdisjoint(upos) else ())
+        marks = sum(n for form, n in forms.items() if all(category(letter)[0] == "P" for letter in form))
+        if marks:
             tags = " or ".join(sorted(preset.punct_exclude))
             notes.append(
                 f"{marks:,} words of {gold.name} look like punctuation, but none has the UPOS {tags}: they count"
@@ -161,21 +169,6 @@ def _strange_relations(gold: Items, items: Items) -> list[str]:
         "which gold never has" + (f" (it has {hint[relation]!r})" if hint[relation] else "")
         for relation, count in strange
     ]
-
-
-def read_must_not_break(path: Path) -> dict[str, str]:
-    """The ids in a file, one a line, with their places; blank lines and lines that begin with "#" are none.
-
-    Raises ItemsError, with the line, for bad UTF-8 and for an id that stands twice; OSError.  O(bytes).
-    """
-    file, found = read_input(path), {}
-    for number, line in enumerate(decoded(file.content, file.name, ItemsError).split("\n"), 1):
-        name = line.strip()
-        if name in found:
-            raise ItemsError(file.name, number, f"the id {name!r} a second time; the first is {found[name]}")
-        if name and not name.startswith("#"):
-            found[name] = f"{file.name}:{number}"
-    return found
 
 
 def _common_format(files: Sequence[InputFile]) -> str:
@@ -209,8 +202,10 @@ def _align(
             raise fault
         notes.append(f"{predicted.name} is brought together with gold by order, where all words agree, for {fault}")
         has_ids = False
-    numbers = _by_id(gold, predicted, may_lack) if has_ids else range(min(len(gold.words), len(predicted.words)))
-    for item, number in enumerate(numbers):
+    num_items = len(predicted.trees)
+    numbers = _by_id(gold, predicted, may_lack) if has_ids else range(min(len(gold.trees), num_items))
+    in_order = np.array_equal(numbers, np.arange(len(gold.trees)))
+    for item, number in enumerate(() if in_order and _agree(gold, predicted) else numbers):
         expected, words = gold.words[number], predicted.words[item]
         if words != expected:
             called = repr(gold.ids[number]) if has_ids else item + 1
@@ -224,15 +219,18 @@ def _align(
                 f"{item_called.format(item=called)} has {len(words)} words, in the gold file {len(expected)}{way_out}"
             )
             raise predicted.fault(predicted.line(item, min(word, len(words) - 1)), fault)
-    if not has_ids and len(gold.words) != len(predicted.words):
-        fault = f"the file has {len(predicted.words)} {items}, the gold file {len(gold.words)}"
-        raise predicted.fault(predicted.line(len(predicted.words) - 1, -1), fault)
+    if not has_ids and len(gold.trees) != num_items:
+        fault = f"the file has {num_items} {items}, the gold file {len(gold.trees)}"
+        raise predicted.fault(predicted.line(num_items - 1, -1), fault)
     return np.array(numbers, dtype=np.int64), has_ids
 
 
 def _agree(gold: Items, predicted: Items) -> bool:
     """Whether all words agree in the order of the files."""
-    return list(map(list, gold.words)) == list(map(list, predicted.words))
+    if gold.format == TOP:
+        return list(map(list, gold.words)) == list(map(list, predicted.words))
+    first, second = gold.trees, predicted.trees
+    return first.forms == second.forms and np.array_equal(first.offsets, second.offsets)
 
 
 def _ids_fault(gold: Items, predicted: Items, align: str | None) -> ValueError | None:
@@ -274,9 +272,7 @@ def _trees(file: InputFile, align: str | None, subtypes: bool) -> Items:
     treebank = parse_conllu(file.content, file.name)
     if not subtypes:
         treebank = treebank.with_trees(treebank.heads, [name.partition(":")[0] for name in treebank.relations])
-    bounds = treebank.offsets.tolist()
-    words = [treebank.forms[start:end] for start, end in pairwise(bounds)]
-    items = Items(file.name, CONLLU, words, treebank)
+    items = Items(file.name, CONLLU, treebank)
     try:
         return replace(items, ids=_sent_ids(items))
     except ConlluError as fault:
@@ -288,40 +284,42 @@ def _sent_ids(items: Items) -> list[str] | None:
 
     Raises ConlluError for ids on some sentences only, an empty one, one that stands twice on a sentence or on two.
     """
-    ids = [_sent_id(items, sentence) for sentence in range(len(items.words))]
+    begins = items.trees.source.byte_offsets[:-1].tolist()
+    ids = [_sent_id(items, sentence, begin) for sentence, begin in enumerate(begins)]
     if not any(ids):
         return None
-    line_of: dict[str, int] = {}
+    number_of: dict[str, int] = {}
     for sentence, name in enumerate(ids):
-        line = items.line(sentence)
         if name is None:
-            raise items.fault(line, f"sentence {sentence + 1} has no '# sent_id', though others of the file have one")
-        if name in line_of:
-            raise items.fault(line, f"sent_id {name!r} a second time; the first is in line {line_of[name]}")
-        line_of[name] = line
+            told = f"sentence {sentence + 1} has no '# sent_id', though others of the file have one"
+            raise items.fault(items.line(sentence), told)
+        if (first := number_of.setdefault(name, sentence)) != sentence:
+            told = f"sent_id {name!r} a second time; the first is in line {items.line(first)}"
+            raise items.fault(items.line(sentence), told)
     return ids
 
 
-def _sent_id(items: Items, sentence: int) -> str | None:
-    """What the comments of a sentence say."""
-    source = items.trees.source
-    found, at = None, int(source.line_offsets[sentence])
-    while (line := source.lines[at])[0] == "#":
-        key, _, value = line.partition("=")
-        if "sent_id" in key and key[1:].strip() == "sent_id":
-            value = value.strip()
-            if found or not value:
-                fault = "a second sent_id of the same sentence" if value else "an empty sent_id"
-                raise items.fault(at + sentence + 1, fault)
-            found = value
-        at += 1
+def _sent_id(items: Items, sentence: int, begin: int) -> str | None:
+    """What the comments of a sentence say, which begins at this byte."""
+    content, found, start = items.trees.source.content, None, begin
+    while content.startswith(b"#", start):
+        end = content.index(b"\n", start)
+        if content.find(b"sent_id", start, end) > 0:
+            key, _, value = content[start:end].decode().partition("=")
+            if key[1:].strip() == "sent_id":
+                value = value.strip()
+                if found or not value:
+                    fault = "a second sent_id of the same sentence" if value else "an empty sent_id"
+                    raise items.fault(items.line(sentence) + content.count(b"\n", begin, start), fault)
+                found = value
+        start = end + 1
     return found
 
 
 def _judge_trees(
     gold: Items, predicted: Sequence[Items], numbers: Sequence[np.ndarray], preset: Preset, num_old: int
 ) -> Update:
-    bank, num_items = gold.trees, len(gold.words)
+    bank, num_items = gold.trees, len(gold.trees)
     if not attachment.scored_words(bank, preset).any():
         raise gold.fault(1, f"no word that counts under preset {preset.name!r} in the whole file")
     models = [_over_gold(bank, items.trees, at) for items, at in zip(predicted, numbers)]
@@ -345,8 +343,10 @@ def _judge_trees(
 def _documents(items: Items) -> Int64[np.ndarray, "sentence"] | None:
     """The document of every sentence, from 0, where the file says where documents begin (`# newdoc`)."""
     source = items.trees.source
-    is_begin = [line.startswith("#") and line[1:].lstrip().startswith("newdoc") for line in source.lines]
-    begins = np.add.reduceat(np.array(is_begin, dtype=np.int64), source.line_offsets[:-1]) > 0
+    if b"newdoc" not in source.content:
+        return None
+    marks = [mark.start() for mark in NEW_DOCUMENT.finditer(source.content) if not mark[1].decode().strip()]
+    begins = np.bincount(source.byte_offsets.searchsorted(marks, "right"), minlength=len(source.byte_offsets))[1:] > 0
     documents = np.cumsum(begins) - begins[0]  # what stands before the first mark is one, too
     return documents if documents[-1] else None
 
@@ -380,7 +380,7 @@ def _frames(file: InputFile, is_gold: bool, notes: list[str]) -> Items:
     read = [pair for pair in zip(frames, words) if pair[0] is not None][:NUM_LOOKED_AT]
     if 2 * sum(len(frame_words(frame)) < len(utterance) for frame, utterance in read) > len(read):
         notes.append(f"{file.name}: most frames leave out words of the utterance (decoupled?), and are wrong for that")
-    return Items(file.name, TOP, words, frames, texts=texts, first_line=first_line)
+    return Items(file.name, TOP, frames, words, texts=texts, first_line=first_line)
 
 
 def _judge_frames(

@@ -10,9 +10,9 @@ It needs no model, and imports neither torch nor pytest.
 import os
 from collections.abc import Iterable, Mapping
 
-from bcrlib.comparison.gate import EVERY_LEVEL, Gate
+from bcrlib.comparison.gate import EVERY_LEVEL, Gate, read_must_not_break
 from bcrlib.comparison.items import read_items
-from bcrlib.comparison.read import Path, read_must_not_break, read_update
+from bcrlib.comparison.read import Path, read_update
 from bcrlib.comparison.reports import failure_text
 from bcrlib.comparison.verdict import Verdict, judge
 from bcrlib.data.presets import preset as preset_named

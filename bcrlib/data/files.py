@@ -1,4 +1,4 @@
-"""Files of any kind: what one holds, told from its first row; faults by line; writing one at once or not at all."""
+"""Files of any kind: what one holds, told from its first row; its cells; faults by line; writing one whole or not."""
 
 import codecs
 import gzip
@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32, Int64, UInt8, UInt64
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CARRIED = PACKAGE / "carried"
@@ -29,6 +32,12 @@ STANDARD = "-"
 MTOP_COLUMNS = 8
 TOPV2_HEADER = [b"domain", b"utterance", b"semantic_parse"]
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+NEWLINE, HASH, TAB, ZERO = 10, 35, 9, 48  # bytes
+CELL_MARGIN = WINDOW = 8  # bytes of a cell that are compared at once
+LONGEST = 64  # longer cells become strings one by one
+PAST_CELL = np.array([(2**64 - 1 << 8 * n) % 2**64 for n in range(WINDOW + 1)], np.uint64)
+"""For windows with so many bytes of a cell: the others as 0xff, which UTF-8 does not have."""
+GOLDEN = 0x9E3779B97F4A7C15  # 2**64 over the golden ratio: multiplied by it, near keys come to lie far apart
 
 
 class FileError(ValueError):
@@ -109,6 +118,86 @@ def words_fault(given: Sequence[object], words: Sequence[str], noun: str, place:
 def can_stand(cell: str) -> bool:
     """Whether a text can stand in a column of tab-separated rows."""
     return bool(cell) and {"\t", "\n", "\r"}.isdisjoint(cell)
+
+
+def find_rows(buffer: UInt8[np.ndarray, "byte"], num_columns: int) -> tuple[np.ndarray, ...] | None:
+    """The rows of tab-separated cells in a text of groups: comments ("#"), rows, a blank line behind the last.
+
+    Of rows the line, the byte at which it begins, its tabs [row, tab], the number of its group; at which line, and at
+    which byte, each group begins (and the text ends).  None for a row without so many filled columns, or a line out of
+    place.  O(bytes).
+    """
+    ends = np.flatnonzero(buffer == NEWLINE)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    first = buffer[starts]
+    blank, comment = first == NEWLINE, first == HASH
+    row = ~(blank | comment)
+    after_row = np.concatenate([[False], row[:-1]])
+    if not np.array_equal(blank, after_row & ~row):  # a comment behind a row, or a blank line behind no row
+        return None
+    is_tab = buffer == TAB
+    rows, tabs = np.flatnonzero(row), np.flatnonzero(is_tab)
+    line_offsets = np.concatenate([[0], np.flatnonzero(blank) + 1])
+    byte_offsets = np.append(starts, len(buffer))[line_offsets]
+    if len(tabs) != len(rows) * (num_columns - 1):
+        tabs = tabs[~comment[np.searchsorted(ends, tabs)]]
+    if len(tabs) != len(rows) * (num_columns - 1):
+        return None
+    starts, ends, tabs = starts[rows], ends[rows], tabs.reshape(-1, num_columns - 1)
+    if (tabs[:, 0] <= starts).any() or (tabs[:, -1] + 1 >= ends).any():
+        return None  # tabs of another line, or an empty cell
+    if (is_tab[1:] & is_tab[:-1]).any() and (np.diff(tabs) == 1).any():  # the first sees those of comments, too
+        return None
+    return rows, starts, tabs, np.cumsum(blank)[rows], line_offsets, byte_offsets
+
+
+def cell_numbers(
+    buffer: UInt8[np.ndarray, "byte"], starts: Int64[np.ndarray, "cell"], ends: Int64[np.ndarray, "cell"]
+) -> Int32[np.ndarray, "cell"]:
+    """Cells as numbers of at most 9 digits, -1 for any other cell: "+1", "01", "1_0".  O(bytes of the cells)."""
+    lengths, numbers = ends - starts, np.zeros(len(starts), np.int32)
+    good = (lengths == 1) | ((lengths < 10) & (buffer[starts] != ZERO))
+    for place in range(min(int(lengths.max()), 9)):
+        cells = np.flatnonzero(lengths > place)
+        digits = buffer[starts[cells] + place] - np.uint8(ZERO)  # what is below 0 wraps around
+        numbers[cells] = 10 * numbers[cells] + digits
+        good[cells] &= digits <= 9
+    return np.where(good, numbers, np.int32(-1))
+
+
+def distinct_cells(padded: bytes, starts: Int64[np.ndarray, "cell"], ends: Int64[np.ndarray, "cell"]) -> list[str]:
+    """Cells of a text in UTF-8 as strings, equal ones one object, decoded once.
+
+    padded: the bytes of the text, with at least `CELL_MARGIN` more behind the last cell.  O(bytes of the cells).
+    """
+    windows = np.ndarray(len(padded) - WINDOW + 1, "<u8", padded, strides=(1,))
+    lengths, seen = ends - starts, WINDOW
+    equal = _equal_places(windows[starts] | PAST_CELL[np.minimum(lengths, WINDOW)])
+    rest = np.flatnonzero(lengths >= seen)
+    while len(rest) and seen < LONGEST:
+        further = _equal_places(windows[starts[rest] + seen] | PAST_CELL[np.minimum(lengths[rest] - seen, WINDOW)])
+        equal[rest] = rest[_equal_places((equal[rest] * len(starts) + further).view(np.uint64))]
+        seen += WINDOW
+        rest = rest[lengths[rest] >= seen]
+    equal[rest] = rest
+    distinct = np.flatnonzero(np.bincount(equal))
+    texts = np.empty(len(starts), dtype=object)
+    bounds = zip(starts[distinct].tolist(), ends[distinct].tolist())
+    texts[distinct] = [sys.intern(padded[start:end].decode()) for start, end in bounds]
+    return texts[equal].tolist()
+
+
+def _equal_places(keys: UInt64[np.ndarray, "key"]) -> Int64[np.ndarray, "key"]:
+    """For every key the place of one that is equal, the same for all of these.  Exact; O(keys), by hashing."""
+    places, left, factor = np.zeros(len(keys), np.int64), np.arange(len(keys)), GOLDEN
+    while len(left):  # those whose slot went to another key
+        num_bits = len(left).bit_length() + 1
+        slots = (keys[left] * np.uint64(factor) >> np.uint64(64 - num_bits)).view(np.int64)
+        table = np.empty(2**num_bits, np.int64)
+        table[slots] = left
+        places[left] = table[slots]
+        left, factor = left[keys[places[left]] != keys[left]], factor * GOLDEN % 2**64
+    return places
 
 
 @contextmanager

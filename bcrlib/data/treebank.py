@@ -5,27 +5,40 @@ slower twin, line by line, says what is wrong with one refused.
 """
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, repeat
+from itertools import chain, pairwise
 
 import numpy as np
-from jaxtyping import Int32, Int64, UInt8
+from jaxtyping import Int32, Int64
 
-from bcrlib.data.files import FileError, FilePath, can_stand, decoded_rows, plain, read_input, write_whole
+from bcrlib.data.files import (
+    CELL_MARGIN,
+    FileError,
+    FilePath,
+    can_stand,
+    cell_numbers,
+    decoded_rows,
+    distinct_cells,
+    find_rows,
+    plain,
+    read_input,
+    write_whole,
+)
 from bcrlib.data.randomness import rows_of_part
 
 
 @dataclass(frozen=True, eq=False)
-class SourceLines:
-    """The lines a treebank was read from, without line ends and blank lines: what a writer needs to give the file back.
+class Source:
+    """The bytes a treebank was read from, with a blank line behind every sentence: what gives the file back.
 
     They hold all that no parser looks at: comments, lemmas, XPOS, features, ranges, empty nodes.
     """
 
-    lines: list[str]  # [line]
+    content: bytes
+    byte_offsets: Int64[np.ndarray, "sentence_plus_one"]
     line_offsets: Int64[np.ndarray, "sentence_plus_one"]
+    """Where sentences begin; lines are counted from 0, with blank ones."""
     line_of_token: Int64[np.ndarray, "token"]
 
 
@@ -42,7 +55,7 @@ class Treebank:
     heads: Int32[np.ndarray, "token"]
     relations: list[str]  # [token], with sub-types: "nsubj:pass"
     offsets: Int64[np.ndarray, "sentence_plus_one"]
-    source: SourceLines | None = None
+    source: Source | None = None
 
     def __len__(self) -> int:
         """Number of sentences."""
@@ -79,10 +92,12 @@ class Treebank:
             raise IndexError(f"sentence numbers must lie in 0..{self.num_sentences - 1}")
         tokens, offsets = _members(self.offsets, sentences)
         if source := self.source:
-            lines, line_offsets = _members(source.line_offsets, sentences)
+            _, line_offsets = _members(source.line_offsets, sentences)
             shift = np.repeat(line_offsets[:-1] - source.line_offsets[:-1][sentences], np.diff(offsets))
-            line_of_token = source.line_of_token[tokens] + shift
-            source = SourceLines([source.lines[i] for i in lines], line_offsets, line_of_token)
+            begins, ends = source.byte_offsets[sentences].tolist(), source.byte_offsets[sentences + 1].tolist()
+            texts = [source.content[begin:end] for begin, end in zip(begins, ends)]
+            byte_offsets = np.concatenate([[0], np.cumsum([len(text) for text in texts], dtype=np.int64)])
+            source = Source(b"".join(texts), byte_offsets, line_offsets, source.line_of_token[tokens] + shift)
         return Treebank(
             forms=[self.forms[i] for i in tokens],
             upos=[self.upos[i] for i in tokens],
@@ -252,7 +267,7 @@ def find_cycle(heads: Sequence[int]) -> list[int] | None:
     return None
 
 
-NEWLINE, HASH, TAB = 10, 35, 9  # bytes
+PART = 2_000_000  # bytes of a file that are looked at together
 
 
 class ConlluError(FileError):
@@ -260,7 +275,7 @@ class ConlluError(FileError):
 
 
 def read_conllu(path: FilePath, trees: bool = True) -> Treebank:
-    """Read one CoNLL-U file, see parse_conllu.  ConlluError, OSError.  O(bytes), 30 MB a second."""
+    """Read one CoNLL-U file, see parse_conllu.  ConlluError, OSError.  O(bytes), 100 MB a second."""
     return parse_conllu((file := read_input(path)).content, file.name, trees)
 
 
@@ -273,87 +288,71 @@ def parse_conllu(content: bytes, name: str, trees: bool = True) -> Treebank:
     value, wrong numbering, a head out of range, a cycle.  Without `trees` the file is text to be parsed: HEAD and
     DEPREL may hold anything, and heads are 0 and relations "_" until `with_trees` gives it some.  O(bytes).
     """
-    content = plain(content).rstrip(b"\n")
-    content += b"\n\n" if content else b""
-    lines = decoded_rows(content, name, ConlluError, "line").split("\n")
-    lines.pop()  # what stands behind the last line end
-    if content and (treebank := _parse_lines(np.frombuffer(content, np.uint8), lines, trees)):
-        return treebank
-    fault = find_fault(lines, trees)
+    content = plain(content)
+    if not content.endswith(b"\n\n") or content.endswith(b"\n\n\n"):  # else it need not be copied
+        content = content.rstrip(b"\n") + b"\n\n"
+    parts: list[Treebank] = []
+    start = 0
+    while start < len(content):  # for arrays that the processor's cache holds
+        end = content.find(b"\n\n", start + PART) + 2
+        end = end if end > 1 else len(content)
+        if (part := _parse_valid(content[start:end], trees)) is None:
+            break
+        parts.append(part)
+        start = end
+    else:
+        return _joined(parts, content)
+    text = decoded_rows(content if content.strip(b"\n") else b"", name, ConlluError, "line")
+    fault = find_fault(text.split("\n")[:-1], trees)  # without what stands behind the last line end
     assert fault, "refused by the fast reader, yet without a fault"
     raise ConlluError(name, *fault)
 
 
-def _parse_lines(buffer: UInt8[np.ndarray, "byte"], lines: list[str], trees: bool) -> Treebank | None:
-    """The treebank, or None where anything is wrong."""
-    layout = _find_layout(buffer)
+def _joined(parts: Sequence[Treebank], content: bytes) -> Treebank:
+    """The treebank whose parts these are; content: all bytes of its file."""
+    names, sources = ("forms", "upos", "relations"), [part.source for part in parts]
+    columns = {name: list(chain.from_iterable(getattr(part, name) for part in parts)) for name in names}
+    heads = np.concatenate([part.heads for part in parts])
+    begins = np.cumsum([0, *(source.line_offsets[-1] for source in sources)])
+    line_of_token = np.concatenate([source.line_of_token + begin for source, begin in zip(sources, begins)])
+    of_parts = zip(*((part.offsets, part.source.byte_offsets, part.source.line_offsets) for part in parts))
+    offsets, *of_source = (np.cumsum(np.concatenate([[0], *map(np.diff, each)])) for each in of_parts)
+    return Treebank(heads=heads, offsets=offsets, source=Source(content, *of_source, line_of_token), **columns)
+
+
+def _parse_valid(content: bytes, trees: bool) -> Treebank | None:
+    """The treebank in a part of a file, or None where anything is wrong."""
+    if b"\r" in content or b"\0" in content[:4]:
+        return None
+    try:
+        content.isascii() or content.decode()
+    except UnicodeDecodeError:
+        return None
+    padded = content + bytes(CELL_MARGIN)
+    buffer = np.frombuffer(padded, np.uint8, len(content))
+    layout = find_rows(buffer, NUM_COLUMNS)
     if layout is None:
         return None
-    rows, sentence_of_row, line_offsets = layout
-    cells = "\t".join([lines[i] for i in rows]).split("\t")
-    if "" in cells:
-        return None
-    number_of = {str(i): i for i in range(int(np.bincount(sentence_of_row).max()) + 1)}
-    numbers = _to_numbers(cells[::NUM_COLUMNS], number_of)
+    rows, starts, tabs, sentence_of_row, line_offsets, byte_offsets = layout
+    numbers = cell_numbers(buffer, starts, tabs[:, 0])
     words = numbers > 0
-    for sentence in np.unique(sentence_of_row[~words]):  # those with ranges or empty nodes: few
-        start, end = line_offsets[sentence : sentence + 2] + sentence
-        if sentence_fault(lines[start:end], 1, trees):
-            return None
-    sentence_of_token = sentence_of_row[words]
-    offsets = _offsets(sentence_of_token, len(line_offsets) - 1)
-    if not np.array_equal(numbers[words], _numbers_in_sentence(offsets)):
-        return None
-    columns = [cells[i::NUM_COLUMNS] for i in (FORM, UPOS, HEAD, DEPREL)]
     if not words.all():
-        columns = [[cell for cell, is_word in zip(column, words) if is_word] for column in columns]
-    forms, upos, heads, relations = columns
-    if not trees:
-        heads, relations = ["0"] * len(forms), ["_"] * len(forms)
-    new_heads = _to_numbers(heads, number_of)
-    if trees and ("_" in relations or not _are_trees(new_heads, offsets)):
+        for sentence in np.unique(sentence_of_row[~words]):  # those with ranges or empty nodes: few
+            lines = content[byte_offsets[sentence] : byte_offsets[sentence + 1] - 2].decode().split("\n")
+            if sentence_fault(lines, 1, trees):
+                return None
+        rows, tabs, numbers, sentence_of_row = rows[words], tabs[words], numbers[words], sentence_of_row[words]
+    offsets = np.cumsum(np.bincount(sentence_of_row + 1, minlength=len(line_offsets)))
+    if not np.array_equal(numbers, _numbers_in_sentence(offsets)):
         return None
-    line_of_token = rows[words] - sentence_of_token  # one blank line fewer a sentence passed
-    return Treebank(
-        forms=list(map(sys.intern, forms)),
-        upos=list(map(sys.intern, upos)),
-        heads=new_heads,
-        relations=list(map(sys.intern, relations)),
-        offsets=offsets,
-        source=SourceLines([line for line in lines if line], line_offsets, line_of_token),
-    )
-
-
-def _find_layout(
-    buffer: UInt8[np.ndarray, "byte"],
-) -> tuple[Int64[np.ndarray, "row"], Int64[np.ndarray, "row"], Int64[np.ndarray, "sentence_plus_one"]] | None:
-    """Which lines are rows (words, ranges, empty nodes), their sentences, and the offsets of these without blank lines.
-
-    By the lines' first bytes; None for a row without 10 columns, or a line out of place.
-    """
-    ends = np.flatnonzero(buffer == NEWLINE)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    first = buffer[starts]
-    blank, comment = first == NEWLINE, first == HASH
-    row = ~(blank | comment)
-    after_row = np.concatenate([[False], row[:-1]])
-    if not np.array_equal(blank, after_row & ~row):  # a comment behind a row, or a blank line behind no row
-        return None
-    num_tabs = np.diff(np.searchsorted(np.flatnonzero(buffer == TAB), ends), prepend=0)
-    if (num_tabs[row] != NUM_COLUMNS - 1).any():
-        return None
-    sentence = np.cumsum(blank)
-    rows = np.flatnonzero(row)
-    return rows, sentence[rows], _offsets(sentence[~blank], int(sentence[-1]))
-
-
-def _offsets(sentence_of_item: Int64[np.ndarray, "item"], num_sentences: int) -> Int64[np.ndarray, "sentence_plus_one"]:
-    return np.concatenate([[0], np.cumsum(np.bincount(sentence_of_item, minlength=num_sentences))])
-
-
-def _to_numbers(cells: list[str], number_of: dict[str, int]) -> Int32[np.ndarray, "cell"]:
-    """Cells as numbers, -1 for any other cell; faster than int(), and "+1" and "1_0" are refused."""
-    return np.fromiter(map(number_of.get, cells, repeat(-1)), np.int32, len(cells))
+    bounds = {column: (tabs[:, column - 1] + 1, tabs[:, column]) for column in (FORM, UPOS, HEAD, DEPREL)}
+    heads, relations = np.zeros(len(rows), np.int32), ["_"] * len(rows)
+    if trees:
+        heads, relations = cell_numbers(buffer, *bounds[HEAD]), distinct_cells(padded, *bounds[DEPREL])
+        if "_" in relations or not _are_trees(heads, offsets):
+            return None
+    forms, upos = (distinct_cells(padded, *bounds[column]) for column in (FORM, UPOS))
+    return Treebank(forms, upos, heads, relations, offsets, Source(b"", byte_offsets, line_offsets, rows))
 
 
 def _numbers_in_sentence(offsets: Int64[np.ndarray, "sentence_plus_one"]) -> Int64[np.ndarray, "token"]:
@@ -387,14 +386,15 @@ def format_conllu(treebank: Treebank) -> str:
         for cell in set(column):
             if not can_stand(cell):
                 raise ValueError(f"{cell!r} cannot stand in a column of CoNLL-U")
-    source = treebank.source
-    if source is None:
-        bare = ["\t".join([str(number), *"_________"]) for number in _numbers_in_sentence(treebank.offsets)]
-        source = SourceLines(bare, treebank.offsets, np.arange(treebank.num_tokens))
-    lines = list(source.lines)
-    for token, line in enumerate(source.line_of_token):
+    if source := treebank.source:
+        lines, line_of_token = source.content.decode().split("\n"), source.line_of_token
+    else:
+        blank = "\t_" * (NUM_COLUMNS - 1)
+        lines = [f"{i}{blank}" if i else "" for length in treebank.lengths for i in (*range(1, length + 1), 0)] + [""]
+        line_of_token = np.arange(treebank.num_tokens) + treebank.sentence_of_token
+    for token, line in enumerate(line_of_token.tolist()):
         cells = lines[line].split("\t")
         cells[FORM], cells[UPOS] = treebank.forms[token], treebank.upos[token]
         cells[HEAD], cells[DEPREL] = str(treebank.heads[token]), treebank.relations[token]
         lines[line] = "\t".join(cells)
-    return "".join("\n".join(lines[start:end]) + "\n\n" for start, end in pairwise(source.line_offsets.tolist()))
+    return "\n".join(lines)

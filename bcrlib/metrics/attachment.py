@@ -20,7 +20,7 @@ def scored_words(gold: Treebank, preset: Preset) -> Bool[np.ndarray, "token"]:
 
     The paper leaves out punctuation; the authors' code leaves out symbols too.  O(tokens).
     """
-    return np.array([tag not in preset.punct_exclude for tag in gold.upos], dtype=bool)
+    return ~np.fromiter(map(preset.punct_exclude.__contains__, gold.upos), bool, gold.num_tokens)
 
 
 def scored_units(gold: Treebank, preset: Preset) -> Units:
@@ -29,8 +29,9 @@ def scored_units(gold: Treebank, preset: Preset) -> Units:
     Under `official` whole trees are compared over all words, so every sentence counts; under `clean` over the
     scored words only, so a sentence of nothing but punctuation does not.  O(tokens).
     """
-    words = gold.sentence_of_token[scored_words(gold, preset)]
-    trees = np.unique(gold.sentence_of_token[compared_words(gold, preset)])
+    scored, sentences = scored_words(gold, preset), gold.sentence_of_token
+    words, compared = sentences[scored], sentences[_compared(scored, preset)]
+    trees = compared[_starts(compared)]
     return Units({"UAS": words, "UCM": trees, "LAS": words, "LCM": trees}, gold.num_sentences)
 
 
@@ -55,11 +56,17 @@ def correctness(
     relation_right = relations == _relation_ids(gold, relation_names)
     tree_relation_right = relation_right if preset.lcm_root_label else relation_right | (gold.heads == 0)
     words = scored_words(gold, preset)
+    compared = np.flatnonzero(_compared(words, preset))
+    starts = _starts(gold.sentence_of_token[compared])
+
+    def whole_trees(right: np.ndarray) -> np.ndarray:
+        return np.logical_and.reduceat(right[:, compared], starts, axis=1)
+
     return {
         "UAS": head_right[:, words],
-        "UCM": _whole_trees(gold, head_right, preset),
+        "UCM": whole_trees(head_right),
         "LAS": (head_right & relation_right)[:, words],
-        "LCM": _whole_trees(gold, head_right & tree_relation_right, preset),
+        "LCM": whole_trees(head_right & tree_relation_right),
     }
 
 
@@ -67,8 +74,8 @@ def treebank_correctness(gold: Treebank, predicted: Treebank, preset: Preset) ->
     """`correctness` of one prediction, a treebank of the same words: [unit] for each level.  O(tokens)."""
     names = sorted(set(predicted.relations))
     index = {name: i for i, name in enumerate(names)}
-    relations = np.array([[index[name] for name in predicted.relations]], dtype=np.int64)
-    right = correctness(gold, predicted.heads[None], relations, names, preset)
+    relations = np.fromiter(map(index.__getitem__, predicted.relations), np.int64, predicted.num_tokens)
+    right = correctness(gold, predicted.heads[None], relations[None], names, preset)
     return {level: candidates[0] for level, candidates in right.items()}
 
 
@@ -77,18 +84,19 @@ def _relation_ids(gold: Treebank, relation_names: Sequence[str]) -> Int64[np.nda
     index = {name: i for i, name in enumerate(relation_names)}
     if len(index) != len(relation_names):
         raise ValueError("a relation name occurs twice")
-    return np.array([index.get(name, -1) for name in gold.relations], dtype=np.int64)
+    index = {name: index.get(name, -1) for name in set(gold.relations)}
+    return np.fromiter(map(index.__getitem__, gold.relations), np.int64, gold.num_tokens)
 
 
 def compared_words(gold: Treebank, preset: Preset) -> Bool[np.ndarray, "token"]:
     """Which words the levels above single words compare: all of them, or the scored ones.  O(tokens)."""
-    return np.ones(gold.num_tokens, dtype=bool) if preset.tree_level_punct else scored_words(gold, preset)
+    return _compared(scored_words(gold, preset), preset)
 
 
-def _whole_trees(
-    gold: Treebank, right: Bool[np.ndarray, "candidate token"], preset: Preset
-) -> Bool[np.ndarray, "candidate tree"]:
-    """Whether all compared words are right, for each sentence that has one."""
-    compared = compared_words(gold, preset)
-    _, starts = np.unique(gold.sentence_of_token[compared], return_index=True)
-    return np.logical_and.reduceat(right[:, compared], starts, axis=1)
+def _compared(scored: Bool[np.ndarray, "token"], preset: Preset) -> Bool[np.ndarray, "token"]:
+    return np.ones_like(scored) if preset.tree_level_punct else scored
+
+
+def _starts(sentences: Int64[np.ndarray, "unit"]) -> Int64[np.ndarray, "sentence"]:
+    """The first unit of each sentence that has one."""
+    return np.flatnonzero(np.diff(sentences, prepend=-1))

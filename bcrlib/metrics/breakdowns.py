@@ -7,7 +7,7 @@ model, as in every table.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,6 @@ from bcrlib.metrics.uncertainty import COVERAGE
 
 if TYPE_CHECKING:  # loaded where rates are computed: `bcr evaluate` needs slices alone
     import pandas as pd
-    from scipy.sparse import coo_array
 
 ALL = "all"
 """The breakdown, and its only slice, that holds every unit."""
@@ -30,6 +29,9 @@ LEVEL_OF_Q = 0.05
 """The share of false alarms, among the slices called harmed, that is put up with."""
 FEWEST_UNITS = 10
 """Slices with fewer units are counted together, as "other"."""
+BLOCK, MOST_CELLS = 12_000, 16
+"""Units that are counted at once, so that the processor's cache holds them; cells a unit of the largest table that is
+filled."""
 RANGES = {
     "distance": (1, 2, 3, 4, 5, 6, 8, 11, 16, 21),
     "size": (2, 3, 4, 5, 6, 8, 11, 16, 21, 31),
@@ -56,7 +58,7 @@ class Slices:
 
 def by_tag(tags: Sequence[str]) -> Slices:
     """A slice for each tag, in alphabetical order; a unit without one, "", is in no slice.  O(units)."""
-    names = sorted(set(map(str, tags)) - {""})
+    names = sorted(set(map(str, set(tags))) - {""})
     number_of = {"": -1} | {name: i for i, name in enumerate(names)}
     return Slices(np.fromiter(map(number_of.__getitem__, tags), np.int64, len(tags)), tuple(names))
 
@@ -197,7 +199,7 @@ def unit_counts(
     if old_right.shape != new_right.shape:
         raise ValueError(f"{old_right.shape} old and {new_right.shape} new units")
     outcomes = (old_right & new_right, old_right & ~new_right, ~old_right & new_right, ~old_right & ~new_right)
-    return np.stack([outcome.sum(axis=0) for outcome in outcomes], axis=1)
+    return np.stack([outcome.sum(axis=0) for outcome in outcomes]).T  # each column in one piece
 
 
 def flips_by_slice(
@@ -209,44 +211,76 @@ def flips_by_slice(
     nfr_error (standard error of the slice's NFR), excess_error (that of its NFR minus the NFR of all other units).
     Both errors take sentences for the sample: a sentence's flips, over all its units and all pairs of models, are one
     observation (ratio estimator, linearised).  What other seeds would give is not in them.
-    O(units + sentences slices).
+    O(units log units).
     """
     import pandas as pd
-    from scipy.sparse import coo_array
 
-    chosen = slices.of_unit >= 0
-    counts, sentences, of_unit = counts[chosen], sentence_of_unit[chosen], slices.of_unit[chosen]
-    num_slices = len(slices.names)
-    shape = (sentences.max(initial=-1) + 1, num_slices)
-    broken, counted = (
-        coo_array((numbers.astype(np.float64), (sentences, of_unit)), shape).tocsr()
-        for numbers in (counts[:, 1], counts.sum(axis=1))
-    )
+    of_unit, num_slices = slices.of_unit, len(slices.names)
+    if (of_unit < 0).any():
+        chosen = of_unit >= 0
+        counts, sentence_of_unit, of_unit = counts[chosen], sentence_of_unit[chosen], of_unit[chosen]
+    if (np.diff(sentence_of_unit) < 0).any():
+        order = np.argsort(sentence_of_unit, kind="stable")
+        counts, sentence_of_unit, of_unit = counts[order], sentence_of_unit[order], of_unit[order]
+    begins = np.unique(sentence_of_unit.searchsorted(sentence_of_unit[::BLOCK]))
+    blocks = [
+        _moments(counts[begin:end], sentence_of_unit[begin:end], of_unit[begin:end], num_slices)
+        for begin, end in pairwise([*begins.tolist(), len(of_unit)])
+    ]
+    zeros = np.zeros((num_slices, 4), np.int64), np.zeros(num_slices, np.int64), np.zeros((num_slices, 4, 4)), 0
+    outcomes, num_sentences, moments, num_drawn = map(sum, zip(zeros, *blocks))
     table = {"key": slices.names, "num_units": np.bincount(of_unit, minlength=num_slices)}
-    table["num_sentences"] = np.bincount(counted.indices, minlength=num_slices)
-    for i, name in enumerate(("yy", "yn", "ny", "nn")):  # exact: sums stay below 2**53
-        table[name] = np.bincount(of_unit, counts[:, i], num_slices).astype(np.int64)
-    nfr_error, excess_error = _standard_errors(broken, counted)
+    table |= {"num_sentences": num_sentences} | dict(zip(("yy", "yn", "ny", "nn"), outcomes.T))
+    nfr_error, excess_error = _standard_errors(outcomes, moments, num_drawn)
     return pd.DataFrame(table | {"nfr_error": nfr_error, "excess_error": excess_error})
 
 
-def _standard_errors(broken: "coo_array", counted: "coo_array") -> tuple[Rates, Rates]:
-    """Of each slice's rate broken / counted [sentence, slice], and of its difference to the rate of the rest.
+def _moments(
+    counts: Int64[np.ndarray, "unit 4"],
+    sentences: Int64[np.ndarray, "unit"],
+    of_unit: Int64[np.ndarray, "unit"],
+    num_slices: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Of some whole sentences, in their order, what can be added up.
+
+    Counts [slice, 4]; sentences with a unit [slice]; sums over sentences of the products [slice, 4, 4] of b_s, c_s, B_s
+    and C_s as in `_standard_errors`, unit by unit: each has with it what its sentence has in the slice, and in all;
+    the number of sentences.
+    """
+    columns = np.ascontiguousarray(counts.T, dtype=np.float64)
+    sentences = np.cumsum(np.diff(sentences, prepend=sentences[0]) > 0)
+    cells = sentences * num_slices + of_unit  # a cell: the units of a slice in one sentence
+    if cells[-1] > MOST_CELLS * len(cells):
+        _, cells = np.unique(cells, return_inverse=True)
+    flipped = np.flatnonzero(columns[1])  # few
+    sides = (flipped, columns[1, flipped]), (slice(None), columns.sum(axis=0))
+    moments = np.empty((num_slices, 4, 4))
+    for j, (units, numbers) in enumerate(sides):
+        own, whole = (np.bincount(group[units], numbers, group.max() + 1) for group in (cells, sentences))
+        for i, (units, numbers) in enumerate(sides):
+            for column, sums, group in ((j, own, cells), (2 + j, whole, sentences))[i > j :]:  # [0, 1] is [1, 0]
+                products = np.bincount(of_unit[units], numbers * sums[group[units]], num_slices)
+                moments[:, i, column] = moments[:, column, i] = products
+            moments[:, 2 + i, 2 + j] = products.sum()
+    shares = np.bincount(of_unit, numbers / own[cells], num_slices)  # those of a sentence add up to 1
+    some = [np.flatnonzero(column) for column in columns]
+    outcomes = [np.bincount(of_unit[units], column[units], num_slices) for units, column in zip(some, columns)]
+    num_sentences = np.rint(shares).astype(np.int64)
+    return np.stack(outcomes, axis=1).astype(np.int64), num_sentences, moments, int(sentences[-1]) + 1
+
+
+def _standard_errors(
+    outcomes: Int64[np.ndarray, "slice 4"], moments: Float64[np.ndarray, "slice 4 4"], num_sentences: int
+) -> tuple[Rates, Rates]:
+    """Of each slice's rate broken / counted, and of its difference to the rate of the rest.
 
     A sentence moves the rate b / c of a slice by (b_s - c_s b / c) / c away from where all sentences together have it,
     and that of the rest, with B - b and C - c of all units, likewise; the errors are roots of summed squares.  These
-    are quadratic in b_s, c_s, B_s and C_s, of which only products are added up, exactly: no table [sentence, slice] is
-    filled.  nan where undefined.
+    are quadratic in b_s, c_s, B_s and C_s, of which only products are added up, exactly (`_moments`).  nan where
+    undefined.
     """
-    own, totals = (broken, counted), (broken.sum(axis=1), counted.sum(axis=1))
-    moments = np.empty((broken.shape[1], 4, 4))
-    for i, j in product((0, 1), repeat=2):
-        moments[:, i, j] = own[i].multiply(own[j]).sum(axis=0)
-        moments[:, i, 2 + j] = moments[:, 2 + j, i] = own[i].T @ totals[j]
-        moments[:, 2 + i, 2 + j] = totals[i] @ totals[j]  # sentences without a unit in the slice are in these, too
-    b, c = broken.sum(axis=0), counted.sum(axis=0)
+    b, c = outcomes[:, 1].astype(np.float64), outcomes.sum(axis=1).astype(np.float64)
     rest_b, rest_c = b.sum() - b, c.sum() - c
-    num_sentences = np.count_nonzero(totals[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.stack([1 / c, -b / c / c], axis=1)
         rest = np.stack([1 / rest_c, -rest_b / rest_c / rest_c], axis=1)
