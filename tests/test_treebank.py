@@ -177,7 +177,7 @@ def test_a_malformed_file_is_refused_with_line_and_fault(content, line, fault):
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\n\n", "\n\n\n\n"])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("mark", ["", "\ufeff", "\ufeff\ufeff"])
 def test_line_ends_marks_and_blank_lines_at_the_end_make_no_difference(end, mark, tmp_path):
     """Also where only some lines end in CRLF, or gzip packed the file; what is written has LF."""
     text = FULL.rstrip("\n") + end

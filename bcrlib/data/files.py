@@ -54,9 +54,10 @@ class FileError(ValueError):
 
 
 def plain(content: bytes) -> bytes:
-    """The bytes of a text file without a byte order mark, lines ended by LF alone.  O(bytes)."""
-    content = content.removeprefix(codecs.BOM_UTF8)
-    # CR CR LF, too: what had CRLF already was written in text mode. So a second call changes nothing.
+    """The bytes of a text file without byte order marks, lines ended by LF alone.  O(bytes)."""
+    # Two marks and CR CR LF, too: some tool wrote what another had marked. So a second call changes nothing.
+    while content.startswith(codecs.BOM_UTF8):
+        content = content.removeprefix(codecs.BOM_UTF8)
     return re.sub(rb"\r+\n", b"\n", content) if b"\r" in content else content
 
 
