@@ -30,6 +30,9 @@ ALIGNMENTS = ("id", "order")
 WAY_OUT = "; --align order brings sentences together by their place"
 NUM_LOOKED_AT = 100  # frames
 LONGEST = 60  # characters of a relation in a note
+SENT_ID = re.compile(
+    rb"#(?<![^\n]#)[^\S\n]*sent_id[^\S\n]*(?:=([^\n]*))?\n"
+)  # found by its '#': '^' is looked for everywhere
 NEW_DOCUMENT = re.compile(rb"^#([^\n]*?)newdoc", re.MULTILINE)
 MISSING_HEAD, MISSING_RELATION = -1, ""  # gold has neither
 TOLD = {
@@ -284,8 +287,15 @@ def _sent_ids(items: Items) -> list[str] | None:
 
     Raises ConlluError for ids on some sentences only, an empty one, one that stands twice on a sentence or on two.
     """
-    begins = items.trees.source.byte_offsets[:-1].tolist()
-    ids = [_sent_id(items, sentence, begin) for sentence, begin in enumerate(begins)]
+    content, begins = items.trees.source.content, items.trees.source.byte_offsets
+    found = [(line.start(), (line[1] or b"").decode().strip()) for line in SENT_ID.finditer(content)]
+    ids: list[str | None] = [None] * len(items.trees)
+    sentences = np.searchsorted(begins, [start for start, _ in found], side="right") - 1
+    for sentence, (start, value) in zip(sentences.tolist(), found):
+        if ids[sentence] or not value:
+            fault = "a second sent_id of the same sentence" if value else "an empty sent_id"
+            raise items.fault(items.line(sentence) + content.count(b"\n", begins[sentence], start), fault)
+        ids[sentence] = value
     if not any(ids):
         return None
     number_of: dict[str, int] = {}
@@ -297,23 +307,6 @@ def _sent_ids(items: Items) -> list[str] | None:
             told = f"sent_id {name!r} a second time; the first is in line {items.line(first)}"
             raise items.fault(items.line(sentence), told)
     return ids
-
-
-def _sent_id(items: Items, sentence: int, begin: int) -> str | None:
-    """What the comments of a sentence say, which begins at this byte."""
-    content, found, start = items.trees.source.content, None, begin
-    while content.startswith(b"#", start):
-        end = content.index(b"\n", start)
-        if content.find(b"sent_id", start, end) > 0:
-            key, _, value = content[start:end].decode().partition("=")
-            if key[1:].strip() == "sent_id":
-                value = value.strip()
-                if found or not value:
-                    fault = "a second sent_id of the same sentence" if value else "an empty sent_id"
-                    raise items.fault(items.line(sentence) + content.count(b"\n", begin, start), fault)
-                found = value
-        start = end + 1
-    return found
 
 
 def _judge_trees(
