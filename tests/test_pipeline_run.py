@@ -266,7 +266,7 @@ Path(output_folder, "number.txt").write_text("3")
 """
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=120):  # a busy machine starts kernels slowly
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -24,12 +24,13 @@ from bcrlib.pipeline.execute import Finished, JobFailed, NotBegun, PlannedJob, r
 from bcrlib.pipeline.jobs import Job, check_parameters, code_of, in_running_order, job_fingerprint, read_notebook
 
 CONNECT_SECONDS = 20
-# What Dask watches all the time for its page, of which there is none: a tenth of a core, with two workers.
+# What Dask watches all the time on one machine: most of it for its page, of which there is none, in a tenth of a core.
 UNWATCHED = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "10s",
     "distributed.scheduler.active-memory-manager.start": False,
+    "distributed.scheduler.worker-ttl": None,  # silent for minutes: the machine slept; who dies is noticed at once
 }
 # It reaches the whole process group; only the driver shall act on it, and end its workers.
 IGNORE_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
