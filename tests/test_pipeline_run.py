@@ -301,7 +301,8 @@ def driver(tmp_path):
 
 def start_driver(folder: Path) -> subprocess.Popen:
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "driver.py"], cwd=folder, start_new_session=True, **streams)
+    soon = os.environ | {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "1s"}  # when Dask would give a silent worker up
+    return subprocess.Popen([sys.executable, "driver.py"], cwd=folder, start_new_session=True, env=soon, **streams)
 
 
 def test_kill_9_in_the_middle_then_the_same_command_again(driver, tmp_path):
@@ -319,6 +320,18 @@ def test_kill_9_in_the_middle_then_the_same_command_again(driver, tmp_path):
     assert number(end) == 7
     assert list((tmp_path / "runs" / ".partial").iterdir()) == []
     assert json.loads((end / "job.json").read_text())["name"] == "end"
+
+
+def test_a_machine_that_slept_goes_on_where_it_was(driver, tmp_path):
+    """No worker counts as lost for its silence, so that no job begins anew."""
+    process, family = driver
+    for sign in (signal.SIGSTOP, signal.SIGCONT):
+        for member in family:
+            member.send_signal(sign)
+        time.sleep(12 if sign == signal.SIGSTOP else 2)
+    (tmp_path / "hold").unlink()
+    assert states(process.communicate(timeout=60)[0].splitlines())["end"] == "ran"
+    assert len(list(tmp_path.glob("kernel-*"))) == 2
 
 
 def test_ctrl_c_ends_everything_and_only_the_driver_speaks(driver):
