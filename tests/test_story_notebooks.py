@@ -334,7 +334,7 @@ def test_some_words_break_more_they_break_together_and_nfi_leans_to_easy_ones(pr
 def test_over_rounds_all_models_keep_what_the_last_one_lets_go(profile):
     says("08", "Over several updates, all earlier models together keep what the last one alone lets go")
     says(
-        "08", "with a list of the best trees, the last model alone breaks about as many trees as no re-ranking at all."
+        "08", "with a list of the best trees, the last model alone breaks nearly as many trees as no re-ranking at all."
     )
     store, preset = kept(profile)
     for update in (u for u in counting.updates(store) if u.old == u.new):
@@ -347,7 +347,7 @@ def test_over_rounds_all_models_keep_what_the_last_one_lets_go(profile):
                 assert nfr(every[against][-1]) < nfr(last[against][-1])
             first, *later = (nfr(pairs) / nfr(was) for pairs, was in zip(last["before"], plain))
             assert first < 0.5 and first < min(later)
-            assert strategy == counting.dropout_strategy(store, update) or min(later) > 0.8
+            assert strategy == counting.dropout_strategy(store, update) or min(later) > 0.75
 
 
 def nfr(pairs) -> float:
@@ -370,11 +370,11 @@ def test_one_sample_is_worse_than_the_parser_and_sources_differ(profile, task):
 
 
 @profiles
-def test_ten_samples_cost_several_decodes_and_choosing_about_one_or_less(profile):
-    says("13", "Ten sampled candidates cost several decodes, and choosing among them about one or less")
+def test_ten_samples_cost_one_to_nine_decodes_and_choosing_about_one_or_less(profile):
+    says("13", "Ten sampled candidates cost one to nine decodes, and choosing among them about one or less")
     _, measured = costs.load_speeds(
         {name: stored(profile, task=name) / "speed.json" for name in tasks_measured(profile)}
     )
     cost = costs.cost_rows(measured).query("num_candidates == 10").groupby("step")["cost"]
-    assert cost.min()["dropout-p"] > 2 and cost.max()["dropout-p"] < 10
+    assert cost.min()["dropout-p"] > 1 and cost.max()["dropout-p"] < 9.5
     assert cost.max()["re-ranking dropout-p"] < 1.25
