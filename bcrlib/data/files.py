@@ -165,8 +165,13 @@ def cell_numbers(
     return np.where(good, numbers, np.int32(-1))
 
 
+def cells(padded: bytes, starts: Int64[np.ndarray, "cell"], ends: Int64[np.ndarray, "cell"]) -> list[str]:
+    """Cells of a text in UTF-8 as strings, equal ones one object.  O(bytes of the cells)."""
+    return [sys.intern(padded[start:end].decode()) for start, end in zip(starts.tolist(), ends.tolist())]
+
+
 def distinct_cells(padded: bytes, starts: Int64[np.ndarray, "cell"], ends: Int64[np.ndarray, "cell"]) -> list[str]:
-    """Cells of a text in UTF-8 as strings, equal ones one object, decoded once.
+    """As `cells`, in half the time or less: equal ones are decoded once.
 
     padded: the bytes of the text, with at least `CELL_MARGIN` more behind the last cell.  O(bytes of the cells).
     """
@@ -186,9 +191,7 @@ def distinct_cells(padded: bytes, starts: Int64[np.ndarray, "cell"], ends: Int64
     codes, distinct = factorize(codes)
     place = np.empty(len(distinct), np.int64)
     place[codes] = np.arange(num_cells)
-    bounds = zip(starts[place].tolist(), ends[place].tolist())
-    texts = np.array([sys.intern(padded[start:end].decode()) for start, end in bounds], dtype=object)
-    return texts[codes].tolist()
+    return np.array(cells(padded, starts[place], ends[place]), dtype=object)[codes].tolist()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from bcrlib.data.files import (
     FilePath,
     can_stand,
     cell_numbers,
+    cells,
     decoded_rows,
     distinct_cells,
     find_rows,
@@ -346,12 +347,13 @@ def _parse_valid(content: bytes, trees: bool) -> Treebank | None:
     if not np.array_equal(numbers, _numbers_in_sentence(offsets)):
         return None
     bounds = {column: (tabs[:, column - 1] + 1, tabs[:, column]) for column in (FORM, UPOS, HEAD, DEPREL)}
+    strings = cells if len(content) < PART else distinct_cells  # for a short file pandas would take longer to load
     heads, relations = np.zeros(len(rows), np.int32), ["_"] * len(rows)
     if trees:
-        heads, relations = cell_numbers(buffer, *bounds[HEAD]), distinct_cells(padded, *bounds[DEPREL])
+        heads, relations = cell_numbers(buffer, *bounds[HEAD]), strings(padded, *bounds[DEPREL])
         if "_" in relations or not _are_trees(heads, offsets):
             return None
-    forms, upos = (distinct_cells(padded, *bounds[column]) for column in (FORM, UPOS))
+    forms, upos = (strings(padded, *bounds[column]) for column in (FORM, UPOS))
     return Treebank(forms, upos, heads, relations, offsets, Source(b"", byte_offsets, line_offsets, rows))
 
 
