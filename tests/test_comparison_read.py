@@ -25,9 +25,8 @@ from comparison_files import (
 )
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.comparison.items import read_items
+from bcrlib.comparison.items import is_same, read_items
 from bcrlib.comparison.read import read_update
-from bcrlib.comparison.runs import is_same
 from bcrlib.comparison.update import ItemsError
 from bcrlib.comparison.verdict import Gate, judge
 from bcrlib.data.files import CONLLU, TOP, InputFile, plain

@@ -15,7 +15,6 @@ from bcrlib.comparison.items import read_items
 from bcrlib.comparison.page import nfr_chart, to_html
 from bcrlib.comparison.read import read_update
 from bcrlib.comparison.reports import failure_text, to_json, to_junit, to_markdown, to_text
-from bcrlib.comparison.runs import repeated_runs
 from bcrlib.comparison.tables import clip_id, headline, p_text
 from bcrlib.comparison.verdict import Verdict, judge
 from bcrlib.data.presets import PRESETS
@@ -288,11 +287,11 @@ def test_small_p_values_are_not_nothing():
 def test_a_run_given_twice_is_warned_about(tmp_path):
     gold, old, new, seed = tree_update(tmp_path, 40, 3)
     twice = read_update(gold, old, new, [seed, old], CLEAN, new_seeds=[new])
-    (first, second) = repeated_runs(twice)
+    (first, second) = twice.warnings
     assert first.startswith("runs 1 and 3 of the old model") and second.startswith("runs 1 and 2 of the new model")
     verdict = judge(twice, Gate())
     for form in (to_text, to_markdown, to_html):
         assert "Warning: runs 1 and 3 of the old" in re.sub(r"\s+", " ", form(verdict))
     assert to_json(verdict)["verdict"]["warnings"] == [first, second]
-    assert repeated_runs(read_update(gold, old, new, [seed], CLEAN)) == []
-    assert repeated_runs(read_update(gold, gold, new, [gold], CLEAN)) == []  # all right: no reason to think so
+    assert read_update(gold, old, new, [seed], CLEAN).warnings == []
+    assert read_update(gold, gold, new, [gold], CLEAN).warnings == []  # all right: no reason to think so

@@ -6,7 +6,7 @@ import sys
 import pytest
 from comparison_files import evaluate_files, frame_update, random_items, tree_update, write_items
 
-from bcrlib.comparison.testing import CannotTell, assert_no_regression
+from bcrlib.comparison.verdict import CannotTell, assert_no_regression
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import ConlluError
 
@@ -57,7 +57,7 @@ def test_bad_input_is_no_failed_assertion(tmp_path):
 
 
 TEST_FILE = """
-from bcrlib.comparison.testing import assert_no_regression
+from bcrlib.comparison.verdict import assert_no_regression
 
 
 def test_update():
@@ -82,7 +82,7 @@ def test_a_run_of_pytest_shows_the_message_and_the_line(tmp_path):
     assert result.returncode == 1 and "1 failed, 2 passed" in result.stdout
     assert "E       AssertionError: Gate failed: 4 of 4 checks." in result.stdout
     assert ">       assert_no_regression(" in result.stdout or ">   " in result.stdout
-    assert "comparison/testing.py" not in result.stdout  # the traceback ends at the caller
+    assert "comparison/verdict.py" not in result.stdout  # the traceback ends at the caller
     assert "FAIL  max_nfr  UAS" in result.stdout and "Worst items" in result.stdout
 
 

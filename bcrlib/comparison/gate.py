@@ -78,12 +78,6 @@ def read_must_not_break(path: FilePath) -> dict[str, str]:
     return found
 
 
-def outcome_of(checks: list[Check]) -> Outcome:
-    """Of the whole gate: it fails where a check does, and passes where all do."""
-    found = {check.outcome for check in checks}
-    return next((outcome for outcome in ("failed", "cannot tell", "passed") if outcome in found), "no gate")
-
-
 def check_bounds(gate: Gate, levels: "Mapping[str, LevelVerdict]") -> list[Check]:
     """Of every bound and level with a limit: whether the rate keeps to it, or its interval.  O(levels log units)."""
     checks = []

@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 
 from bcrlib.comparison import tables
 from bcrlib.comparison.gate import EXIT_CODES, Check
-from bcrlib.comparison.runs import repeated_runs
 from bcrlib.comparison.update import rates_of
 from bcrlib.comparison.verdict import CHANGE, LevelVerdict, NoiseFloor, Verdict
 from bcrlib.metrics.uncertainty import Estimate
@@ -145,7 +144,7 @@ def to_json(verdict: Verdict) -> dict[str, dict[str, Any]]:
         "exit_code": EXIT_CODES[verdict.outcome],
         "summary": tables.summary(verdict),
         "seeds": tables.caveat(verdict),
-        "warnings": repeated_runs(verdict.update),
+        "warnings": verdict.update.warnings,
         "notes": [*verdict.update.notes],
         "num_items": len(verdict.update.ids),
         "num_documents": None if clusters is None else len(set(clusters.tolist())),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -159,6 +159,20 @@ class Update:
         """How many predictions of frames are not trees, in words."""
         old, new = (f"{self.num_invalid[f'num_invalid_{name}']:,}" for name in ("old", "new"))
         return f"No trees: {old} predictions of the old model, {new} of the new"
+
+    @property
+    def warnings(self) -> list[str]:
+        """Runs that are right and wrong in the very same places as an earlier one of the model.  O(runs^2 units)."""
+        found = []
+        for side in ("old", "new"):
+            runs = np.concatenate([getattr(level, f"{side}_models") for level in self.levels.values()], axis=1)
+            for earlier, later in combinations(range(len(runs)), 2):
+                if np.array_equal(runs[later], runs[earlier]) and not runs[later].all():
+                    found.append(
+                        f"runs {earlier + 1} and {later + 1} of the {side} model are right in the very same places; "
+                        "the same one given twice makes retraining look safer than it is"
+                    )
+        return found
 
     def flip_rates(self, level: str) -> dict[str, float]:
         """Id -> the share of an item's units, over all pairs of models, that break; without items in which none counts.
