@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_runs import refused, run
+from command_runs import options, refused, run
 from comparison_files import GOLD_FRAMES, GOLD_TREES, OLD_FRAMES, evaluate_files, frame_files, frame_rows, write_rows
 from random_frames import random_frame, random_frame_bank
 from random_trees import random_mistakes, random_treebank
@@ -40,10 +40,6 @@ def trees(tmp_path) -> list[Path]:
 @pytest.fixture
 def frames(tmp_path) -> list[Path]:
     return frame_files(tmp_path)
-
-
-def options(files: list[Path]) -> list[object]:
-    return [item for name, file in zip(("--gold", "--old", "--new"), files) for item in (name, file)]
 
 
 def counts(result: dict[str, float]) -> list[int]:

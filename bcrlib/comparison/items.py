@@ -95,7 +95,7 @@ def items_of(file: InputFile, preset: Preset) -> Update:
         return TextView(tuple(values))
 
     old, new = ([{"EM": run} for run in s.reshape(len(ids), -1).T] for s in (old[:, :1] if one_old else old, new))
-    levels = make_levels({"EM": np.arange(len(ids))}, len(ids), [old[0], new[0], *old[1:]], new[1:])
+    levels = make_levels({"EM": np.arange(len(ids))}, len(ids), old, new)
     without_new = np.array(missing)[lines_of].all(axis=1)
     update = Update(JSON_LINES, "id", ids, without_new, levels, preset, by_name, view, {})
     for first, *further in lines_of.tolist():

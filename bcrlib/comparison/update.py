@@ -199,15 +199,11 @@ def rates_of(flips: Flips) -> dict[str, float]:
 def make_levels(
     item_of_unit: Mapping[str, Int64[np.ndarray, "_"]],
     num_items: int,
-    right: Sequence[Right],
-    new_seeds: Sequence[Right] = (),
+    old_models: Sequence[Right],
+    new_models: Sequence[Right],
 ) -> dict[str, Level]:
-    """The levels from the units of each and what the models get right: old, new, further seeds of old; of new.
-
-    O(units seeds).
-    """
-    old, new, *old_seeds = right
-    sides = (old, *old_seeds), (new, *new_seeds)
+    """The levels from the units of each and what the models get right.  O(units models)."""
+    sides = old_models, new_models
     return {
         level: Level(items, *(np.stack([model[level] for model in side]) for side in sides), num_items)
         for level, items in item_of_unit.items()
