@@ -2,9 +2,8 @@
 
 import json
 import math
-import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,17 +11,16 @@ import numpy as np
 from jaxtyping import Int64
 
 from bcrlib.comparison.update import JSON_LINES, SIDES, ItemsError, TextView, Update, make_levels
-from bcrlib.data.files import InputFile, decoded, read_input
+from bcrlib.data.files import FilePath, InputFile, decoded, read_input
 from bcrlib.data.presets import Preset
 from bcrlib.metrics.breakdowns import Slices, by_tag, merge_rare
 
-Path = str | os.PathLike[str]
 LM_EVAL = "lm-eval"
 METRICS = ("exact_match", "acc", "em", "pass@1", "acc_norm")
 """Of lm-eval, those that say of a sample whether it is right; the first that is there counts."""
 
 
-def read_items(items: Path, preset: Preset) -> Update:
+def read_items(items: FilePath, preset: Preset) -> Update:
     """The update in one file of JSON Lines, an item a line; its only level is EM, whatever the preset.
 
         {"id": "q1", "gold": "Paris", "old": "Paris", "new": "Lyon", "old_seeds": ["Paris", "Rome"],
@@ -78,7 +76,7 @@ def items_of(file: InputFile, preset: Preset) -> Update:
         raise ItemsError(file.name, 1, "no line of the file has a key 'new'")
 
     ids, lines_of = _lines_of_items(file.name, names)
-    one_old = _has_one_old_run(file.name, lines_of, lambda line: _object(lines[line]))
+    one_old = _has_one_old_run(file.name, lines, lines_of)
     old, new = (np.array(side)[lines_of] for side in zip(*answers))  # [item, run, seed]
     num_seeds = new.shape[2]
 
@@ -126,18 +124,16 @@ def _lines_of_items(name: str, ids: Sequence[str]) -> tuple[list[str], Int64[np.
     return list(counts), items.argsort(kind="stable").reshape(len(counts), -1)
 
 
-def _has_one_old_run(
-    name: str, lines_of: Int64[np.ndarray, "item run"], record: Callable[[int], dict[str, Any]]
-) -> bool:
+def _has_one_old_run(name: str, lines: Sequence[str], lines_of: Int64[np.ndarray, "item run"]) -> bool:
     """Whether all lines of every item have the same old answers: the old model then ran once.
 
-    record: what stands in a line.  ItemsError for another gold answer than in the item's first line.  O(lines).
+    ItemsError for another gold answer than in the item's first line.  O(lines).
     """
     one_old = True
     for first, *further in lines_of.tolist() if lines_of.shape[1] > 1 else []:
-        expected = record(first)
+        expected = _object(lines[first])
         for line in further:
-            found = record(line)
+            found = _object(lines[line])
             if not is_same(found["gold"], expected["gold"]):
                 raise ItemsError(name, line + 1, f"another gold answer than the same id has in line {first + 1}")
             one_old &= all(is_same(found.get(key), expected.get(key)) for key in ("old", "old_seeds"))
@@ -229,7 +225,7 @@ def _encodable(text: str) -> str:
     return text if text.isprintable() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def read_logs(old: Path, new: Path, preset: Preset) -> Update:
+def read_logs(old: FilePath, new: FilePath, preset: Preset) -> Update:
     """The update in the samples that lm-eval logged (`--log_samples`) of an old and of a new model, one a line.
 
     An item is a `doc_id`; it is right where its metric, the first of `METRICS`, is 1. Of several filters the first in

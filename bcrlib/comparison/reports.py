@@ -81,12 +81,7 @@ def to_markdown(verdict: Verdict) -> str:
     blocks.append("  \n".join([code(line) if line in notes else line for line in tables.setting(verdict)]))
     if verdict.checks:
         table, more = tables.gate_table(verdict.checks, MARKDOWN_CHECKS)
-        blocks += [
-            "### Gate",
-            _pipes(table),
-            *([f"... {more}."] if more else []),
-            *([table.note] if table.note else []),
-        ]
+        blocks += filter(None, ["### Gate", _pipes(table), more and f"... {more}.", table.note])
     for table in tables.level_tables(verdict):
         blocks += [f"### {table.title}", _pipes(table), table.note]
     slices = []

@@ -207,18 +207,16 @@ def gate_table(checks: Sequence[Check], most: int) -> tuple[Table, str]:
     """The first checks, those that failed in front; and how many more there are, in words."""
     marks = {"failed": "FAIL", "cannot tell": "OPEN", "passed": "pass"}
     shown = sorted(checks, key=lambda check: [*marks].index(check.outcome))[:most]
-    rows = [
-        (marks[check.outcome], check.rule, check.level, clip_id(check.item or ""), _finding(check)) for check in shown
-    ]
+    rows = []
+    for check in shown:
+        sees = "" if check.fails_from is None else f"; sees {per_cent(check.fails_from)} %"
+        named = marks[check.outcome], check.rule, check.level, clip_id(check.item or "")
+        rows.append((*named, f"{check.finding}{sees}"))
     more = f"and {len(checks) - most:,} more checks" if len(checks) > most else ""
     note = "Sees: the true rate from which on a check fails in four of five cases, with so many items."
     if all(check.fails_from is None for check in checks):
         note = ""
     return Table("Gate", ("", "rule", "level", "item", "finding"), 5, rows, note, quoted=(3,)), more
-
-
-def _finding(check: Check) -> str:
-    return check.finding if check.fails_from is None else f"{check.finding}; sees {per_cent(check.fails_from)} %"
 
 
 def slice_table(name: str, level: LevelVerdict, most: int, only_harmed: bool = True) -> Table:
@@ -244,11 +242,8 @@ def slice_table(name: str, level: LevelVerdict, most: int, only_harmed: bool = T
 def harmed_slices(verdict: Verdict, most: int) -> Iterator[tuple[str, str, Table]]:
     """Of every level: its name, how many of its slices are harmed, in words, and the worst of these."""
     for name, level in verdict.levels.items():
-        table = slice_table(name, level, most)
-        if table.rows:
-            yield name, f"{level.slices['is_harmed'].sum()} of {len(level.slices)} slices:", table
-        else:
-            yield name, f"none of {len(level.slices)} slices.", table
+        number, end = (level.slices["is_harmed"].sum(), ":") if level.slices["is_harmed"].any() else ("none", ".")
+        yield name, f"{number} of {len(level.slices)} slices{end}", slice_table(name, level, most)
 
 
 def what_broke(worst: WorstItem, update: Update) -> str:

@@ -21,8 +21,9 @@ from jaxtyping import Num
 
 from bcrlib.comparison.gate import EVERY_LEVEL, Check, Gate, Outcome, check_bounds, check_items, read_must_not_break
 from bcrlib.comparison.items import read_items
-from bcrlib.comparison.read import Path, read_update
+from bcrlib.comparison.read import read_update
 from bcrlib.comparison.update import Level, Update, View
+from bcrlib.data.files import FilePath
 from bcrlib.data.presets import preset as preset_named
 from bcrlib.metrics.breakdowns import Slices, harm_table, unit_counts
 from bcrlib.metrics.flips import Flips, as_flips
@@ -232,22 +233,22 @@ def worst_items(update: Update, most: int) -> list[WorstItem]:
     return worst
 
 
-def compare(gold: Path, old: Path, new: Path, preset: str = "clean") -> Verdict:
+def compare(gold: FilePath, old: FilePath, new: FilePath, preset: str = "clean") -> Verdict:
     """The verdict on two prediction files of the same items, CoNLL-U or rows of TOP. Errors as of `read_update`."""
     return judge(read_update(gold, old, new, [], preset_named(preset)), Gate())
 
 
 def assert_no_regression(
-    gold: Path,
-    old: Path | None = None,
-    new: Path | None = None,
+    gold: FilePath,
+    old: FilePath | None = None,
+    new: FilePath | None = None,
     *,
     max_nfr: Limit = None,
     max_nfi: Limit = None,
     must_not_break: Iterable[str] | os.PathLike[str] = (),
     confident: bool = False,
-    old_seeds: Iterable[Path] = (),
-    new_seeds: Iterable[Path] = (),
+    old_seeds: Iterable[FilePath] = (),
+    new_seeds: Iterable[FilePath] = (),
     preset: str = "clean",
 ) -> None:
     """AssertionError unless the update keeps to all that is asked; its text has the failed checks and the worst items.
