@@ -142,18 +142,23 @@ def compare(
 
     [green]bcr compare items.jsonl --max-nfr 0.01 --must-not-break demos.txt --junit gate.xml[/green]
     """
-    for output in filter(None, (markdown, junit, html)):
-        check_output_file(output)
     from bcrlib.comparison.gate import EXIT_CODES, Gate, read_must_not_break
     from bcrlib.comparison.page import to_html
     from bcrlib.comparison.reports import to_json, to_junit, to_markdown, to_text
     from bcrlib.comparison.runs import repeated_runs
     from bcrlib.comparison.verdict import judge
+    from bcrlib.data.files import is_special
     from bcrlib.report.tables import write_text
 
     files = [path for path in (items, gold, old, new, *old_seeds, *new_seeds) if path is not None]
     if [str(path) for path in (*files, must_not_break)].count("-") > 1:
         raise ValueError("standard input (-) can be only one of the files")
+    outputs = [path for path in (markdown, junit, html) if path is not None]
+    for output in outputs:
+        check_output_file(output)
+        same = [path for path in (*files, must_not_break, *outputs) if path and path.absolute() == output.absolute()]
+        if len(same) > 1 and not is_special(output):
+            raise ValueError(f"{output} is to be written, and is another of the given files, too")
     listed = read_must_not_break(must_not_break) if must_not_break else {}
     gate = Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed, confident)
     size = sum(path.stat().st_size for path in files if path.is_file())
