@@ -55,6 +55,21 @@ def test_scores_are_those_of_one_token_after_the_other(kind, mean):
         assert scores[candidate, number] == pytest.approx(expected, abs=2e-4)
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_prompt_of_several_texts_is_read_once(kind):
+    """Prompts of 20, 1 and 9 tokens; texts as long as they may be, one empty, one behind the others' last position."""
+    generator, seen = tiny_generator(kind, batch_size=12), []
+    inputs, texts = ["abcd " * 4, "a", "ab cd dda"], ["ab", "", "d c", "abcdab"]
+    pool = pool_of(*[[text] * 3 for text in texts])
+    expected = [[log_prob_token_by_token(generator, one, text) for one in inputs] for text in texts]
+    hook = {"with_kwargs": True}
+    generator.model.register_forward_hook(lambda _, args, read, out: seen.append(read["input_ids"].shape), **hook)
+    np.testing.assert_allclose(generator.log_probs(inputs, pool), expected, atol=2e-5)
+    assert seen == [(3, 19), (12, 7)]
+    generator.log_probs(inputs, pool_of(["ab"] * 3))  # nothing is saved
+    assert seen[2:] == [(3, 22)]
+
+
 @every_kind
 def test_batches_do_not_matter(kind):
     for strategy in (OneBest(), Beam(3, 3), TopK(3, 4), Nucleus(0.8, 4), DropoutP(0.3, 4)):
