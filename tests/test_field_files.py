@@ -130,7 +130,7 @@ def test_json_lines_and_logs(tmp_path):
         ('{\n"id": 1}', "items:1: not JSON: the line ends within a value; jq -c ."),
         (
             "{'id': 1}",
-            "items:1: not JSON: Expecting property name enclosed in double quotes at character 2 of the line",
+            "items:1: not JSON: Expecting property name enclosed in double quotes (character 2 of the line)",
         ),
         ('{"ID": 1, "gold": 1}', "items:1: no key 'id' among ['ID', 'gold']"),
         (
@@ -194,7 +194,9 @@ def test_a_report_never_takes_the_place_of_what_is_read(tmp_path):
     """Nor of another report, nor of a pipe or a link, which are written to."""
     (tmp_path / "items").write_text(text := '{"id": 1, "gold": 1, "old": 1, "new": 1}\n')
     items, report = str(tmp_path / "items"), str(tmp_path / "report")
-    for options in (["--html", items], ["--html", report, "--junit", report]):
+    (tmp_path / "same").symlink_to(items)
+    around, same = f"{tmp_path}/../{tmp_path.name}/items", str(tmp_path / "same")
+    for options in (["--html", items], ["--html", around], ["--html", same], ["--html", report, "--junit", report]):
         assert "is to be written, and is another of" in CliRunner().invoke(app, ["compare", items, *options]).stderr
     assert (tmp_path / "items").read_text() == text and not (tmp_path / "report").exists()
     os.mkfifo(report)

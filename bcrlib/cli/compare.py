@@ -147,7 +147,6 @@ def compare(
     from bcrlib.comparison.reports import to_json, to_junit, to_markdown, to_text
     from bcrlib.comparison.runs import repeated_runs
     from bcrlib.comparison.verdict import judge
-    from bcrlib.data.files import is_special
     from bcrlib.report.tables import write_text
 
     files = [path for path in (items, gold, old, new, *old_seeds, *new_seeds) if path is not None]
@@ -156,8 +155,8 @@ def compare(
     outputs = [path for path in (markdown, junit, html) if path is not None]
     for output in outputs:
         check_output_file(output)
-        same = [path for path in (*files, must_not_break, *outputs) if path and path.absolute() == output.absolute()]
-        if len(same) > 1 and not is_special(output):
+        same = [path for path in (*files, must_not_break, *outputs) if path and path.resolve() == output.resolve()]
+        if len(same) > 1 and str(output) != "-" and (output.is_file() or not output.exists()):  # no device
             raise ValueError(f"{output} is to be written, and is another of the given files, too")
     listed = read_must_not_break(must_not_break) if must_not_break else {}
     gate = Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed, confident)

@@ -120,7 +120,7 @@ def _fault(error: RecursionError | ValueError, line: str) -> str:
         return "not JSON: an empty line"
     if error.pos >= len(line.rstrip()):
         return "not JSON: the line ends within a value; jq -c . makes one line of each, jq -c '.[]' lines of a list"
-    return f"not JSON: {error.msg} at character {error.colno} of the line"
+    return f"not JSON: {error.msg} (character {error.colno} of the line)"
 
 
 def _is_alike(answer: Any, gold: Any) -> bool:
