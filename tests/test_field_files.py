@@ -56,6 +56,7 @@ COMMANDS = pytest.mark.parametrize("command", ["evaluate", "compare"])
         (GOLD, GOLD.replace("\n", "\r\n"), 0, ""),
         (GOLD.replace("\n", "\r\n", 3), GOLD[:-2], 0, ""),
         ("\ufeff" + GOLD, "\ufeff" + GOLD + "\n\n", 0, ""),
+        (GOLD, "\ufeff" + GOLD.replace("# sent_id = b", "\ufeff# sent_id = b"), 0, ""),
         (GOLD, gzip.compress(GOLD.encode()), 0, ""),
         (TOP, TOP.replace("[IN:PLAY play", "[IN:PLAY"), 1, "most frames leave out words of the utterance"),
         (TOP, TOP.replace(" ] ]", "]]"), 0, "No trees: 0 predictions of the old model, 0 of the new"),
@@ -83,7 +84,9 @@ def test_both_commands_count_alike(tmp_path, command, gold, new, nfr, said):
     "gold, new, said",
     [
         (GOLD, GOLD.replace("= b", "= c"), "--align order"),
-        (GOLD, tree(*CAFE) + tree(*BIRDS), "--align order"),
+        (GOLD, tree(*CAFE) + tree(*BIRDS), "by their place; but there, "),
+        (GOLD, tree(*BIRDS, name="a") + tree(*CAFE[:2], ("!", "PUNCT", 1, "punct"), name="b"), "has 3 words"),
+        (GOLD, tree(*BIRDS[:1], ("sing.", "VERB", 0, "root"), name="a"), "the text is the same, split in another way"),
         (BARE, tree(*BIRDS), "the file has 1 sentences, the gold file 2"),
         (GOLD, GOLD.replace("\n\n", "\n \n", 1), "new:5: white space where an empty line should be"),
         (GOLD, GOLD.replace("caf\u00e9", "cafe\u0301"), "(U+0065 U+0301 and U+00E9: the same after NFC)"),
@@ -101,6 +104,8 @@ def test_both_commands_count_alike(tmp_path, command, gold, new, nfr, said):
         ('{"id": 1}\n', GOLD, "bcr compare ITEMS.jsonl"),
         (TOP.replace("\t", "  "), TOP, "gold:1: 1 tab-separated columns, expected 2 or 3; a tab stands between"),
         (TOP, TOP.replace("\t", "  "), "new:1: 1 tab-separated columns, expected 2 or 3; a tab stands between"),
+        (TOP, TOP.split("\t")[1], "new:1: 1 tab-separated columns, expected 2 or 3; a tab stands between"),
+        (TOP, TOP.replace("\n", "\t-0.3\n"), "is the parse in another column than the last?"),
         (TOP, "1\tIN:PLAY\t\tplay jazz\tmusic\ten\t[IN:PLAY ]\t{}\n", "new:1: 8 tab-separated columns, as MTOP"),
         (TOP.replace("PLAY play", "PLAY pl\u0430y"), TOP, "in the utterance 'play' (U+0430 and U+0061)"),
         (GOLD, GOLD.encode("latin-1"), "new:7: not UTF-8: byte 0xe9"),
@@ -138,6 +143,12 @@ def test_order_and_subtypes_on_request(tmp_path, command):
     [
         ('[{"id": 1}]', "items:1: the line is not a JSON object; jq -c '.[]' makes lines of a list"),
         ('\n{"id": 1, "gold": 1, "old": 1, "new": 1}', "items:1: not JSON: an empty line"),
+        ('{\n"id": 1}', "items:1: not JSON: the line ends within a value; jq -c ."),
+        (
+            "{'id': 1}",
+            "items:1: not JSON: Expecting property name enclosed in double quotes (character 2 of the line)",
+        ),
+        ('{"ID": 1, "gold": 1}', "items:1: no key 'id' among ['ID', 'gold']"),
         (
             "\n".join(json.dumps({"id": 1, "cluster": i, "gold": 1, "old": 1, "new": 1}) for i in range(2)),
             "items:2: another cluster than the same id has in line 1",
@@ -149,13 +160,69 @@ def test_items_that_are_refused(tmp_path, text, said):
     assert said in CliRunner().invoke(app, ["compare", str(tmp_path / "items")]).stderr
 
 
-def test_samples_with_other_targets_are_not_the_same(tmp_path):
-    """Right in both logs, and yet unequal: the update must not break it in silence."""
-    for name in ("old", "new"):
-        (tmp_path / name).write_text(json.dumps({"doc_id": 0, "target": name, "acc": 1.0}) + "\n  \n")
-    logs = ["--old", str(tmp_path / "old"), "--new", str(tmp_path / "new")]
-    said = CliRunner().invoke(app, ["compare", "--from", "lm-eval", *logs]).stderr
-    assert f"new:1: doc_id '0' has another target than in {tmp_path}/old" in said
+def of_logs(folder, old: list[dict], new: list[dict]):
+    """What is said of two logs of lm-eval whose samples have these members too."""
+    for name, samples in (("old", old), ("new", new)):
+        lines = [json.dumps({"doc_id": 0, "target": "t", "acc": 1.0} | sample) for sample in samples]
+        (folder / name).write_text("\n".join(lines) + "\n  \n")
+    logs = ["--old", str(folder / "old"), "--new", str(folder / "new")]
+    return CliRunner().invoke(app, ["compare", "--from", "lm-eval", *logs, "--json"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ([{"target": "u"}], [{}], "new:1: doc_id '0' has another target than in "),
+        ([{"doc_hash": "a"}], [{"doc_hash": "b"}], "new:1: doc_id '0' has another doc_hash than in "),
+        ([{"exact_match": 1}], [{}], "new:1: no exact_match, by which the first sample (of the old log) is judged"),
+        ([{"filter": "strict"}], [{"filter": "loose"}], "new:1: no sample of the filter 'strict', which counts in"),
+        ([{}], [{}, {"doc_id": 1}], "new:2: the old log has no doc_id '1'"),
+        ([{"acc": "1.0"}], [{}], "old:1: acc is '1.0', neither 0 nor 1"),
+    ],
+)
+def test_samples_that_are_not_the_same(tmp_path, old, new, said):
+    """Right in both logs, and yet not to be compared in silence."""
+    assert said in of_logs(tmp_path, old, new).stderr
+
+
+def test_filters_of_two_logs_may_stand_in_any_order(tmp_path):
+    strict, loose = {"filter": "strict", "acc": 1}, {"filter": "loose", "acc": 0}
+    assert json.loads(of_logs(tmp_path, [strict, loose], [loose, strict]).stdout)["EM"]["acc_new"] == 1
+    assert json.loads(of_logs(tmp_path, [loose, strict], [strict, loose]).stdout)["EM"]["acc_old"] == 0
+
+
+def test_what_items_may_have_meant_is_noted(tmp_path):
+    """A wrong answer that looks right, keys that are not read; and no note where there is nothing to say."""
+    item = {"id": 1, "gold": "caf\u00e9", "old": "caf\u00e9", "new": "Cafe\u0301 "}
+    for key, value, said in (
+        ("new", "Cafe\u0301 ", "in one line (the first is line 1) a wrong answer differs from gold in white space"),
+        ("new", {"a": 1}, None),
+        ("clusters", "c", "the key 'clusters' is not read, but 'cluster' is"),
+        ("weights", 2, "the key 'weights' is not read, every item counts once"),
+        ("prompt", "p", None),
+    ):
+        (tmp_path / "items").write_text(json.dumps(item | {"new": "x", key: value}))
+        verdict = json.loads(CliRunner().invoke(app, ["compare", str(tmp_path / "items"), "--json"]).stdout)["verdict"]
+        assert [said in note for note in verdict["notes"]] == [True] if said else not verdict["notes"]
+
+
+def test_a_report_never_takes_the_place_of_what_is_read(tmp_path):
+    """Nor of another report, nor of a pipe or a link, which are written to."""
+    (tmp_path / "items").write_text(text := '{"id": 1, "gold": 1, "old": 1, "new": 1}\n')
+    items, report = str(tmp_path / "items"), str(tmp_path / "report")
+    (tmp_path / "same").symlink_to(items)
+    around, same = f"{tmp_path}/../{tmp_path.name}/items", str(tmp_path / "same")
+    for options in (["--html", items], ["--html", around], ["--html", same], ["--html", report, "--junit", report]):
+        assert "is to be written, and is another of" in CliRunner().invoke(app, ["compare", items, *options]).stderr
+    assert (tmp_path / "items").read_text() == text and not (tmp_path / "report").exists()
+    os.mkfifo(report)
+    reader = os.open(report, os.O_RDONLY | os.O_NONBLOCK)
+    assert CliRunner().invoke(app, ["compare", items, "--markdown", report]).exit_code == 0
+    assert os.read(reader, 100).startswith(b"## ")
+    os.close(reader)
+    (tmp_path / "link").symlink_to(tmp_path / "place")
+    assert CliRunner().invoke(app, ["compare", items, "--markdown", str(tmp_path / "link")]).exit_code == 0
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "place").read_text().startswith("## ")
 
 
 def test_notes_on_any_terminal_and_of_any_file(tmp_path):

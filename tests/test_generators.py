@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast as Fast
 
 from bcrlib.data.download import DataError, smollm2_folder
 from bcrlib.data.randomness import key
+from bcrlib.parsers import practice
 from bcrlib.parsers.generator import Generator, TextPool
 from bcrlib.reranking import bcr_scores, choose
 from bcrlib.samplers.dropout_p import masks, thinned_calls
@@ -53,6 +54,21 @@ def test_scores_are_those_of_one_token_after_the_other(kind, mean):
     for candidate, number in itertools.product(range(3), range(3)):
         expected = log_prob_token_by_token(generator, INPUTS[number], pool.texts[candidate][number])
         assert scores[candidate, number] == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_a_prompt_of_several_texts_is_read_once(kind):
+    """Prompts of 20, 1 and 9 tokens; texts as long as they may be, one empty, one behind the others' last position."""
+    generator, seen = tiny_generator(kind, batch_size=12), []
+    inputs, texts = ["abcd " * 4, "a", "ab cd dda"], ["ab", "", "d c", "abcdab"]
+    pool = pool_of(*[[text] * 3 for text in texts])
+    expected = [[log_prob_token_by_token(generator, one, text) for one in inputs] for text in texts]
+    hook = {"with_kwargs": True}
+    generator.model.register_forward_hook(lambda _, args, read, out: seen.append(read["input_ids"].shape), **hook)
+    np.testing.assert_allclose(generator.log_probs(inputs, pool), expected, atol=2e-5)
+    assert seen == [(3, 19), (12, 7)]
+    generator.log_probs(inputs, pool_of(["ab"] * 3))  # nothing is saved
+    assert seen[2:] == [(3, 22)]
 
 
 @every_kind
@@ -288,16 +304,14 @@ def test_a_prompt_is_made_of_the_input():
 
 
 def test_the_date_task_is_what_it_says():
-    from bcrlib.data.generated import dates
-
-    months = {name: i for i, month in enumerate(dates.MONTHS, start=1) for name in (month, month[:3])}
-    for text, date in dates.examples(300, seed=4):
+    months = {name: i for i, month in enumerate(practice.MONTHS, start=1) for name in (month, month[:3])}
+    for text, date in practice.dates(300, seed=4):
         year, month, day = map(int, date.split("-"))
         words = text.replace("/", " ").split()
         numbers = [months.get(word) or int(word) for word in words]
         assert sorted(numbers[:2]) == sorted((day, month)) and numbers[2] in (year, year % 100)
-    assert dates.examples(5, seed=1) == dates.examples(9, seed=1)[:5] != dates.examples(5, seed=2)
-    tokenizer = dates.date_tokenizer()
+    assert practice.dates(5, seed=1) == practice.dates(9, seed=1)[:5] != practice.dates(5, seed=2)
+    tokenizer = practice.date_tokenizer()
     assert tokenizer.decode(tokenizer("2021-03-04")["input_ids"]) == "2021-03-04"
 
 

@@ -7,7 +7,6 @@ import torch
 from bcrlib.data.generated.frames import demo_frames
 from bcrlib.data.presets import PRESETS
 from bcrlib.metrics.frames import invalid
-from bcrlib.parsers.targets import sequences_of_targets
 from bcrlib.parsers.practice import (
     action_names,
     allowed_actions,
@@ -20,6 +19,7 @@ from bcrlib.parsers.practice import (
     redefined,
     step_rows,
 )
+from bcrlib.parsers.targets import sequences_of_targets
 from bcrlib.samplers.rules import END
 from bcrlib.samplers.strategies import Beam, OneBest
 

@@ -99,7 +99,7 @@ MALFORMED = {
     "a space between sentences": (PAIR + " \n" + PAIR, 3, "white space where an empty line should be"),
     "a no-break space between sentences": (PAIR + "\u00a0\n" + PAIR, 3, "white space where an empty"),
     "only tabs": (PAIR + "\t" * 9 + "\n", 3, "white space where an empty"),
-    "a byte order mark within": (PAIR + "\n\ufeff" + PAIR, 4, "ID"),
+    "a byte order mark within a line": (PAIR + "\n" + word(1).replace("1", "1\ufeff", 1), 4, "ID"),
     "cut in a line": (PAIR + "\n" + word(1)[:9], 4, "columns"),
     "trailing comment": (PAIR + "\n# x\n", 4, "without words"),
     "nine columns": (word(1) + word(2)[:-3] + "\n\n", 2, "9 tab-separated columns"),

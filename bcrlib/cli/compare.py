@@ -114,9 +114,6 @@ def compare(
 
     [green]bcr compare items.jsonl --max-nfr 0.01 --must-not-break demos.txt --junit gate.xml[/green]
     """
-    reports = (markdown, junit, html)
-    for output in filter(None, reports):
-        check_output_file(output)
     from bcrlib.comparison.gate import EXIT_CODES, Gate, read_must_not_break
     from bcrlib.comparison.items import LM_EVAL, read_items, read_logs
     from bcrlib.comparison.page import to_html
@@ -129,6 +126,13 @@ def compare(
     files = [path for path in (items, gold, old, new, *old_seeds, *new_seeds) if path is not None]
     if [str(path) for path in (*files, must_not_break)].count("-") > 1:
         raise ValueError("standard input (-) can be only one of the files")
+    reports = (markdown, junit, html)
+    outputs = [path for path in reports if path is not None]
+    for output in outputs:
+        check_output_file(output)
+        same = [path for path in (*files, must_not_break, *outputs) if path and path.resolve() == output.resolve()]
+        if len(same) > 1 and str(output) != "-" and (output.is_file() or not output.exists()):  # no device
+            raise ValueError(f"{output} is to be written, and is another of the given files, too")
     listed = read_must_not_break(must_not_break) if must_not_break else {}
     gate = Gate(_limits("--max-nfr", max_nfr), _limits("--max-nfi", max_nfi), listed, confident)
     size = sum(path.stat().st_size for path in files if path.is_file())

@@ -117,7 +117,9 @@ def read_profile(name: str, overrides: list[str]) -> "Profile":
 
 def check_output_file(path: Path) -> None:
     """Complain now, not after minutes of work, about a file that could not be written; "-" is standard output."""
-    if str(path) == "-":
+    from bcrlib.data.files import is_special
+
+    if str(path) == "-" or is_special(path):
         return
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such folder", str(path.parent))

@@ -5,19 +5,21 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from bcrlib.comparison.update import JSON_LINES, SIDES, ItemsError, TextView, Update, make_levels
-from bcrlib.data.files import FilePath, InputFile, decoded, read_input
+from bcrlib.data.files import FilePath, InputFile, decoded, read_input, squeezed
 from bcrlib.data.presets import Preset
 from bcrlib.metrics.breakdowns import Slices, by_tag, merge_rare
 
 LM_EVAL = "lm-eval"
 METRICS = ("exact_match", "acc", "em", "pass@1", "acc_norm")
 """Of lm-eval, those that say of a sample whether it is right; the first that is there counts."""
+KEYS = ("id", "gold", "old", "new", "old_seeds", "new_seeds", "cluster", "slices")
 
 
 def read_items(items: FilePath, preset: Preset) -> Update:
@@ -52,6 +54,8 @@ def items_of(file: InputFile, preset: Preset) -> Update:
     slices: list[dict[str, str]] = []
     missing: list[bool] = []
     clusters: list[str | None] = []
+    unread: set[str] = set()
+    looks_right: list[int] = []
     for number, line in enumerate(lines, 1):
         try:
             record = _object(line)
@@ -66,12 +70,12 @@ def items_of(file: InputFile, preset: Preset) -> Update:
             if (clusters[-1] is None) != (clusters[0] is None):
                 raise ValueError("'cluster' on some lines only")
             slices.append(_slices(record))
-        except json.JSONDecodeError as error:
-            raise ItemsError(file.name, number, f"not JSON: {error if line.strip() else 'an empty line'}") from None
-        except RecursionError:
-            raise ItemsError(file.name, number, "brackets nested too deeply") from None
-        except ValueError as error:
-            raise ItemsError(file.name, number, str(error)) from None
+            unread |= record.keys() - KEYS
+            wrong = [side for side, here in zip(SIDES[1:], right) if side in record and not here[0]]
+            if any(_is_alike(record[side], record["gold"]) for side in wrong):
+                looks_right.append(number)
+        except (RecursionError, ValueError) as error:
+            raise ItemsError(file.name, number, _fault(error, line)) from None
     if all(missing):
         raise ItemsError(file.name, 1, "no line of the file has a key 'new'")
 
@@ -95,7 +99,8 @@ def items_of(file: InputFile, preset: Preset) -> Update:
     old, new = ([{"EM": run} for run in s.reshape(len(ids), -1).T] for s in (old[:, :1] if one_old else old, new))
     levels = make_levels({"EM": np.arange(len(ids))}, len(ids), old, new)
     without_new = np.array(missing)[lines_of].all(axis=1)
-    update = Update(JSON_LINES, "id", ids, without_new, levels, preset, by_name, view, {})
+    notes = [f"{file.name}: {note}" for note in _notes(unread, looks_right)]
+    update = Update(JSON_LINES, "id", ids, without_new, levels, preset, by_name, view, {}, notes=notes)
     for first, *further in lines_of.tolist():
         if other := next((line for line in further if clusters[line] != clusters[first]), None):
             raise ItemsError(file.name, other + 1, f"another cluster than the same id has in line {first + 1}")
@@ -154,6 +159,43 @@ def is_same(first: Any, second: Any) -> bool:
     return first == second
 
 
+def _fault(error: RecursionError | ValueError, line: str) -> str:
+    """What is wrong with a line, in words."""
+    if isinstance(error, RecursionError):
+        return "brackets nested too deeply"
+    if not isinstance(error, json.JSONDecodeError):
+        return str(error)
+    if not line.strip():
+        return "not JSON: an empty line"
+    if error.pos >= len(line.rstrip()):
+        return "not JSON: the line ends within a value; jq -c . makes one line of each, jq -c '.[]' lines of a list"
+    return f"not JSON: {error.msg} (character {error.colno} of the line)"
+
+
+def _is_alike(answer: Any, gold: Any) -> bool:
+    """Whether an answer that is not gold looks like it: but for white space, case, Unicode or the type in JSON."""
+    if isinstance(answer, _NESTED) or isinstance(gold, _NESTED):
+        return False
+    answer, gold = (squeezed(one if isinstance(one, str) else json.dumps(one)) for one in (answer, gold))
+    return answer == gold
+
+
+def _notes(unread: set[str], looks_right: list[int]) -> list[str]:
+    meant = {key: get_close_matches(key.lower(), (*KEYS, "weight"), 1, 0.8) for key in sorted(unread)}
+    found = [
+        f"the key {key!r} is not read, " + ("every item counts once" if near == ["weight"] else f"but {near[0]!r} is")
+        for key, near in meant.items()
+        if near
+    ]
+    if looks_right:
+        told = f"in {len(looks_right):,} lines" if len(looks_right) > 1 else "in one line"
+        found.append(
+            f"{told} (the first is line {looks_right[0]}) a wrong answer differs from gold in white space, case, "
+            "Unicode normalisation or type alone"
+        )
+    return found[:4]
+
+
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
@@ -173,6 +215,7 @@ def _number(text: str) -> float:
     return number
 
 
+_NESTED = (dict, list)
 _DECODER = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_refuse_constant, parse_float=_number)
 
 
@@ -189,7 +232,7 @@ def _judged(record: dict[str, Any]) -> tuple[str, tuple[list[bool], list[bool]]]
     for key in ("id", "gold", "old"):
         if key not in record:
             told = "; these are samples of lm-eval: --from lm-eval --old FILE --new FILE" if "doc_id" in record else ""
-            raise ValueError(f"no key {key!r}{told}")
+            raise ValueError(f"no key {key!r}{told or f' among {list(record)}'}")
     name, gold = record["id"], record["gold"]
     if isinstance(name, bool) or not isinstance(name, (str, int)) or name == "":
         raise ValueError(f"the id {name!r} is neither text nor a whole number")
@@ -228,26 +271,35 @@ def _encodable(text: str) -> str:
 def read_logs(old: FilePath, new: FilePath, preset: Preset) -> Update:
     """The update in the samples that lm-eval logged (`--log_samples`) of an old and of a new model, one a line.
 
-    An item is a `doc_id`; it is right where its metric, the first of `METRICS`, is 1. Of several filters the first in
-    the file counts, which is noted. A sample that the new log lacks is wrong.  Raises ItemsError for a line that is not
-    a sample, a metric that is neither 0 nor 1, a sample that the old log lacks; OSError.  O(bytes).
+    An item is a `doc_id`; it is right where its metric is 1, the first of `METRICS` that the old log's first sample
+    has. Of several filters that of this sample counts, which is noted. A sample that the new log lacks is wrong.
+    Raises ItemsError for a line that is not a sample, or lacks the metric, one that is neither 0 nor 1, no sample of
+    the filter, one that the old log lacks or has with another target or `doc_hash`; OSError.  O(bytes).
     """
-    (olds, old_notes), (news, new_notes) = (_samples(read_input(path)) for path in (old, new))
-    if unknown := [one for one in news if one not in olds]:
-        raise ItemsError(str(new), 1, f"the old log has no doc_id {unknown[0]!r}")
+    olds, counts, old_notes = _samples(read_input(old))
+    news, _, new_notes = _samples(read_input(new), counts)
     lines = []
-    for name, (target, answer) in olds.items():
-        if name in news and not is_same(news[name][0], target):
-            raise ItemsError(str(new), 1, f"doc_id {name!r} has another target than in {old}: it is another item")
-        record = {"id": name, "gold": target, "old": answer}
-        lines.append(json.dumps(record | ({"new": news[name][1]} if name in news else {})))
+    for name, sample in news.items():
+        if name not in olds:
+            raise ItemsError(str(new), sample["line"], f"the old log has no doc_id {name!r}")
+        for key in ("target", "doc_hash"):
+            if key in sample and key in olds[name] and not is_same(sample[key], olds[name][key]):
+                told = f"doc_id {name!r} has another {key} than in {old}: it is another item"
+                raise ItemsError(str(new), sample["line"], told)
+    for name, sample in olds.items():
+        record = {"id": name, "gold": sample["target"], "old": sample["answer"]}
+        lines.append(json.dumps(record | ({"new": news[name]["answer"]} if name in news else {})))
     update = items_of(InputFile(str(old), "\n".join(lines).encode()), preset)
     return replace(update, aligned_by="doc_id", notes=[*old_notes, *new_notes])
 
 
-def _samples(file: InputFile) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
-    """doc_id -> the target, and it again where the sample is right, else the response, marked as wrong; notes."""
-    found: dict[str, tuple[Any, Any]] = {}
+def _samples(
+    file: InputFile, counts: tuple[str, str] | None = None
+) -> tuple[dict[str, dict[str, Any]], tuple[str, str] | None, list[str]]:
+    """doc_id -> line, target, hash, and as answer the target where the sample is right, else the response, marked as
+    wrong; the metric and the filter that count, those of the first sample if none are given; notes.
+    """
+    found: dict[str, dict[str, Any]] = {}
     filters: dict[str, None] = {}
     text = decoded(file.content, file.name, ItemsError).rstrip()
     if not text:
@@ -258,20 +310,25 @@ def _samples(file: InputFile) -> tuple[dict[str, tuple[Any, Any]], list[str]]:
             metric = next((name for name in METRICS if name in record), None)
             if "doc_id" not in record or "target" not in record or metric is None:
                 raise ValueError(f"not a sample of lm-eval: doc_id, target and one of {', '.join(METRICS)} are needed")
+            filters[chosen := str(record.get("filter", "none"))] = None
+            metric, counted = counts = counts or (metric, chosen)
+            if chosen != counted:
+                continue
+            if metric not in record:
+                raise ValueError(f"no {metric}, by which the first sample (of the old log) is judged")
             if record[metric] not in (0, 1):
                 raise ValueError(f"{metric} is {record[metric]!r}, neither 0 nor 1")
-            filters[chosen := str(record.get("filter"))] = None
-            if chosen != next(iter(filters)):
-                continue
             name = str(record["doc_id"])
             if name in found:
                 raise ValueError(f"the doc_id {name!r} a second time")
             wrong = {"wrong": record.get("filtered_resps", record.get("resps"))}
-            found[name] = record["target"], record["target"] if record[metric] else wrong
-        except RecursionError:
-            raise ItemsError(file.name, number, "brackets nested too deeply") from None
-        except ValueError as error:
-            raise ItemsError(file.name, number, str(error)) from None
-    first, *others = filters
-    ignored = f"{file.name}: the filter {first!r} counts, not {', '.join(map(repr, others))}"
-    return found, [ignored] if others else []
+            found[name] = {key: record[key] for key in ("target", "doc_hash") if key in record}
+            found[name] |= {"line": number, "answer": record["target"] if record[metric] else wrong}
+        except (RecursionError, ValueError) as error:
+            raise ItemsError(file.name, number, _fault(error, line)) from None
+    others = ", ".join(repr(name) for name in filters if name != counts[1])
+    if not found:
+        raise ItemsError(
+            file.name, 1, f"no sample of the filter {counts[1]!r}, which counts in the old log; of {others}"
+        )
+    return found, counts, [f"{file.name}: the filter {counts[1]!r} counts, not {others}"] if others else []

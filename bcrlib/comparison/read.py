@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from unicodedata import category, normalize
+from unicodedata import category
 
 import numpy as np
 from jaxtyping import Int64
 
 from bcrlib.comparison.update import TextView, TreeView, Update, make_levels
-from bcrlib.data.files import CONLLU, STANDARD, TOP, TOPV2_HEADER, InputFile, num_shared, read_input, unlike
+from bcrlib.data.files import CONLLU, STANDARD, TOP, TOPV2_HEADER, InputFile, num_shared, read_input, squeezed, unlike
 from bcrlib.data.frames import FrameBank, FrameError, Node, frame_words
 from bcrlib.data.presets import Preset
 from bcrlib.data.top import TopError, parse_predicted_top, parse_top, predicted_frame
@@ -27,6 +27,7 @@ from bcrlib.metrics.breakdowns import frame_slices, tree_slices
 Path = str | os.PathLike[str]
 Paths = Sequence[Path]
 ALIGNMENTS = ("id", "order")
+OTHER_WORDS = "; the text is the same, split in another way: let the parser read gold's words"
 WAY_OUT = "; --align order brings sentences together by their place"
 NUM_LOOKED_AT = 100  # frames
 LONGEST = 60  # characters of a relation in a note
@@ -184,7 +185,7 @@ def _common_format(files: Sequence[InputFile]) -> str:
             f"{gold.name}:1: {len(gold.first_cells)} tab-separated columns, the last not beginning with '[': "
             f"neither a row of TOP nor one of CoNLL-U, which has 10"
         )
-    is_spaced = gold.format is None and b" [IN:" in gold.first_cells[0]  # for the reader of TOP to refuse
+    is_spaced = gold.format is None and b"[IN:" in gold.first_cells[0]  # for the reader of TOP to refuse
     found = TOP if is_spaced else gold.format or CONLLU
     for predicted in files[1:]:
         if predicted.format not in (found, None):
@@ -200,8 +201,13 @@ def _align(
     has_ids = bool(gold.ids or predicted.ids or gold.unusable or predicted.unusable)
     has_ids = (align == "id" and gold.format == CONLLU) or (has_ids and align != "order")
     if has_ids and (fault := _ids_fault(gold, predicted, align)):
-        if align == "id" or not _agree(gold, predicted):
+        if align == "id":
             raise fault
+        if not _agree(gold, predicted):
+            try:
+                _align(gold, predicted, may_lack, "order", notes)
+            except ValueError as apart:
+                raise type(fault)(fault.name, fault.line, f"{fault.fault}; but there, {apart}") from None
         notes.append(f"{predicted.name} is brought together with gold by order, where all words agree, for {fault}")
         has_ids = False
     num_items = len(predicted.trees)
@@ -213,6 +219,8 @@ def _align(
             called = repr(gold.ids[number]) if has_ids else item + 1
             word = num_shared(expected, words)
             way_out = WAY_OUT if has_ids and align is None and _agree(gold, predicted) else ""
+            if "".join(words) == "".join(expected):
+                way_out = OTHER_WORDS
             if word < min(len(expected), len(words)):
                 place = word_called.format(item=called, word=word + 1)
                 fault = f"{place}: {unlike(words[word], expected[word], 'gold file')}{way_out}"
@@ -254,7 +262,7 @@ def _by_id(gold: Items, predicted: Items, may_lack: bool) -> list[int]:
     number_of = {name: number for number, name in enumerate(gold.ids)}
     for item, name in enumerate(predicted.ids):
         if name not in number_of:
-            near = {_squeezed(known): known for known in gold.ids}.get(_squeezed(name))
+            near = {squeezed(known): known for known in gold.ids}.get(squeezed(name))
             told = repr(name) if near is None else unlike(name, near, "gold file")
             raise predicted.fault(predicted.line(item), f"the gold file {gold.name} has no sent_id {told}{WAY_OUT}")
     numbers = [number_of[name] for name in predicted.ids]
@@ -263,11 +271,6 @@ def _by_id(gold: Items, predicted: Items, may_lack: bool) -> list[int]:
         fault = f"{len(lacking):,} sentences of the gold file are not here, the first is {place}"
         raise predicted.fault(predicted.line(len(numbers) - 1, -1), fault)
     return numbers
-
-
-def _squeezed(name: str) -> str:
-    """Equal for ids that differ in white space, case or Unicode normalisation."""
-    return "".join(normalize("NFKC", name).casefold().split())
 
 
 def _trees(file: InputFile, align: str | None, subtypes: bool) -> Items:

@@ -31,6 +31,7 @@ STANDARD = "-"
 """In place of a path: standard input, or output."""
 MTOP_COLUMNS = 8
 TOPV2_HEADER = [b"domain", b"utterance", b"semantic_parse"]
+MARKS = re.compile(rb"^(?:%b)+" % codecs.BOM_UTF8, re.MULTILINE)
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 NEWLINE, HASH, TAB, ZERO = 10, 35, 9, 48  # bytes
 CELL_MARGIN = WINDOW = 8  # bytes of a cell that are compared at once
@@ -55,8 +56,8 @@ class FileError(ValueError):
 def plain(content: bytes) -> bytes:
     """The bytes of a text file without byte order marks, lines ended by LF alone.  O(bytes)."""
     # Two marks and CR CR LF, too: some tool wrote what another had marked. So a second call changes nothing.
-    while content.startswith(codecs.BOM_UTF8):
-        content = content.removeprefix(codecs.BOM_UTF8)
+    if codecs.BOM_UTF8 in content:  # also at the beginning of a line: files that were joined
+        content = MARKS.sub(b"", content)
     return re.sub(rb"\r+\n", b"\n", content) if b"\r" in content else content
 
 
@@ -207,11 +208,25 @@ def whole(path: FilePath) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def is_special(path: FilePath) -> bool:
+    """Whether there is a device, a pipe or a link, which is written to, not replaced: /dev/stdout, /dev/null."""
+    return Path(path).is_symlink() or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir())
+
+
+def squeezed(text: str) -> str:
+    """Equal for texts that differ in white space, case or Unicode normalisation."""
+    return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
 def write_whole(path: FilePath, text: str) -> None:
     """Write a text in UTF-8 with bare line feeds, at once or not at all; "-" is standard output.  OSError."""
     if str(path) == STANDARD:
         sys.stdout.buffer.write(text.encode("utf-8"))
         sys.stdout.flush()
+        return
+    if is_special(path):
+        with open(path, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
         return
     with whole(path) as unfinished:
         unfinished.write_text(text, "utf-8", newline="\n")

@@ -150,7 +150,7 @@ def _columns_fault(row: list[str], num_columns: tuple[int, ...], expected: int, 
             '{"id": .., "gold": .., "old": .., "new": ..}'
         )
     if len(row) not in num_columns:
-        spaced = "; a tab stands between utterance and parse" if len(row) == 1 and f" {OPEN}IN:" in row[0] else ""
+        spaced = "; a tab stands between utterance and parse" if len(row) == 1 and f"{OPEN}IN:" in row[0] else ""
         return f"{len(row)} tab-separated columns, expected {' or '.join(map(str, num_columns))}{spaced}"
     if len(row) != expected:
         return f"{len(row)} tab-separated columns, but {expected} in the first row"
@@ -162,7 +162,8 @@ def _words_fault(words: list[str]) -> str | None:
     if not words:
         return "an utterance without words"
     if bracket := next((word for word in words if word == CLOSE or word.startswith(OPEN)), None):
-        return f"the word {bracket!r} would be a bracket in a parse"
+        other = "; is the parse in another column than the last?" if bracket.startswith(f"{OPEN}IN:") else ""
+        return f"the word {bracket!r} would be a bracket in a parse{other}"
     return None
 
 

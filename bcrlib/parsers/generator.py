@@ -6,6 +6,7 @@ it wrote, the end included. A judge with another vocabulary encodes the text ane
 and re-ranking are those of the parsers.
 """
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,15 +15,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int16
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.generation import LogitsProcessor, LogitsProcessorList
 
 from bcrlib.data.candidates import distinct_first
+from bcrlib.data.files import num_shared
 from bcrlib.data.randomness import key
 from bcrlib.parsers.batches import Runtime
 from bcrlib.samplers.dropout_p import thinned_calls, uniform
@@ -35,14 +32,9 @@ _PROCESSORS = (
     "begin_suppress_tokens", "sequence_bias", "stop_strings", "watermarking_config",
 )  # fmt: skip
 LEFT_OUT = dict.fromkeys(_PROCESSORS) | {
-    "repetition_penalty": 1.0,
-    "encoder_repetition_penalty": 1.0,
-    "guidance_scale": 1.0,
-    "no_repeat_ngram_size": 0,
-    "encoder_no_repeat_ngram_size": 0,
-    "min_length": 0,
-    "min_new_tokens": 0,
-}
+    "repetition_penalty": 1.0, "encoder_repetition_penalty": 1.0, "guidance_scale": 1.0, "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0, "min_length": 0, "min_new_tokens": 0,
+}  # fmt: skip
 """Settings of a generation_config that change what a model may write, beside the value that, as None, asks for nothing.
 
 Nothing could score what is written under them.
@@ -262,10 +254,8 @@ class Generator:
     def _says(self, target: Ids, text: str) -> bool:
         """Whether tokens are the whole text, but for white space. Half a character, cut off, is U+FFFD in a text."""
         kept = [token for token in target if token not in self.ends]
-        decoded = "".join(self._decoded(kept).split())
-        return (
-            decoded.endswith("".join(text.split())) and self.tokenizer.unk_token_id not in kept and "\ufffd" not in text
-        )
+        is_known = self.tokenizer.unk_token_id not in kept and "\ufffd" not in text
+        return is_known and "".join(self._decoded(kept).split()).endswith("".join(text.split()))
 
     def _written(self, text: str, number: int, pool: TextPool) -> list[tuple[Ids, Ids]]:
         """What is read and what is scored, of every candidate of an input: the tokens that the proposer wrote."""
@@ -287,12 +277,10 @@ class Generator:
             return [(prompt, (*some, *end)) for some, end in zip(ids, last)]
         # A piece may reach across the border. What all share of the prompt's pieces is read, the rest is scored.
         whole = [self._behind_prefix(self.prompt(text) + one) for one in texts]
-        kept = min(_common(prompt, ids) for ids in whole)
+        kept = min(num_shared(prompt, ids) for ids in whole)
         if not kept:  # something must be read: then the text is encoded by itself
-            kept, whole = (
-                len(prompt),
-                [(*prompt, *self.tokenizer(one, add_special_tokens=False)["input_ids"]) for one in texts],
-            )
+            alone = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+            kept, whole = len(prompt), [(*prompt, *ids) for ids in alone]
         return [(prompt[:kept], (*ids[kept:], *end)) for ids, end in zip(whole, last)]
 
     def _prompt_ids(self, text: str) -> Ids:
@@ -341,9 +329,31 @@ class Generator:
         return logits, [len(self.start) - 1] * len(rows)
 
     def _causal_logits(self, rows: list[tuple[str, Ids, Ids]]) -> tuple[Tensor, list[int]]:
-        """[row, position, token], and where the first token of the continuation is foretold."""
-        ids, mask = self._padded([(*context, *target)[:-1] or context for _, context, target in rows], left=False)
-        return self.model(input_ids=ids, attention_mask=mask).logits, [len(context) - 1 for _, context, _ in rows]
+        """[row, position, token], and where the first token of the continuation is foretold.
+
+        What several rows read before they write is read once, where that saves more tokens than are scored.
+        """
+        before = [context[:-1] for _, context, _ in rows]
+        written = [(*context[-1:], *target)[:-1] or context[-1:] for _, context, target in rows]
+        different, can = list(dict.fromkeys(before)), inspect.signature(self.model.forward).parameters
+        num_saved = sum(map(len, before)) - sum(map(len, different))
+        if num_saved > sum(map(len, written)) and {"position_ids", "past_key_values", "logits_to_keep"} <= can.keys():
+            ids, mask = self._padded(different, left=True)
+            settings = {"position_ids": (mask.cumsum(1) - 1).clamp(min=0), "use_cache": True, "logits_to_keep": 1}
+            cache = self.model(input_ids=ids, attention_mask=mask, **settings).past_key_values
+            row = torch.tensor([different.index(context) for context in before], device=ids.device)
+            cache.reorder_cache(row)
+            ids, behind = self._padded(written, left=False)
+            mask = torch.cat([mask[row], behind], dim=1)
+            settings = {"position_ids": (mask.cumsum(1) - 1)[:, -ids.shape[1] :], "past_key_values": cache}
+            return self.model(input_ids=ids, attention_mask=mask, **settings).logits, [0] * len(rows)
+        ids, mask = self._padded([context + last for context, last in zip(before, written)], left=False)
+        skipped = (
+            min(map(len, before)) if "logits_to_keep" in can else 0
+        )  # of prompts, a vocabulary a token: much memory
+        settings = {"logits_to_keep": ids.shape[1] - skipped} if skipped else {}
+        logits = self.model(input_ids=ids, attention_mask=mask, **settings).logits
+        return logits, [len(context) - skipped for context in before]
 
     def _padded(self, rows: Sequence[Ids], left: bool) -> tuple[Tensor, Tensor]:
         """Ids and mask [row, position]. A causal model goes on where its prompt ends: that is padded on the left."""
@@ -383,12 +393,6 @@ def _joined(pools: Sequence[TextPool]) -> TextPool:
     )
     log_probs, ended = (np.take_along_axis(values, order, axis=0) for values in (log_probs, ended))
     return TextPool(texts, log_probs, tokens, pools[0].tokenizer, ended)
-
-
-def _common(first: Ids, second: Ids) -> int:
-    """Length of the longest common beginning."""
-    differ = (place for place, (one, other) in enumerate(zip(first, second)) if one != other)
-    return next(differ, min(len(first), len(second)))
 
 
 def _chunks(items: list, size: int) -> Iterator[list]:
