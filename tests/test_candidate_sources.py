@@ -50,7 +50,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def offers(store):
     rows = candidate_sources.strategy_rows(STRATEGIES, "dropout-p(p=0.05)")
-    return candidate_sources.source_rows(store, "clean", ("UAS", "UCM"), UPDATE, rows, num_resamples=30)
+    return candidate_sources.source_rows(store, "clean", ("UAS", "UCM"), UPDATE, rows)
 
 
 def values(offers, row, level="UAS"):
@@ -107,7 +107,7 @@ def test_rows_have_intervals_and_units_and_are_tidy(offers):
 
 def test_one_candidate_leaves_no_choice(store):
     row = {"x": "nucleus(p=0.9)"}
-    one = values(candidate_sources.source_rows(store, "clean", ("UAS",), UPDATE, row, 1, num_resamples=10), "x")
+    one = values(candidate_sources.source_rows(store, "clean", ("UAS",), UPDATE, row, 1), "x")
     assert one["ACC own"] == one["ACC oracle"] == one["ACC BCR"] == pytest.approx(one["ACC random"])
     assert one["NFR oracle"] == one["NFR BCR"] and "same tree" not in one
 

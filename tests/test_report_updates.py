@@ -13,7 +13,7 @@ from bcrlib.experiments import counting, rounds
 from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, micro_average
 from bcrlib.report import candidate_sources
 from bcrlib.report.candidate_sources import JOINED, SAMPLED
-from bcrlib.report.regression import BOOTSTRAP_SEED
+from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
 from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.report.tables import Record, plain_rows, tidy
 from bcrlib.report.updates import (
@@ -86,7 +86,7 @@ def by_hand(counts_of: dict, row: str) -> tuple[float, float]:
 
 
 def test_means_are_over_the_paper_s_updates_and_levels(counts_of):
-    rows = headline_rows("dependency", counts_of, 200)
+    rows = headline_rows("dependency", counts_of)
     found = rows.pivot(index="row", columns="metric", values="value")
     assert list(dict.fromkeys(rows["row"])) == list(METHODS)
     for row in METHODS:
@@ -100,7 +100,7 @@ def test_all_methods_see_the_same_resamples(counts_of):
     for of_level in counts_of.values():
         for of_row in of_level.values():
             of_row["Ensemble"], of_row[JOINED] = of_row["Untreated"], of_row[SAMPLED]
-    rows = headline_rows("dependency", counts_of, 200).set_index(["row", "metric"])[["value", "low", "high"]]
+    rows = headline_rows("dependency", counts_of).set_index(["row", "metric"])[["value", "low", "high"]]
     assert rows.loc["Ensemble"].to_numpy().tolist() == [[0, 0, 0], [0, 0, 0]]
     assert rows.loc[JOINED].to_numpy().tolist() == rows.loc[SAMPLED].to_numpy().tolist()
 
@@ -112,7 +112,7 @@ def test_what_is_missing_is_left_out_and_told(counts_of):
     for of_level in counts_of.values():
         for of_row in of_level.values():
             del of_row["Distillation"]
-    rows = headline_rows("dependency", counts_of, 100)
+    rows = headline_rows("dependency", counts_of)
     assert list(dict.fromkeys(rows["row"])) == ["Ensemble", SAMPLED, "BCR (listed)", f"{JOINED}, 2 of 4 cells"]
     assert rows["value"].notna().all()
 
@@ -122,7 +122,7 @@ def test_where_nothing_breaks_nothing_can_be_cut(counts_of):
         for row, pairs in of_row.items():
             kept = pairs.counts * np.array([1, 0, 1, 1])
             of_row[row] = PairCounts(kept, pairs.old_of_pair, pairs.new_of_pair)
-    rows = headline_rows("dependency", counts_of, 100).set_index(["row", "metric"])["value"]
+    rows = headline_rows("dependency", counts_of).set_index(["row", "metric"])["value"]
     cuts = [
         1 - micro_average(of_level["UAS"][SAMPLED].counts).nfi / micro_average(of_level["UAS"]["Untreated"].counts).nfi
         for of_level in map(counts_of.get, UPDATES)
@@ -152,7 +152,7 @@ def test_the_frontier_goes_through_the_weight_chosen_on_dev(run):
     chosen, on_curve = points.loc[(JOINED, np.nan)], points.loc[(JOINED, 0.25)]
     assert chosen.to_numpy().ravel().tolist() == on_curve.to_numpy().ravel().tolist()
     assert points.loc[(JOINED, 0.0)].to_numpy().ravel().tolist() != on_curve.to_numpy().ravel().tolist()
-    headline = headline_rows("semantic", counts, 50).pivot(index="row", columns="metric", values="value")
+    headline = headline_rows("semantic", counts).pivot(index="row", columns="metric", values="value")
     assert headline.loc[JOINED].tolist() == chosen.to_numpy().ravel().tolist()
 
 
@@ -180,7 +180,7 @@ def test_a_run_without_a_joined_choice_has_a_curve_but_no_row(run):
     rows = {"Untreated": counting.untreated, **candidate_sources.rerankers(store, update)}
     assert list(rows) == ["Untreated", SAMPLED, "BCR (beam)"]
     counts = {str(update): candidate_sources.count(store, "clean", update, rows)}
-    assert JOINED not in set(headline_rows("semantic", counts, 50)["row"])
+    assert JOINED not in set(headline_rows("semantic", counts)["row"])
     trade = frontier_rows("semantic", store, "clean", counts, (0.0,))
     assert set(trade.loc[trade["row"] == JOINED, "new_weight"]) == {0.0}
     assert frontier(trade, "A claim").axes
@@ -254,7 +254,7 @@ def cell(frame, **key):
 
 
 def test_every_round_has_the_rates_of_its_counts(round_counts):
-    frame = round_rows(round_counts, "stackptr=>stackptr", num_resamples=50)
+    frame = round_rows(round_counts, "stackptr=>stackptr")
     for level, rows in round_counts.items():
         for row, of_against in rows.items():
             for against, metric in NFR_AGAINST.items():
@@ -273,17 +273,17 @@ def test_every_round_has_the_rates_of_its_counts(round_counts):
 
 
 def test_differences_are_paired_and_of_the_last_round(round_counts):
-    frame = last_round_differences(round_counts, "BCR (last 1)", num_resamples=60)
+    frame = last_round_differences(round_counts, "BCR (last 1)")
     assert set(frame["row"]) == {"Untreated", "BCR (all)"}
     assert set(frame["metric"]) == {"ΔNFR", "ΔNFR to first", "ΔNFR to any"}
     both = [round_counts["UAS"][row]["first"][2] for row in ("BCR (all)", "BCR (last 1)")]
-    expected = difference_intervals(*both, 60, np.random.default_rng(BOOTSTRAP_SEED))["nfr"]
+    expected = difference_intervals(*both, NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED))["nfr"]
     found = cell(frame, level="UAS", row="BCR (all)", metric="ΔNFR to first")
     assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
 
 
 def test_the_figure_draws_every_round_of_every_group(round_counts):
-    frame = round_rows(round_counts, "a=>a, x", num_resamples=20)
+    frame = round_rows(round_counts, "a=>a, x")
     two = metric_by_round(pd.concat([frame, frame.assign(group="b=>b, y")]), "Rounds")
     assert len(two.axes) == 2 * 4
     accuracy, flips = two.axes[0], two.axes[1]

@@ -13,7 +13,7 @@ from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update
 from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, micro_average, share_intervals
-from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
+from bcrlib.report.regression import drawing
 from bcrlib.report.style import (
     INK,
     INTERVAL,
@@ -150,7 +150,6 @@ def source_rows(
     update: Update,
     strategies: Mapping[str, str],
     num_candidates: int | None = None,
-    num_resamples: int = NUM_RESAMPLES,
 ) -> pd.DataFrame:
     """What the pools of each strategy offer, and who picks what from them, with 95 % intervals.
 
@@ -167,8 +166,7 @@ def source_rows(
             shares |= {(row, metric): share for metric, share in counting.offered(*pool, num_candidates).items()}
             for metric, (pick, _) in _PICKED.items():
                 picked[row, metric] = pick(*pool, num_candidates=num_candidates)
-        measured = share_intervals(shares, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
-        rates = all_rate_intervals(picked, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+        measured, rates = share_intervals(shares, *drawing()), all_rate_intervals(picked, *drawing())
         measured |= {(row, metric): of_rate[_PICKED[metric][1]] for (row, metric), of_rate in rates.items()}
         for (row, metric), estimate in measured.items():
             unit = "a sentence" if metric == "distinct trees" else "%"

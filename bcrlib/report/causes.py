@@ -33,7 +33,7 @@ from bcrlib.pipeline.profile import cell_name
 from bcrlib.report.candidate_sources import JOINED, SAMPLED, listed_row, rerankers
 from bcrlib.report.candidate_sources import count as count_rows
 from bcrlib.report.publisher import ROOT
-from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, dropout_rate
+from bcrlib.report.regression import NUM_RESAMPLES, Counts, drawing, dropout_rate
 from bcrlib.report.style import INK, INTERVAL, METHOD_COLOURS, axis_label, legend, panels
 from bcrlib.report.tables import TEMPLATES, Record, markdown_grid, plain_rows, render, tidy
 from bcrlib.report.updates import LISTED, UNTREATED
@@ -85,7 +85,7 @@ class Found:
     def flips(self) -> dict[tuple[str, str], OfRow]:
         """By cell and level.  O(cells levels rows resamples sentences)."""
         pairs = {(c, level, row): n for c, of in self.counts.items() for level in of for row, n in of[level].items()}
-        draws = resample(pairs, NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED)).flips
+        draws = resample(pairs, *drawing()).flips
         found: dict[tuple[str, str], dict[str, Flips]] = {}
         for (cell, level, row), drawn in draws.items():
             value = micro_average(pairs[cell, level, row].counts)

@@ -20,9 +20,9 @@ from bcrlib.experiments.paper_numbers import lookup, paper_numbers
 from bcrlib.experiments.rounds import AGAINST, Rounds
 from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.flips import Flips
-from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, difference_intervals, micro_average, resample
+from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, micro_average, resample
 from bcrlib.report.candidate_sources import IN_PAPER, JOINED, SAMPLED
-from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, rate_row
+from bcrlib.report.regression import Counts, difference_rows, drawing, rate_row
 from bcrlib.report.style import (
     CHOSEN_MARK,
     INK,
@@ -63,7 +63,7 @@ def by_gain(store: CorrectnessStore, preset: str) -> list[counting.Update]:
     return sorted(counting.updates(store), key=gain, reverse=True)
 
 
-def headline_rows(task: str, counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
+def headline_rows(task: str, counts_of: Mapping[str, Counts]) -> pd.DataFrame:
     """Of every method the relative cut of NFI, 1 - NFI / NFI untreated, and the change of ACC, with 95 % intervals.
 
     `counts_of`: {"deepbiaf=>stackptr": {level: {row: pairs}}}, as `regression.update_rows` takes them.  Cells that
@@ -73,7 +73,7 @@ def headline_rows(task: str, counts_of: Mapping[str, Counts], num_resamples: int
     """
     of_cell = _by_cell(task, counts_of)
     pairs = {(cell, row): of_row[row] for cell, of_row in of_cell.items() for row in of_row}
-    draws = resample(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+    draws = resample(pairs, *drawing())
     rows = []
     for method in METHODS:
         cells = [cell for cell in of_cell if method in of_cell[cell]]
@@ -303,7 +303,7 @@ RoundCounts = Mapping[str, Mapping[str, Rounds]]
 """By level and row: {"UAS": {"Untreated": rounds, "BCR (last 1)": rounds}}."""
 
 
-def round_rows(counts: RoundCounts, group: str = "", num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
+def round_rows(counts: RoundCounts, group: str = "") -> pd.DataFrame:
     """Every rate of every round with its 95 % interval, in the column round: 0, 1, 2, ...
 
     Metrics: ACC; NFR and NFI against the round before; NFR to first; NFR to any.  Round 0 has only ACC, that of the old
@@ -316,9 +316,8 @@ def round_rows(counts: RoundCounts, group: str = "", num_resamples: int = NUM_RE
         for against in AGAINST
         for number, of_round in enumerate(rounds[against], start=1)
     }
-    rates = all_rate_intervals(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
     found = []
-    for (number, against, level, row), of_rate in rates.items():
+    for (number, against, level, row), of_rate in all_rate_intervals(pairs, *drawing()).items():
         metrics = {NFR_AGAINST[against]: "nfr"}
         if against == "before":
             metrics = {"ACC": "acc_new", **metrics, "NFI": "nfi"}
@@ -334,22 +333,15 @@ def last_round(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["round"] == rows["round"].max()].drop(columns="round").reset_index(drop=True)
 
 
-def last_round_differences(
-    counts: RoundCounts, baseline: str, group: str = "", num_resamples: int = NUM_RESAMPLES
-) -> pd.DataFrame:
-    """NFR of every row minus that of the row `baseline` in the last round, "ΔNFR to any" and so on.
-
-    Below 0 a row loses less than the baseline; an interval that leaves out 0 is a difference at that confidence.
-    """
+def last_round_differences(counts: RoundCounts, baseline: str, group: str = "") -> pd.DataFrame:
+    """NFR of every row minus that of the row `baseline` in the last round, "ΔNFR to any" and so on."""
     found = []
     for level, rows in counts.items():
         for against in AGAINST:
-            last = {row: rounds[against][-1] for row, rounds in rows.items()}
-            for row in [row for row in last if row != baseline]:
-                rng = np.random.default_rng(BOOTSTRAP_SEED)
-                nfr = difference_intervals(last[row], last[baseline], num_resamples, rng)["nfr"]
-                found.append(rate_row(group, row, level, f"Δ{NFR_AGAINST[against]}", nfr))
-    return pd.DataFrame(found)
+            last = {level: {row: rounds[against][-1] for row, rounds in rows.items()}}
+            differences = difference_rows(last, baseline, group, metrics=["NFR"])
+            found.append(differences.assign(metric=f"Δ{NFR_AGAINST[against]}"))
+    return pd.concat(found, ignore_index=True)
 
 
 _MEANING = {
