@@ -10,12 +10,10 @@ import pandas as pd
 import pytest
 
 from bcrlib.report.figures import (
+    curves,
     cut_by_method,
-    metric_by_ensemble_size,
-    metric_by_num_candidates,
     metric_by_task,
     name_rates,
-    nfr_by_dropout,
     nfr_nfi_by_method,
     seed_pair_heat_map,
 )
@@ -34,7 +32,7 @@ CURVE = [
     for n in (1, 2, 3)
     for m in ("ER", "NFR", "NFI")
 ] + [{"row": "Untreated", "level": "UAS", "metric": "NFR", "value": 0.03, "num_candidates": np.nan}]
-PAIRS = [{"old_seed": o, "new_seed": n, "value": 0.02 + o / 1000} for o in (1, 2) for n in (3, 4)]
+PAIRS = pd.DataFrame([{"old_seed": o, "new_seed": n, "value": 0.02 + o / 1000} for o in (1, 2) for n in (3, 4)])
 
 
 TASKS = {
@@ -66,8 +64,8 @@ def figures():
     dropout = [{"row": "BCR", "level": "UAS", "metric": "NFR", "p": p, "value": p / 100} for p in (0.1, 0.2)]
     return {
         "bars": nfr_nfi_by_method(ROWS, "BCR removes half of the flips"),
-        "curve": metric_by_num_candidates(CURVE, "More candidates, fewer flips"),
-        "dropout": nfr_by_dropout(dropout, "More dropout", chosen={"BCR": 0.2}, metrics=("NFR",)),
+        "curve": curves(CURVE, "num_candidates", "More candidates, fewer flips"),
+        "dropout": curves(dropout, "p", "More dropout", ("NFR",), {"BCR": 0.2}),
         "pairs": seed_pair_heat_map(PAIRS, "Any two seeds disagree"),
     }
 
@@ -98,7 +96,7 @@ def test_a_method_that_adds_to_the_impact_has_its_bar_below_zero_and_inside_the_
 
 
 def test_curve_has_its_points_and_the_untreated_line():
-    nfr = metric_by_num_candidates(CURVE, "t").axes[1]
+    nfr = curves(CURVE, "num_candidates", "t").axes[1]
     data = [(list(line.get_xdata()), list(np.round(line.get_ydata(), 6))) for line in nfr.lines]
     assert ([1, 2, 3], [3.0, 1.5, 1.0]) in data
     assert any(ys == [3.0, 3.0] for _, ys in data)
@@ -120,7 +118,7 @@ def test_both_tasks_side_by_side_with_a_group_of_bars_an_update():
 
 
 def test_the_form_of_figures_2_and_3_for_frames_speaks_of_spans_and_utterances():
-    figure = metric_by_ensemble_size(ENSEMBLES, "t")
+    figure = curves(ENSEMBLES, "ensemble_size", "t")
     assert [axes.get_ylabel().split("\n")[1] for axes in figure.axes[:4]] == [
         "(% of spans)",
         "(% of spans)",
@@ -130,8 +128,8 @@ def test_the_form_of_figures_2_and_3_for_frames_speaks_of_spans_and_utterances()
     assert figure.axes[5].get_xlabel() == "models in the ensemble"
     assert list(figure.axes[4].lines[0].get_xdata()) == [1, 2, 5]
     frames = [row | {"level": "EM"} for row in CURVE]
-    assert metric_by_num_candidates(frames, "t").axes[0].get_xlabel() == "candidates per utterance"
-    assert metric_by_num_candidates(CURVE, "t").axes[0].get_xlabel() == "candidates per sentence"
+    assert curves(frames, "num_candidates", "t").axes[0].get_xlabel() == "candidates per utterance"
+    assert curves(CURVE, "num_candidates", "t").axes[0].get_xlabel() == "candidates per sentence"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +143,7 @@ def test_the_form_of_figures_2_and_3_for_frames_speaks_of_spans_and_utterances()
 )
 def test_ticks_that_would_run_into_each_other_are_left_out(numbers, written):
     rows = [row | {"num_candidates": n} for row in CURVE[:3] for n in numbers]
-    assert metric_by_num_candidates(rows, "t").axes[2].get_xticks().tolist() == written
+    assert curves(rows, "num_candidates", "t").axes[2].get_xticks().tolist() == written
 
 
 def test_files_are_the_same_in_another_process(tmp_path):
@@ -189,7 +187,7 @@ def test_updates_have_a_line_of_panels_each_and_one_scale():
 def test_two_updates_do_not_share_a_curve():
     rows = [row | {"group": g} for g in ("a=>a", "a=>b") for row in CURVE]
     with pytest.raises(ValueError, match="one update a figure"):
-        metric_by_num_candidates(rows, "t")
+        curves(rows, "num_candidates", "t")
 
 
 def test_rings_mark_what_was_chosen_for_each_row():
@@ -199,15 +197,13 @@ def test_rings_mark_what_was_chosen_for_each_row():
         for row, values in rates.items()
         for p, value in zip((0.1, 0.2), values)
     ]
-    (axes,) = nfr_by_dropout(rows, "t", {"first": 0.2, "second": 0.1}, ("NFR",)).axes
+    (axes,) = curves(rows, "p", "t", ("NFR",), {"first": 0.2, "second": 0.1}).axes
     rings = axes.lines[-1]
     assert list(zip(rings.get_xdata(), rings.get_ydata())) == [(0.2, 2.0), (0.1, 1.0)]
 
 
 def test_maps_of_several_updates_share_their_colours():
-    pairs = [
-        pair | {"group": g, "value": pair["value"] * scale} for g, scale in (("a=>a", 1), ("a=>b", 2)) for pair in PAIRS
-    ]
+    pairs = pd.concat([PAIRS.assign(group="a=>a"), PAIRS.assign(group="a=>b", value=2 * PAIRS["value"])])
     maps = [axes for axes in seed_pair_heat_map(pairs, "t").axes if axes.get_xlabel()]
     assert [axes.get_title(loc="left").splitlines()[0] for axes in maps] == ["a ⇒ a", "a ⇒ b"]
     assert len({axes.collections[0].get_clim() for axes in maps}) == 1

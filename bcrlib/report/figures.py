@@ -50,12 +50,9 @@ def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "
         of_all = frame.query("level == @level and metric == @metric").dropna(subset="value")
         cells = of_all[of_all["group"] == update]
         places = {(update, row): place for place, row in enumerate(cells["row"].unique())}
-        _bars(axes, cells, places, of_all)  # on one scale: updates are compared by eye
-        axes.set_ylim(len(places) - 0.45, -0.55)
-        axes.set_xlabel(axis_label(metric, level, on_one_line=True))
+        _bars(axes, cells, places, of_all, axis_label(metric, level, on_one_line=True))  # compared by eye: one scale
         axes.set_title(_panel_title(update if len(updates) > 1 else "", level), loc="left")
-    _bar_legend(figure, frame)
-    return figure
+    return _with_legend(figure, frame)
 
 
 def metric_by_task(rows_of: Mapping[str, Rows], title: str) -> Figure:
@@ -77,16 +74,14 @@ def metric_by_task(rows_of: Mapping[str, Rows], title: str) -> Figure:
         frame, level = frames[task], levels[task][number]
         cells = frame[frame["level"] == level]
         places = _places(cells)
-        _bars(axes, cells, places, cells)
+        _bars(axes, cells, places, cells, axis_label("NFI", level, on_one_line=True))
         first = {update: place for (update, _), place in reversed(places.items())}
         look = {"textcoords": "offset points", "va": "center", "weight": "bold", "size": 9.5}
         for update, place in first.items():
             axes.annotate(arrow(update), (0, place - 1), (4, -2), **look)
         axes.set_ylim(max(places.values()) + 0.6, -0.55)
-        axes.set_xlabel(axis_label("NFI", level, on_one_line=True))
         axes.set_title(f"{task}\n{LEVEL_NAMES.get(level, level)}", loc="left")
-    _bar_legend(figure, pd.concat(frames.values()))
-    return figure
+    return _with_legend(figure, pd.concat(frames.values()))
 
 
 def cut_by_method(rows: Rows, title: str) -> Figure:
@@ -96,17 +91,13 @@ def cut_by_method(rows: Rows, title: str) -> Figure:
     """
     frame = tidy(rows).query("metric == 'NFI cut'")
     levels = frame["level"].unique()
-    most = frame.groupby("level")["row"].nunique().max()
-    figure, areas = panels((1.2 + 4.6 * len(levels), 1.5 + 0.3 * most), title, [""], levels, sharey=True)
+    places = {("", row): place for place, row in enumerate(frame["row"].unique())}
+    figure, areas = panels((1.2 + 4.6 * len(levels), 1.5 + 0.3 * len(places)), title, [""], levels, sharey=True)
     for (_, level), axes in areas.items():
-        cells = frame[frame["level"] == level]
-        _bars(axes, cells, {("", row): place for place, row in enumerate(frame["row"].unique())}, frame)
+        _bars(axes, frame[frame["level"] == level], places, frame, "NFI taken away (% of the plain update's NFI)")
         axes.axvline(0, color="#9CA3AF", linewidth=1)
-        axes.set_ylim(most - 0.45, -0.55)
-        axes.set_xlabel("NFI taken away (% of the plain update's NFI)")
         axes.set_title(level, loc="left")
-    _bar_legend(figure, frame)
-    return figure
+    return _with_legend(figure, frame)
 
 
 def _places(cells: pd.DataFrame) -> dict[tuple[str, str], int]:
@@ -118,7 +109,9 @@ def _places(cells: pd.DataFrame) -> dict[tuple[str, str], int]:
     return places
 
 
-def _bars(axes: Axes, cells: pd.DataFrame, places: Mapping[tuple[str, str], int], scale: pd.DataFrame) -> None:
+def _bars(
+    axes: Axes, cells: pd.DataFrame, places: Mapping[tuple[str, str], int], scale: pd.DataFrame, label: str
+) -> None:
     """A bar a cell at its (update, method)'s place from the top, with its interval, the paper's number and its own.
 
     The axis goes as far as the bars of `scale`, which begin at 0, and what stands beside them reach.
@@ -136,16 +129,19 @@ def _bars(axes: Axes, cells: pd.DataFrame, places: Mapping[tuple[str, str], int]
         of_paper = "" if np.isnan(cell.paper) else f" ({100 * cell.paper:.2f})"
         axes.annotate(f"{100 * cell.value:.2f}{of_paper}", (end, place), (9, 0), **look)
     axes.grid(False, axis="y")
+    axes.set_xlabel(label)
     axes.set_yticks(list(places.values()), [row for _, row in places])
+    axes.set_ylim(max(places.values()) + 0.55, -0.55)
     ends = 100 * scale[["value", "low", "high", "paper"]].to_numpy()
     reach = np.nanmax(ends, initial=0) or 1.0
     room = 1.5 if scale["paper"].notna().any() else 1.22  # for the numbers
     axes.set_xlim(1.1 * np.nanmin(ends, initial=0), room * reach)
 
 
-def _bar_legend(figure: Figure, frame: pd.DataFrame) -> None:
+def _with_legend(figure: Figure, frame: pd.DataFrame) -> Figure:
     intervals = INTERVALS if frame["low"].notna().any() else {}
     legend(figure, {"ours": _GREY, **intervals, **in_paper(frame, "the paper's number (in brackets)")})
+    return figure
 
 
 def _panel_title(update: str, level: str) -> str:
@@ -153,32 +149,26 @@ def _panel_title(update: str, level: str) -> str:
     return f"{arrow(update)}\n{name}" if update else name
 
 
-def metric_by_num_candidates(rows: Rows, title: str, metrics: Sequence[str] = ("ER", "NFR", "NFI")) -> Figure:
-    """Each metric against the number of candidates, a line a row: the form of the paper's Figure 2.
+VARIED = {
+    "num_candidates": "candidates per {input}",
+    "ensemble_size": "models in the ensemble",
+    "p": "dropout rate p while sampling candidates",
+}
+"""What a curve can go along: the column of its rows, and what the axis says."""
 
-    `rows`: tidy rows plus the column num_candidates; a row with NaN there (Untreated) is a horizontal
-    dashed line. Intervals are bands, the paper's numbers diamonds.
+
+def curves(
+    rows: Rows,
+    x: str,
+    title: str,
+    metrics: Sequence[str] = ("ER", "NFR", "NFI"),
+    chosen: Mapping[str, float] | None = None,
+) -> Figure:
+    """Each metric against what is varied, a line a row: the form of the paper's Figures 2 and 3.
+
+    `rows`: tidy rows plus the column `x`, one of `VARIED`; a row with NaN there (Untreated) is a horizontal dashed
+    line.  Intervals are bands, the paper's numbers diamonds; a ring marks the x `chosen` for a row, {row: x}.
     """
-    return _curves(rows, "num_candidates", "candidates per {input}", title, metrics, {})
-
-
-def metric_by_ensemble_size(rows: Rows, title: str) -> Figure:
-    """ER, NFR and NFI against the number of new models in the ensemble: the form of the paper's Figure 3.
-
-    `rows`: tidy rows plus the column ensemble_size; a row with NaN there (BCR) is a horizontal dashed line.
-    """
-    return _curves(rows, "ensemble_size", "models in the ensemble", title, ("ER", "NFR", "NFI"), {})
-
-
-def nfr_by_dropout(rows: Rows, title: str, chosen: Mapping[str, float], metrics: Sequence[str]) -> Figure:
-    """Each metric against the dropout rate p the candidates were sampled with; a ring marks the p chosen for a row.
-
-    `rows`: tidy rows plus the column p; a row with NaN there is a horizontal dashed line. `chosen`: {row: p}.
-    """
-    return _curves(rows, "p", "dropout rate p while sampling candidates", title, metrics, chosen)
-
-
-def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str], marks: Mapping[str, float]) -> Figure:
     frame = tidy(rows, extra=(x,)).query("metric in @metrics")
     if frame["group"].nunique() > 1:
         raise ValueError(f"one update a figure, please: {', '.join(frame['group'].unique())}")
@@ -189,20 +179,20 @@ def _curves(rows: Rows, x: str, x_label: str, title: str, metrics: Sequence[str]
         cells = frame.query("level == @level and metric == @metric").dropna(subset="value")
         for row, points in cells.groupby("row", sort=False):
             _curve(axes, points, x, colours[row])
-        chosen = cells[cells[x] == cells["row"].map(marks)]
-        axes.plot(chosen[x], 100 * chosen["value"], **CHOSEN_MARK)
+        rings = cells[cells[x] == cells["row"].map(chosen or {})]
+        axes.plot(rings[x], 100 * rings["value"], **CHOSEN_MARK)
         axes.set_ylabel(axis_label(metric, level))
         if metric == metrics[0]:
             axes.set_title(LEVEL_NAMES.get(level, level), loc="left")
         if level == levels[-1]:
-            axes.set_xlabel(x_label.format(input=one_input(levels)))
+            axes.set_xlabel(VARIED[x].format(input=one_input(levels)))
             axes.margins(x=0.04)
             axes.set_xticks(_ticks(sorted(frame[x].dropna().unique())))
     flat = frame[x].isna().groupby(frame["row"]).all()
     looks = {row: {"color": c, "linewidth": 2, "linestyle": "--" if flat[row] else "-"} for row, c in colours.items()}
     if frame["low"].notna().any():
         looks[INTERVAL] = _GREY | {"alpha": 0.35}
-    legend(figure, looks | ({"chosen on dev": CHOSEN_MARK} if marks else {}) | in_paper(frame))
+    legend(figure, looks | ({"chosen on dev": CHOSEN_MARK} if chosen else {}) | in_paper(frame))
     return figure
 
 
@@ -233,14 +223,13 @@ def name_rates(chosen: Mapping[str, float]) -> str:
     return ", ".join(f"p = {rate:g} ({update})" for update, rate in chosen.items())
 
 
-def seed_pair_heat_map(rows: Rows, title: str) -> Figure:
+def seed_pair_heat_map(rows: pd.DataFrame, title: str) -> Figure:
     """NFR of words (UAS) for every pair of an old and a new seed, as an annotated map; one below the other by update.
 
     `rows`: columns old_seed, new_seed, value (a rate), and group where there are several updates. A missing pair (the
     same seed twice) stays white; all maps have one scale of colours.
     """
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-    frame = frame if "group" in frame else frame.assign(group="")
+    frame = rows if "group" in rows else rows.assign(group="")
     maps = {
         group: 100 * cells.pivot(index="old_seed", columns="new_seed", values="value").astype(float)
         for group, cells in frame.groupby("group", sort=False)

@@ -80,30 +80,20 @@ def command_of(profile: str) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a cell shows of a table: HTML, and plain text for whatever cannot show that."""
+    """What a cell shows: a table as HTML or a figure as PNG, and text for whatever or whoever cannot see that."""
 
-    html: str
     text: str
+    html: str | None = None
+    png: bytes | None = None
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         return self.html
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]] | None:
+        return (self.png, {"alt": self.text}) if self.png else None
 
     def __repr__(self) -> str:
         return self.text
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What a cell shows of a figure: a PNG with a text for readers who cannot see it."""
-
-    png: bytes
-    alt: str
-
-    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
-        return self.png, {"alt": self.alt}
-
-    def __repr__(self) -> str:
-        return self.alt
 
 
 def as_table(frame: pd.DataFrame, title: str = "", decimals: int | Mapping[str, int] = 2) -> Shown:
@@ -118,10 +108,10 @@ def as_table(frame: pd.DataFrame, title: str = "", decimals: int | Mapping[str, 
         same = (cells.iloc[:, :number] == cells.iloc[:, :number].shift()).all(axis=1)
         texts.isetitem(number - 1, texts.iloc[:, number - 1].mask(same, ""))
     right = [is_numeric_dtype(kind) for kind in cells.dtypes]
-    heads = [[(escape(str(name)), 1) for name in cells]]
     rows = [[escape(cell) for cell in row] for row in texts.itertuples(index=False)]
     plain = texts.to_string(index=False)
-    return Shown(_heading(title) + _html(heads, rows, right), f"{title}\n\n{plain}" if title else plain)
+    html = _html([[escape(str(name)) for name in cells]], rows, right)
+    return Shown(f"{title}\n\n{plain}" if title else plain, _heading(title) + html)
 
 
 def _texts(column: pd.Series, decimals: int | Mapping[str, int]) -> list[str]:
@@ -135,25 +125,18 @@ def _heading(title: str) -> str:
     return f"<p><b>{escape(title)}</b></p>\n" if title else ""
 
 
-def _html(heads: Sequence[Sequence[tuple[str, int]]], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """A table of HTML cells, a line a row.  heads: (cell, columns that it spans).  A row of one cell spans them all."""
-    sides = [' style="text-align: right"' if of_column else ' style="text-align: left"' for of_column in right]
+def _html(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """A table of HTML cells, a line a row; where a row has fewer cells than columns, its last ones span several."""
+    sides = [f' style="text-align: {"right" if of_column else "left"}"' for of_column in right]
 
-    def line(cells: Sequence[str]) -> str:
-        if len(cells) == 1 < len(sides):
-            return f'<th colspan="{len(sides)}"{sides[0]}>{cells[0]}</th>'
-        return "".join(f"<td{side}>{cell}</td>" for cell, side in zip(cells, sides))
+    def line(cells: Sequence[str], tag: str) -> str:
+        width = len(sides) // len(cells) if len(cells) == 1 else (len(sides) - 1) // (len(cells) - 1)
+        span = f' colspan="{width}"' if width > 1 else ""
+        spans = [span if number or len(cells) == 1 else "" for number in range(len(cells))]
+        return "".join(f"<{tag}{span}{side}>{cell}</{tag}>" for cell, span, side in zip(cells, spans, sides))
 
-    def head(cells: Sequence[tuple[str, int]]) -> str:
-        places = [sum(width for _, width in cells[:number]) for number in range(len(cells))]
-        spans = [f' colspan="{width}"' if width > 1 else "" for _, width in cells]
-        return "".join(f"<th{span}{sides[at]}>{cell}</th>" for (cell, _), span, at in zip(cells, spans, places))
-
-    lines = [
-        *(f"<tr>{head(cells)}</tr>" for cells in heads),
-        "</thead><tbody>",
-        *(f"<tr>{line(row)}</tr>" for row in rows),
-    ]
+    lines = [f"<tr>{line(cells, 'th')}</tr>" for cells in heads] + ["</thead><tbody>"]
+    lines += [f"<tr>{line(row, 'th' if len(row) < len(sides) else 'td')}</tr>" for row in rows]
     return "\n".join(["<table><thead>", *lines, "</tbody></table>"])
 
 
@@ -172,13 +155,13 @@ def _of_record(record: Record) -> Shown:
         size = math.ceil(len(all_columns) / num_blocks)
         for first in range(0, len(all_columns), size):
             blocks.append(_block(grid, level, all_columns[first : first + size]))
-    return Shown(_heading(record.title) + "\n".join(blocks), f"{record.title}\n\n{markdown_grid(record)}")
+    return Shown(f"{record.title}\n\n{markdown_grid(record)}", _heading(record.title) + "\n".join(blocks))
 
 
 def _block(grid: Grid, level: str, columns: Sequence[Column]) -> str:
-    heads = [[(escape(grid.heading(level)), 1), *((escape(grid.header(m)), len(grid.sides)) for _, m in columns)]]
+    heads = [[escape(text) for text in (grid.heading(level), *(grid.header(metric) for _, metric in columns))]]
     if len(grid.sides) > 1:
-        heads.append([("", 1), *((side, 1) for _ in columns for side in grid.sides)])
+        heads.append(["", *[*grid.sides] * len(columns)])
     rows: list[list[str]] = []
     for line in grid.lines:
         if len(grid.name_heads) > 1 and line[0] and grid.opens_block(line):
@@ -218,7 +201,7 @@ class Publisher:
         self._write(f"{name}.tex", to_latex(record))
         return _of_record(replace(record, rows=plain_rows(rows.assign(command=""))))
 
-    def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Picture:
+    def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Shown:
         """Save NAME.svg and NAME.png with the numbers plotted; returns the picture, for a cell to show.
 
         ValueError for a figure to be saved without a title, its claim, or with a drawing area without axis labels: each
@@ -254,10 +237,10 @@ class Publisher:
             write_text(Path(self.output, name), text)
 
 
-def pictured(figure: Figure, caption: str) -> Picture:
+def pictured(figure: Figure, caption: str) -> Shown:
     """A figure as a cell shows it; its claim and caption are what readers who cannot see it are told."""
     claim = " ".join(figure.get_suptitle().split())
-    return Picture(picture(figure), f"{claim.rstrip('.')}. {caption}")
+    return Shown(f"{claim.rstrip('.')}. {caption}", png=picture(figure))
 
 
 CHAPTERS = {
