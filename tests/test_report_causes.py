@@ -24,8 +24,8 @@ from bcrlib.pipeline.profile import cell_name
 from bcrlib.report import causes
 from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.causes import DISTILLED, LISTED, UNTREATED, why_ours_differs
+from bcrlib.report.figures import METHOD_COLOURS
 from bcrlib.report.pages import reproducibility
-from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.samplers.strategies import OneBest
 from bcrlib.tasks import dependency, semantic
 from bcrlib.tasks.dependency import load_treebank

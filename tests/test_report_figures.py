@@ -12,13 +12,14 @@ import pytest
 from bcrlib.report.figures import (
     curves,
     cut_by_method,
+    method_colours,
     metric_by_task,
     name_rates,
+    new_figure,
     nfr_nfi_by_method,
     seed_pair_heat_map,
 )
 from bcrlib.report.publisher import Publisher
-from bcrlib.report.style import method_colours, new_figure
 
 METHODS = {"Untreated": 0.023, "Ensemble": 0.015, "BCR": 0.0103}
 ROWS = [

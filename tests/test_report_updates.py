@@ -13,8 +13,8 @@ from bcrlib.experiments import counting, rounds
 from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, micro_average
 from bcrlib.report import candidate_sources
 from bcrlib.report.candidate_sources import JOINED, SAMPLED
+from bcrlib.report.figures import METHOD_COLOURS
 from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
-from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.report.tables import Record, plain_rows, tidy
 from bcrlib.report.updates import (
     CHANGE,

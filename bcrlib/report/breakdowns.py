@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from bcrlib.data.files import ROOT
 from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
 from bcrlib.metrics.tree_breakdowns import HISTOGRAM
-from bcrlib.report.style import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
+from bcrlib.report.figures import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
 from bcrlib.report.tables import tidy
 
 AUTHORS_UPDATE, AUTHORS_PRESET = "stackptr=>deepbiaf", "official"
@@ -222,8 +222,7 @@ def nfr_by_slice(rows: pd.DataFrame, title: str) -> Figure:
         axes.set_axis_off()
     for axes, (name, cells) in zip(areas.values(), of_breakdown.items()):
         _slice_panel(axes, cells, slices[name], colours)
-        axes.set_title(BREAKDOWN_NAMES.get(name, name), loc="left")
-        axes.set_xlabel("negative flip rate NFR (%)")
+        axes.set(title=BREAKDOWN_NAMES.get(name, name), xlabel="negative flip rate NFR (%)")
     looks = {method: {"color": colour, "marker": "o"} for method, colour in colours.items()}
     looks |= INTERVALS | {"all units": {"color": "black", "linewidth": 1.2, "linestyle": "--"}}
     legend(figure, looks | in_paper(frame, AUTHORS), 5)
@@ -240,8 +239,7 @@ def _slice_panel(axes: Axes, cells: pd.DataFrame, slices: Sequence[str], colours
         axes.plot(points["paper"], places, **PAPER_MARK)
         axes.plot(points["value"], places, "o", color=colour, markersize=4.5)  # over the diamonds
     axes.set_yticks(range(len(slices)), slices)
-    axes.set_ylim(len(slices) - 0.45, -0.55)
-    axes.set_xlim(left=0)
+    axes.set(xlim=(0, None), ylim=(len(slices) - 0.45, -0.55))
     axes.grid(False, axis="y")
 
 
@@ -260,10 +258,9 @@ def co_occurrence_by_distance(rows: pd.DataFrame, title: str) -> Figure:
         axes.plot(places, 100 * cells["chance"], linewidth=1.6, **chance)
         axes.plot(places, 100 * cells["paper"], **PAPER_MARK)
         axes.set_xticks(places, cells["key"], rotation=45)
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel(BREAKDOWN_NAMES.get(breakdown, breakdown))
-        axes.set_ylabel("both flip\n(% of couples in which one does)")
-        axes.set_title("two sub-trees" if "sub-tree" in level else "two words", loc="left")
+        axes.set(xlabel=BREAKDOWN_NAMES.get(breakdown, breakdown), ylim=(0, None))
+        axes.set(ylabel="both flip\n(% of couples in which one does)")
+        axes.set_title("two sub-trees" if "sub-tree" in level else "two words")
     looks = {"found": found, "if flips were independent": chance}
     legend(figure, looks | in_paper(rows, AUTHORS), 5)
     return figure

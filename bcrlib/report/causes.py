@@ -32,9 +32,9 @@ from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
 from bcrlib.pipeline.profile import cell_name
 from bcrlib.report.candidate_sources import JOINED, SAMPLED, listed_row, rerankers
 from bcrlib.report.candidate_sources import count as count_rows
+from bcrlib.report.figures import INK, INTERVAL, METHOD_COLOURS, axis_label, legend, panels
 from bcrlib.report.publisher import ROOT
 from bcrlib.report.regression import NUM_RESAMPLES, Counts, drawing, dropout_rate
-from bcrlib.report.style import INK, INTERVAL, METHOD_COLOURS, axis_label, legend, panels
 from bcrlib.report.tables import TEMPLATES, Record, markdown_grid, plain_rows, render, tidy
 from bcrlib.report.updates import LISTED, UNTREATED
 from bcrlib.tasks import TASKS

@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, 
 
 from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.experiments.speed_grid import MEMORY, PAPER_BATCH, SPEED, STEPS
-from bcrlib.report.style import INK, PAPER_MARK, Look, legend, method_colours, panels, paper_mark
+from bcrlib.report.figures import INK, PAPER_MARK, Look, legend, method_colours, panels, paper_mark
 from bcrlib.report.tables import MISSING
 
 _COLUMNS = ["kind", "precision", "step", "batch_size", "num_candidates", "words", "metric", "value"]
@@ -208,8 +208,7 @@ def _by_parser(
     size = 1.0 + 3.0 * max(2, len(kinds)), 1.9 + 2.6 * len(precisions)
     figure, areas = panels(size, title, precisions, kinds, sharey=True)
     for (precision, kind), axes in areas.items():
-        axes.set(xlabel=x_label, ylabel=y_label if kind == kinds[0] else "")
-        axes.set_title(f"{kind}, {precision}", loc="left")
+        axes.set(title=f"{kind}, {precision}", xlabel=x_label, ylabel=y_label if kind == kinds[0] else "")
         draw(axes, frame[(frame["kind"] == kind) & (frame["precision"] == precision)])
     legend(figure, {_LINES[step]: _LOOKS[_LINES[step]] for step in frame["step"] if step in _LINES} | further, 3)
     return figure

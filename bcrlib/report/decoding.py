@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from bcrlib.data.frames import FrameError, frame_words, parse_frame
 from bcrlib.report.draw_frames import Bracket, brackets, cut, depth, draw_nodes, place_lines
 from bcrlib.report.draw_trees import BOLD, INK, MIDDLE, NEGATIVE, POSITIVE, QUIET, WORD_SIZE, page, text_at
-from bcrlib.report.style import legend, new_figure
+from bcrlib.report.figures import legend, new_figure
 from bcrlib.samplers.derivations import Derivations, PrefixTree
 
 _WAITING, _FINISHED = {"facecolor": "#E7E7EA"}, {"facecolor": "#C8501E"}

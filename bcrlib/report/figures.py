@@ -1,33 +1,175 @@
-"""The paper's figures from tidy rows: bars by method, curves by candidates, dropout and rounds, maps of seed pairs.
+"""How every figure looks and is saved, and the paper's: bars by method, curves along what varies, maps of seed pairs.
 
-Every function returns a matplotlib Figure (not tied to pyplot): show it with display(figure), save it with
-`publisher.Publisher.figure`.
+The second half takes tidy rows (`tables.tidy`).  Every function returns a matplotlib Figure (not tied to pyplot): show
+it with display(figure), save it with `publisher.Publisher.figure`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import io
+import textwrap
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise, product
+from typing import Literal
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from PIL import Image
 
-from bcrlib.report.style import (
-    CHOSEN_MARK,
-    INTERVAL,
-    INTERVALS,
-    LEVEL_NAMES,
-    PAPER_MARK,
-    axis_label,
-    in_paper,
-    legend,
-    method_colours,
-    one_input,
-    panels,
-    paper_mark,
-)
 from bcrlib.report.tables import arrow, tidy
+
+_PALETTE = sns.color_palette("colorblind").as_hex()
+METHOD_COLOURS = {
+    "Old": "#BDBDBD",
+    "Untreated": "#7A7A7A",
+    "Distillation": _PALETTE[1],
+    "Ensemble": _PALETTE[2],
+    "BCR": _PALETTE[0],
+    "BCR (beam)": _PALETTE[3],
+    "BCR (k-best)": _PALETTE[4],
+    "BCR (listed)": _PALETTE[3],
+    "BCR (joined)": _PALETTE[9],
+}
+METHOD_COLOURS |= {"dropout-p": METHOD_COLOURS["BCR"], "top-k": _PALETTE[5], "nucleus": _PALETTE[2]}
+METHOD_COLOURS |= {source: METHOD_COLOURS[f"BCR ({source})"] for source in ("beam", "k-best")}
+"""Methods, and sources of candidates in the colour of BCR that picks from them."""
+# Without the palette's yellow and pink, too light for lines on white.
+_OTHER_COLOURS = [_PALETTE[i] for i in (0, 3, 2, 4, 1, 5)]
+INK = "#374151"
+Look = Mapping[str, object]
+"""What matplotlib calls properties of a line, or of an area (which has a facecolor)."""
+PAPER_MARK = {"linestyle": "none", "marker": "D", "markersize": 6.5, "markerfacecolor": "white"}
+PAPER_MARK |= {"markeredgecolor": "black"}
+CHOSEN_MARK = {"linestyle": "none", "marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgecolor": INK}
+INTERVAL = "95 % interval"
+INTERVALS: dict[str, Look] = {INTERVAL: {"color": "black", "linewidth": 1.4}}
+"""What a legend says of intervals drawn in black; and of those in the colours of their methods."""
+VERTICAL_INTERVALS: dict[str, Look] = {f"vertical: {INTERVAL}": {"color": INK, "linewidth": 1.2}}
+LEVEL_NAMES = {
+    "UAS": "words, head right (UAS)",
+    "LAS": "words, head and relation right (LAS)",
+    "UCM": "whole sentences, all heads right (UCM)",
+    "LCM": "whole sentences, heads and relations right (LCM)",
+    "spanEM": "spans of words, labels right (span EM)",
+    "EM": "whole frames right (EM)",
+}
+LEVEL_UNITS = {"UAS": "words", "LAS": "words", "UCM": "sentences", "LCM": "sentences"}
+LEVEL_UNITS |= {"spanEM": "spans", "EM": "utterances"}
+_AXES = {
+    "ACC": "accuracy\n(% of {units})",
+    "ER": "error rate\n(% of {units})",
+    "NFR": "negative flip rate NFR\n(% of {units})",
+    "PFR": "positive flip rate PFR\n(% of {units})",
+    "NFI": "negative flip impact NFI\n(% of errors)",
+    "ACC random": "accuracy of a random candidate\n(% of {units})",
+    "ACC oracle": "accuracy of the best candidate\n(% of {units})",
+    "NFR oracle": "NFR of the safest candidate\n(% of {units})",
+    "NFR BCR": "NFR of the old model's pick\n(% of {units})",
+}
+
+
+def use_house_theme() -> None:
+    """seaborn's white grid with our sizes and one font that comes with matplotlib (same on any machine)."""
+    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", font="DejaVu Sans")
+    mpl.rcParams.update(
+        {
+            "axes.titlesize": 10.5,
+            "axes.titlelocation": "left",
+            "axes.labelsize": 10,
+            "xtick.labelsize": 9.5,
+            "ytick.labelsize": 9.5,
+            "legend.fontsize": 9.5,
+            "legend.title_fontsize": 9.5,
+            "figure.titlesize": 13,
+            "figure.titleweight": "bold",
+            "axes.edgecolor": "#9CA3AF",
+            "grid.color": "#E5E7EB",
+            "svg.hashsalt": "bcrlib",
+            "svg.fonttype": "none",  # text stays text: smaller, and found by a search
+            "figure.dpi": 80,
+            "savefig.dpi": 150,
+        }
+    )
+
+
+def method_colours(methods: Sequence[str]) -> dict[str, str]:
+    """A colour-blind safe colour a method; "BCR (3 old)" has BCR's colour if no other BCR row came before."""
+    colours: dict[str, str] = {}
+    for method in methods:
+        name = method.split(",")[0]
+        known = METHOD_COLOURS.get(name, METHOD_COLOURS.get(name.split("(")[0].strip()))
+        if known and known not in colours.values():
+            colours[method] = known
+    spare = [colour for colour in _OTHER_COLOURS if colour not in colours.values()]
+    rest = [method for method in methods if method not in colours]
+    colours |= {method: spare[i % len(spare)] for i, method in enumerate(rest)}
+    return {method: colours[method] for method in methods}
+
+
+def paper_mark(colour: str) -> Look:
+    """A number of the paper, in the colour of the method whose number it is."""
+    return PAPER_MARK | {"markeredgecolor": colour, "markeredgewidth": 1.8}
+
+
+def in_paper(rows: pd.DataFrame, label: str = "the paper's number") -> dict[str, Look]:
+    """What a legend says of the diamonds, where tidy rows have any."""
+    return {label: PAPER_MARK} if rows["paper"].notna().any() else {}
+
+
+def axis_label(metric: str, level: str, on_one_line: bool = False) -> str:
+    """What an axis of this metric shows, its unit on a second line if not told otherwise."""
+    label = _AXES.get(metric, f"{metric}\n(%)").format(units=LEVEL_UNITS.get(level, "units"))
+    return label.replace("\n", " ") if on_one_line else label
+
+
+def new_figure(width: float, height: float, title: str) -> Figure:
+    """An empty figure in the house style whose title, the claim, stands at its upper left."""
+    use_house_theme()
+    figure = Figure(figsize=(width, height), layout="constrained")
+    wrapped = "\n".join(textwrap.wrap(title, width=int(width * 9.2)))
+    figure.suptitle(wrapped, x=0.01, ha="left")
+    return figure
+
+
+def panels(
+    size: tuple[float, float],
+    title: str,
+    lines: Sequence[Hashable],
+    columns: Sequence[Hashable],
+    *,
+    sharex: bool | Literal["row"] = False,
+    sharey: bool | Literal["row"] = False,
+    heights: Sequence[float] | None = None,
+) -> tuple[Figure, dict[tuple, Axes]]:
+    """A new figure, and its drawing areas by what their line and their column show, line by line."""
+    figure = new_figure(*size, title)
+    sharing = {"sharex": sharex, "sharey": sharey, "height_ratios": heights}
+    areas = figure.subplots(len(lines), len(columns), squeeze=False, **sharing)
+    return figure, dict(zip(product(lines, columns), areas.ravel()))
+
+
+def legend(figure: Figure, looks: Mapping[str, Look], num_columns: int = 6) -> None:
+    """Below the figure, what its lines, marks and areas stand for: {label: look}."""
+    handles = [
+        Patch(label=label, **look) if "facecolor" in look else Line2D([], [], label=label, **look)
+        for label, look in looks.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower left", ncols=num_columns, frameon=False)
+
+
+def picture(figure: Figure, dpi: int = 80) -> bytes:
+    """The figure as a PNG file, by default as large as notebooks keep it."""
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi)
+    # 256 colours, which our figures hardly exceed: a third of the bytes.
+    few = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
 
 Rows = pd.DataFrame | Iterable[Mapping[str, object]]
 _GREY = {"facecolor": "#9CA3AF"}
@@ -79,8 +221,7 @@ def metric_by_task(rows_of: Mapping[str, Rows], title: str) -> Figure:
         look = {"textcoords": "offset points", "va": "center", "weight": "bold", "size": 9.5}
         for update, place in first.items():
             axes.annotate(arrow(update), (0, place - 1), (4, -2), **look)
-        axes.set_ylim(max(places.values()) + 0.6, -0.55)
-        axes.set_title(f"{task}\n{LEVEL_NAMES.get(level, level)}", loc="left")
+        axes.set(title=f"{task}\n{LEVEL_NAMES.get(level, level)}", ylim=(max(places.values()) + 0.6, -0.55))
     return _with_legend(figure, pd.concat(frames.values()))
 
 
@@ -129,13 +270,12 @@ def _bars(
         of_paper = "" if np.isnan(cell.paper) else f" ({100 * cell.paper:.2f})"
         axes.annotate(f"{100 * cell.value:.2f}{of_paper}", (end, place), (9, 0), **look)
     axes.grid(False, axis="y")
-    axes.set_xlabel(label)
     axes.set_yticks(list(places.values()), [row for _, row in places])
-    axes.set_ylim(max(places.values()) + 0.55, -0.55)
     ends = 100 * scale[["value", "low", "high", "paper"]].to_numpy()
     reach = np.nanmax(ends, initial=0) or 1.0
     room = 1.5 if scale["paper"].notna().any() else 1.22  # for the numbers
-    axes.set_xlim(1.1 * np.nanmin(ends, initial=0), room * reach)
+    axes.set(xlabel=label, xlim=(1.1 * np.nanmin(ends, initial=0), room * reach))
+    axes.set(ylim=(max(places.values()) + 0.55, -0.55))
 
 
 def _with_legend(figure: Figure, frame: pd.DataFrame) -> Figure:
@@ -185,7 +325,7 @@ def curves(
         if metric == metrics[0]:
             axes.set_title(LEVEL_NAMES.get(level, level), loc="left")
         if level == levels[-1]:
-            axes.set_xlabel(VARIED[x].format(input=one_input(levels)))
+            axes.set_xlabel(VARIED[x].format(input="utterance" if {*levels} <= {"spanEM", "EM"} else "sentence"))
             axes.margins(x=0.04)
             axes.set_xticks(_ticks(sorted(frame[x].dropna().unique())))
     flat = frame[x].isna().groupby(frame["row"]).all()

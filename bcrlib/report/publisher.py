@@ -14,27 +14,9 @@ from pandas.api.types import is_float_dtype, is_integer_dtype, is_numeric_dtype
 from PIL import Image
 
 from bcrlib.data.files import CARRIED, ROOT
+from bcrlib.report import tables
 from bcrlib.report.candidate_sources import SAMPLED
-from bcrlib.report.style import LEVEL_UNITS, picture
-from bcrlib.report.tables import (
-    TEMPLATES,
-    Column,
-    Grid,
-    Kind,
-    Record,
-    arrow,
-    format_signature,
-    markdown_grid,
-    plain_rows,
-    read_record,
-    render,
-    tidy,
-    to_html,
-    to_latex,
-    to_markdown,
-    write_record,
-    write_text,
-)
+from bcrlib.report.figures import LEVEL_UNITS, picture
 from bcrlib.tasks import TASKS
 
 
@@ -144,28 +126,28 @@ _MOST_COLUMNS = 8
 """Of numbers side by side: what a page of 1,000 pixels shows."""
 
 
-def _of_record(record: Record) -> Shown:
+def _of_record(record: tables.Record) -> Shown:
     """A table's claim and numbers, a block a level (or several, where it has more columns than a page shows).
 
     The update stands above its rows, intervals beside numbers.
     """
-    grid, blocks = Grid(record), []
+    grid, blocks = tables.Grid(record), []
     for level, all_columns in grid.levels.items():
         num_blocks = math.ceil(len(all_columns) * len(grid.sides) / _MOST_COLUMNS)
         size = math.ceil(len(all_columns) / num_blocks)
         for first in range(0, len(all_columns), size):
             blocks.append(_block(grid, level, all_columns[first : first + size]))
-    return Shown(f"{record.title}\n\n{markdown_grid(record)}", _heading(record.title) + "\n".join(blocks))
+    return Shown(f"{record.title}\n\n{tables.markdown_grid(record)}", _heading(record.title) + "\n".join(blocks))
 
 
-def _block(grid: Grid, level: str, columns: Sequence[Column]) -> str:
+def _block(grid: tables.Grid, level: str, columns: Sequence[tables.Column]) -> str:
     heads = [[escape(text) for text in (grid.heading(level), *(grid.header(metric) for _, metric in columns))]]
     if len(grid.sides) > 1:
         heads.append(["", *[*grid.sides] * len(columns)])
     rows: list[list[str]] = []
     for line in grid.lines:
         if len(grid.name_heads) > 1 and line[0] and grid.opens_block(line):
-            rows.append([escape(arrow(line[0]))])
+            rows.append([escape(tables.arrow(line[0]))])
         numbers = grid.numbers(line, columns)
         small = [extra.replace(" ", "\u00a0") for _, extra, _ in numbers]
         cells = [f"{n[0]} <small>{extra}</small>" if extra else n[0] for n, extra in zip(numbers, small)]
@@ -195,11 +177,11 @@ class Publisher:
 
         ValueError for rows that `tidy` refuses.
         """
-        rows = tidy(rows)
+        rows = tables.tidy(rows)
         record = self._record("table", name, title, caption, rows.assign(command=self.command))
-        self._write(f"{name}.md", to_markdown(record))
-        self._write(f"{name}.tex", to_latex(record))
-        return _of_record(replace(record, rows=plain_rows(rows.assign(command=""))))
+        self._write(f"{name}.md", tables.to_markdown(record))
+        self._write(f"{name}.tex", tables.to_latex(record))
+        return _of_record(replace(record, rows=tables.plain_rows(rows.assign(command=""))))
 
     def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Shown:
         """Save NAME.svg and NAME.png with the numbers plotted; returns the picture, for a cell to show.
@@ -226,15 +208,17 @@ class Publisher:
         self._write(f"{name}.svg", svg)
         return svg
 
-    def _record(self, kind: Kind, name: str, title: str, caption: str, rows: pd.DataFrame) -> Record:
-        record = Record(kind, name, title, caption, format_signature(self.signature), self.command, plain_rows(rows))
+    def _record(self, kind: tables.Kind, name: str, title: str, caption: str, rows: pd.DataFrame) -> tables.Record:
+        record = tables.Record(
+            kind, name, title, caption, tables.format_signature(self.signature), self.command, tables.plain_rows(rows)
+        )
         if self.output:
-            write_record(record, Path(self.output))
+            tables.write_record(record, Path(self.output))
         return record
 
     def _write(self, name: str, text: str) -> None:
         if self.output:
-            write_text(Path(self.output, name), text)
+            tables.write_text(Path(self.output, name), text)
 
 
 def pictured(figure: Figure, caption: str) -> Shown:
@@ -276,7 +260,7 @@ def write_index(figures_folder: Path, profile: str) -> Path:
     """
     folder = Path(figures_folder)
     chapters: dict[str, list[dict[str, object]]] = {}
-    records = sorted(map(read_record, sorted(folder.glob("*.json"))), key=_place)
+    records = sorted(map(tables.read_record, sorted(folder.glob("*.json"))), key=_place)
     for record in records:
         files = [f"{record.name}.{ending}" for ending in ("json", "md", "tex", "svg", "png")]
         files = [file for file in files if (folder / file).is_file()]
@@ -285,23 +269,23 @@ def write_index(figures_folder: Path, profile: str) -> Path:
             raise ValueError(f"{folder / record.name}: neither .svg nor .png beside the record")
         shown: dict[str, object] = {"table": "", "picture": ""}
         if record.kind == "table":
-            shown["table"] = to_html(record)
+            shown["table"] = tables.to_html(record)
         else:
             shown |= {"picture": pictures[0], "size": _pixels(folder / pictures[0])}
         chapters.setdefault(_CHAPTER_OF.get(_listed(record), "More"), []).append(
             {"record": record, "files": files, **shown}
         )
     values = {"profile": profile, "chapters": chapters, "lead": _lead(records)}
-    write_text(folder / "index.html", render(TEMPLATES / "index.html", values))
+    tables.write_text(folder / "index.html", tables.render(tables.TEMPLATES / "index.html", values))
     return folder / "index.html"
 
 
-def _listed(record: Record) -> str:
+def _listed(record: tables.Record) -> str:
     """The name in `CHAPTERS` that stands for a record: the longest that begins its name; none: empty."""
     return max((name for name in _CHAPTER_OF if f"{record.name}_".startswith(f"{name}_")), key=len, default="")
 
 
-def _place(record: Record) -> tuple[int, float, str]:
+def _place(record: tables.Record) -> tuple[int, float, str]:
     """Unlisted ones come last, tables by number."""
     digits = "".join(filter(str.isdigit, record.name.split("_")[0]))
     return _PLACES.index(_listed(record)), float(digits or "inf"), record.name
@@ -318,20 +302,20 @@ def _pixels(picture: Path) -> tuple[int, int]:
     return width, height
 
 
-def _lead(records: Iterable[Record]) -> str:
+def _lead(records: Iterable[tables.Record]) -> str:
     """Of the updates of Tables 3 and 4, the one that gains most accuracy, and what it breaks; none gains: empty."""
-    found: list[tuple[float, str]] = []
-    for record in (record for record in records if record.name in ("table3", "table4")):
-        cells = {(c["row"], c["metric"], c["group"], c["level"]): c["value"] for c in record.rows}
-        for update, level in dict.fromkeys((c["group"], c["level"]) for c in record.rows):
-            names = (("Old", "ACC"), ("Untreated", "ACC"), ("Untreated", "NFR"), (SAMPLED, "NFR"))
-            numbers = [cells.get((*name, update, level)) for name in names]
-            if None in numbers:
+    found: list[tuple[float, str]] = [(0.0, "")]
+    names = (("Old", "ACC"), ("Untreated", "ACC"), ("Untreated", "NFR"), (SAMPLED, "NFR"))
+    for cells in (tables.Grid(record).cells for record in records if record.name in ("table3", "table4")):
+        for update, level in dict.fromkeys((update, level) for update, _, level, _ in cells):
+            of_update = [cells.get((update, row, level, metric)) for row, metric in names]
+            if None in of_update:
                 continue
-            old, new, broken, left = (100 * number for number in numbers)
+            old, new, broken, left = (100 * cell["value"] for cell in of_update)
             units = LEVEL_UNITS[level]
-            text = f"{arrow(update)} raises accuracy ({level}) from {old:.1f} to {new:.1f} % of the {units}. Yet "
+            text = (
+                f"{tables.arrow(update)} raises accuracy ({level}) from {old:.1f} to {new:.1f} % of the {units}. Yet "
+            )
             text += f"{broken:.1f} % of the {units} were right and are now wrong; {left:.1f} % if the old model picks "
             found.append((new - old, f"{text}among the new model's candidates."))
-    gain, text = max(found, default=(0.0, ""))
-    return text if gain > 0 else ""
+    return max(found)[1]
