@@ -15,17 +15,7 @@ from bcrlib.experiments.store import CorrectnessStore, Pool, System
 from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.report import candidate_sources
-from bcrlib.report.candidate_sources import (
-    IN_PAPER,
-    SAMPLED,
-    count,
-    listed_row,
-    methods,
-    pickers,
-    pool_rates,
-    rerankers,
-    sources,
-)
+from bcrlib.report.candidate_sources import IN_PAPER, SAMPLED
 from bcrlib.report.tables import tidy
 
 UPDATE, STRATEGY = parse_update("deepbiaf=>stackptr"), "dropout-p(p=0.05)"
@@ -182,7 +172,7 @@ def run(tmp_path) -> CorrectnessStore:
 
 
 def test_the_list_is_named_after_the_new_parser_s_search():
-    assert [listed_row(update) for update in (SAME, ACROSS)] == ["BCR (k-best)", "BCR (beam)"]
+    assert [candidate_sources.listed_row(update) for update in (SAME, ACROSS)] == ["BCR (k-best)", "BCR (beam)"]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -197,27 +187,30 @@ def test_every_row_is_what_the_experiments_count(run, level, update, sampling, l
         "Distillation": counting.distillation(*where),
         "Ensemble": counting.ensemble(*where),
         SAMPLED: counting.bcr(*where, sampling),
-        listed_row(update): counting.bcr(*where, listed),
+        candidate_sources.listed_row(update): counting.bcr(*where, listed),
     }
-    counted = count(run, "clean", update, methods(run, update))
+    counted = candidate_sources.count(run, "clean", update, candidate_sources.methods(run, update))
     assert list(counted) == list(LEVELS) and list(counted[level]) == list(expected)
     for row, pairs in expected.items():
         np.testing.assert_array_equal(counted[level][row].counts, pairs.counts)
 
 
 def test_pickers_choose_from_the_sampled_pool(run):
-    counted = count(run, "clean", ACROSS, pickers(run, ACROSS), ["UAS"])["UAS"]
+    counted = candidate_sources.count(run, "clean", ACROSS, candidate_sources.pickers(run, ACROSS), ["UAS"])["UAS"]
     sampling = "dropout-p(p=0.2)"
     assert list(counted) == ["Untreated", "own choice", SAMPLED, "oracle NFR", "oracle ACC"]
     where = (run, "clean", "UAS", ACROSS)
-    expected = [counting.own_choice(*where, sampling), rerankers(run, ACROSS)[SAMPLED](*where)]
+    expected = [
+        counting.own_choice(*where, sampling),
+        candidate_sources.rerankers(run, ACROSS)[SAMPLED](*where),
+    ]
     expected += [counting.oracle(*where, sampling, by) for by in ("NFR", "ACC")]
     for pairs, wanted in zip([*counted.values()][1:], expected):
         np.testing.assert_array_equal(pairs.counts, wanted.counts)
 
 
 def test_every_source_is_re_ranked_by_its_own_strategy(run):
-    counted = count(run, "clean", ACROSS, sources(run, ACROSS), ["LAS"])["LAS"]
+    counted = candidate_sources.count(run, "clean", ACROSS, candidate_sources.sources(run, ACROSS), ["LAS"])["LAS"]
     assert list(counted) == ["beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2), chosen on dev"]
     for pairs, strategy in zip(counted.values(), ("beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2)")):
         np.testing.assert_array_equal(pairs.counts, counting.bcr(run, "clean", "LAS", ACROSS, strategy).counts)
@@ -243,7 +236,7 @@ def test_rates_are_those_of_picking_sentence_by_sentence(store, num_candidates, 
             broken += systems[old][word] and not right[pick, word]
             errors += not right[pick, word]
             words += 1
-    rates = pool_rates(store, "clean", UPDATE, STRATEGY, num_candidates, new_weight)
+    rates = candidate_sources.pool_rates(store, "clean", UPDATE, STRATEGY, num_candidates, new_weight)
     assert list(rates.index) == [(level, m) for level in ("UAS", "UCM", "LAS", "LCM") for m in ("Untreated", "BCR")]
     expected = {"ACC": 1 - errors / words, "NFR": broken / words, "NFI": broken / errors}
     assert rates.loc["UAS", "BCR"].to_dict() == pytest.approx(expected)
@@ -252,7 +245,7 @@ def test_rates_are_those_of_picking_sentence_by_sentence(store, num_candidates, 
 @pytest.mark.parametrize("strategy, number, fault", [("top-k(k=3)", 4, "no pool by 'top-k"), (STRATEGY, 0, "nothing")])
 def test_what_is_not_stored_is_refused(store, strategy, number, fault):
     with pytest.raises(ValueError, match=fault):
-        pool_rates(store, "clean", UPDATE, strategy, number)
+        candidate_sources.pool_rates(store, "clean", UPDATE, strategy, number)
 
 
 @pytest.mark.parametrize("front_end", [True, False])
