@@ -54,7 +54,7 @@ def measured(files) -> pd.DataFrame:
 
 def cell(frame: pd.DataFrame, kind: str, step: str, metric: str):
     """The cell of a table that concerns one step."""
-    found = frame[(frame["group"] == kind) & (frame["row"] == costs.step_name(step)) & (frame["metric"] == metric)]
+    found = frame[(frame["group"] == kind) & (frame["row"] == costs.STEPS[step].name) & (frame["metric"] == metric)]
     (found,) = found.itertuples()
     return found
 

@@ -137,12 +137,13 @@ def co_occurrence_rows(
     """
     rows = _chosen(table, update, method, preset, level)
     rows = rows[rows["both"].notna()]
-    both, only_one, neither = (rows[name].to_numpy(np.float64) for name in ("both", "only_one", "neither"))
+    both, only_one, neither = (rows[name].astype(float) for name in ("both", "only_one", "neither"))
     flips = (both + only_one / 2) / (both + only_one + neither)
-    rates = {"share": _share(both, only_one), "chance": np.where(flips > 0, flips / (2 - flips), np.nan)}
+    rates = {"share": both / (both + only_one), "chance": (flips / (2 - flips)).where(flips > 0)}
     frame = rows[["level", "breakdown", "key", "num_units", "both", "only_one"]].assign(**rates)
     theirs = authors_slices().query("update == @AUTHORS_UPDATE and level == @level")
-    papers = theirs[["breakdown", "key"]].assign(paper=_share(theirs["both"], theirs["only_one"]))
+    share = theirs["both"].astype(float) / (theirs["both"] + theirs["only_one"]).astype(float)
+    papers = theirs[["breakdown", "key"]].assign(paper=share)
     return frame.merge(papers if authors else papers[:0], how="left")
 
 
@@ -169,17 +170,10 @@ def authors_histogram(update: str, level: str) -> dict[str, float]:
 
 
 def _chosen(table: pd.DataFrame, update: str, method: str, preset: str, level: str) -> pd.DataFrame:
-    wanted = {"update": update, "method": method, "preset": preset, "level": level}
-    found = table[np.logical_and.reduce([table[column] == value for column, value in wanted.items()])]
+    found = table.query("update == @update and method == @method and preset == @preset and level == @level")
     if found.empty:
-        raise KeyError(f"no breakdown of {', '.join(wanted.values())}")
+        raise KeyError(f"no breakdown of {update}, {method}, {preset}, {level}")
     return found
-
-
-def _share(both: Sequence[float], only_one: Sequence[float]) -> np.ndarray:
-    both, only_one = np.asarray(both, np.float64), np.asarray(only_one, np.float64)
-    with np.errstate(invalid="ignore"):
-        return both / (both + only_one)
 
 
 BREAKDOWN_NAMES = {

@@ -181,20 +181,15 @@ def cell_rows(found: Found) -> pd.DataFrame:
         for cell in found.settings:
             of_row = found.flips[cell, level]
             plain, student = of_row[UNTREATED], of_row[DISTILLED]
-            numbers = {
-                "ACC old": estimate(plain.acc_old),
-                "ACC new": estimate(plain.acc_new),
-                "NFR": estimate(plain.nfr),
-                "NFI": estimate(plain.nfi),
-                "teacher, training data": {"value": found.teacher(cell, level)},
-                "ACC student": estimate(student.acc_new),
-                "NFI student": estimate(student.nfi),
-                "p": {"value": found.dropout(cell)},
-            }
+            numbers = {"ACC old": plain.acc_old, "ACC new": plain.acc_new, "NFR": plain.nfr, "NFI": plain.nfi}
+            numbers["teacher, training data"] = np.array([found.teacher(cell, level)])
+            numbers |= {"ACC student": student.acc_new, "NFI student": student.nfi}
+            numbers["p"] = np.array([found.dropout(cell)])
             for row, called in {SAMPLED: "dropout-p", LISTED: "list", JOINED: "joined"}.items():
-                numbers |= {f"ACC {called}": estimate(of_row[row].acc_new), f"NFI {called}": estimate(of_row[row].nfi)}
-            numbers |= {row.replace("NFR", "NFI"): estimate(of_row[row].nfi) for row in ORACLES}
-            rows += [{"row": cell, "level": level, "metric": name} | number for name, number in numbers.items()]
+                numbers |= {f"ACC {called}": of_row[row].acc_new, f"NFI {called}": of_row[row].nfi}
+            numbers |= {row.replace("NFR", "NFI"): of_row[row].nfi for row in ORACLES}
+            cells = {"row": cell, "level": level}
+            rows += [cells | {"metric": name} | estimate(drawn) for name, drawn in numbers.items()]
     return pd.DataFrame(rows)
 
 

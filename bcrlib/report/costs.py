@@ -38,11 +38,6 @@ def load_speeds(files: Mapping[str, Path]) -> tuple[dict[str, Any], pd.DataFrame
     return settings, frame.dropna(subset="value").reset_index(drop=True)
 
 
-def step_name(step: str) -> str:
-    """As tables and figures write it."""
-    return STEPS[step].name
-
-
 def paper_speed(kind: str, step: str) -> float | None:
     """Sentences a second on a V100 in batches of 32, where the paper says it."""
     return lookup("Section 6.4", kind, "single-model", "speed", "SENTENCES_PER_SECOND", {"stage": STEPS[step].in_paper})
@@ -82,7 +77,7 @@ def best_rows(frame: pd.DataFrame) -> pd.DataFrame:
 def _cells(found: pd.DataFrame, row: Any) -> list[dict[str, object]]:
     """The speed of a step, also as a share of those of other steps of the same parser."""
     of_parser = found[(found["kind"] == row.kind) & (found["precision"] == row.precision)].set_index("step")["value"]
-    cell = {"group": row.kind, "row": step_name(row.step), "level": row.precision}
+    cell = {"group": row.kind, "row": STEPS[row.step].name, "level": row.precision}
     paper = paper_speed(row.kind, row.step)
     return [
         cell | {"metric": "speed", "value": row.value, "unit": "sentences/s", "paper": paper},
