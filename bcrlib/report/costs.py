@@ -1,7 +1,7 @@
 """What parsing costs: measured speeds and memory as rows of tables and as curves (paper, section 6.4)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -133,8 +133,9 @@ def cost_by_candidates(costs: pd.DataFrame, title: str) -> Figure:
 
     `costs`: of `cost_rows`.
     """
-
-    def draw(axes: Axes, cells: pd.DataFrame) -> None:
+    further = {"dropout-p, in ten passes": _PASSES, "linear: one decode per candidate": _LINEAR}
+    figure, areas = _by_parser(costs, title, "candidates per sentence", "cost in 1-best decodes", further)
+    for axes, cells in areas:
         most = cells["num_candidates"].max()
         axes.plot([1, most], [1, most], **_LINEAR)
         _curves(axes, cells, "num_candidates", cells["cost"])
@@ -142,9 +143,7 @@ def cost_by_candidates(costs: pd.DataFrame, title: str) -> Figure:
         axes.plot(passes["num_candidates"], passes["cost"], **_PASSES)
         axes.set_ylim(0, 1.08 * max(most, costs["cost"].max()))
         axes.set_xticks(sorted(cells["num_candidates"].unique()))
-
-    further = {"dropout-p, in ten passes": _PASSES, "linear: one decode per candidate": _LINEAR}
-    return _by_parser(costs, title, draw, "candidates per sentence", "cost in 1-best decodes", further)
+    return figure
 
 
 def speed_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
@@ -154,59 +153,56 @@ def speed_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
     """
     frame = frame[frame["step"].isin(set(_LINES) - {"re-ranking dropout-p"})]
     in_paper = {pair: paper_speed(*pair) for pair in product(frame["kind"].unique(), _LINES)}
-
-    def draw(axes: Axes, cells: pd.DataFrame) -> None:
+    further = {"the paper's number, on a V100": PAPER_MARK} if any(in_paper.values()) else {}
+    figure, areas = _by_parser(frame, title, "sentences per batch", "sentences per second", further)
+    for axes, cells in areas:
         _curves(axes, cells, "batch_size", cells["value"])
         for (kind, step), number in in_paper.items():
             if kind == cells["kind"].iloc[0] and number is not None:
                 axes.plot([PAPER_BATCH], [number], **paper_mark(_LOOKS[_LINES[step]]["color"]))
         _by_powers(axes, cells["batch_size"])
-
-    further = {"the paper's number, on a V100": PAPER_MARK} if any(in_paper.values()) else {}
-    return _by_parser(frame, title, draw, "sentences per batch", "sentences per second", further)
+    return figure
 
 
 def time_by_length(frame: pd.DataFrame, title: str) -> Figure:
     """Milliseconds a sentence against its length. `frame`: of `by_length`."""
-
-    def draw(axes: Axes, cells: pd.DataFrame) -> None:
+    figure, areas = _by_parser(frame, title, "words per sentence", "milliseconds per sentence")
+    for axes, cells in areas:
         _curves(axes, cells, "words", 1000 / cells["value"])
         axes.set_xlim(left=0)
         axes.set_xticks(sorted(cells["words"].unique()))
         _logarithmic(axes)
-
-    return _by_parser(frame, title, draw, "words per sentence", "milliseconds per sentence", {})
+    return figure
 
 
 def memory_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
     """Mebibytes of tensors, at most, against the size of a batch. `frame`: of `by_batch_size`, of memory."""
-
-    def draw(axes: Axes, cells: pd.DataFrame) -> None:
+    figure, areas = _by_parser(frame, title, "sentences per batch", "MiB beyond the weights")
+    for axes, cells in areas:
         _curves(axes, cells, "batch_size", cells["value"] / MEBIBYTE)
         _by_powers(axes, cells["batch_size"])
-
-    return _by_parser(frame, title, draw, "sentences per batch", "MiB beyond the weights", {})
+    return figure
 
 
 def _by_parser(
-    frame: pd.DataFrame,
-    title: str,
-    draw: Callable[[Axes, pd.DataFrame], None],
-    x_label: str,
-    y_label: str,
-    further: Mapping[str, Look],
-) -> Figure:
-    """A column of panels a kind of parser, a line of them a precision; ValueError without anything to draw."""
+    frame: pd.DataFrame, title: str, x_label: str, y_label: str, further: Mapping[str, Look] | None = None
+) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A column of panels a kind of parser, a line of them a precision, each with what is to be drawn there.
+
+    ValueError without anything to draw.
+    """
     if frame.empty:
         raise ValueError("nothing of this was measured")
     kinds, precisions = frame["kind"].unique(), frame["precision"].unique()
     size = 1.0 + 3.0 * max(2, len(kinds)), 1.9 + 2.6 * len(precisions)
     figure, areas = panels(size, title, precisions, kinds, sharey=True)
+    found = []
     for (precision, kind), axes in areas.items():
+        found.append((axes, frame.query("precision == @precision and kind == @kind")))
         axes.set(title=f"{kind}, {precision}", xlabel=x_label, ylabel=y_label if kind == kinds[0] else "")
-        draw(axes, frame[(frame["kind"] == kind) & (frame["precision"] == precision)])
-    legend(figure, {_LINES[step]: _LOOKS[_LINES[step]] for step in frame["step"] if step in _LINES} | further, 3)
-    return figure
+    looks = {_LINES[step]: _LOOKS[_LINES[step]] for step in frame["step"] if step in _LINES}
+    legend(figure, looks | (further or {}), 3)
+    return figure, found
 
 
 def _curves(axes: Axes, cells: pd.DataFrame, x: str, y: pd.Series) -> None:
