@@ -177,8 +177,7 @@ def test_the_list_is_named_after_the_new_parser_s_search():
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(
-    ("update", "sampling", "listed"),
-    [(SAME, "dropout-p(p=0.1)", "k-best"), (ACROSS, "dropout-p(p=0.2)", "beam(b=10)")],
+    ("update", "sampling", "listed"), [(SAME, "dropout-p(p=0.1)", "k-best"), (ACROSS, "dropout-p(p=0.2)", "beam(b=10)")]
 )
 def test_every_row_is_what_the_experiments_count(run, level, update, sampling, listed):
     where = (run, "clean", level, update)
@@ -200,10 +199,7 @@ def test_pickers_choose_from_the_sampled_pool(run):
     sampling = "dropout-p(p=0.2)"
     assert list(counted) == ["Untreated", "own choice", SAMPLED, "oracle NFR", "oracle ACC"]
     where = (run, "clean", "UAS", ACROSS)
-    expected = [
-        counting.own_choice(*where, sampling),
-        candidate_sources.rerankers(run, ACROSS)[SAMPLED](*where),
-    ]
+    expected = [counting.own_choice(*where, sampling), candidate_sources.rerankers(run, ACROSS)[SAMPLED](*where)]
     expected += [counting.oracle(*where, sampling, by) for by in ("NFR", "ACC")]
     for pairs, wanted in zip([*counted.values()][1:], expected):
         np.testing.assert_array_equal(pairs.counts, wanted.counts)

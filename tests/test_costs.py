@@ -127,12 +127,7 @@ def lines(axes) -> list[tuple[list, list]]:
 def test_the_figure_of_costs_has_lines_a_cross_and_the_linear_cost(measured):
     figure = costs.cost_by_candidates(costs.cost_rows(measured), "Cost")
     assert len(figure.axes) == 3 and figure.axes[1].get_title(loc="left") == "stackptr, float32"
-    assert lines(figure.axes[1]) == [
-        ([1, 10], [1, 10]),
-        ([1, 10], [1.25, 4]),
-        ([1], [0.8]),
-        ([10], [10]),
-    ]
+    assert lines(figure.axes[1]) == [([1, 10], [1, 10]), ([1, 10], [1.25, 4]), ([1], [0.8]), ([10], [10])]
     assert all(axes.get_ylim()[0] == 0 and axes.get_ylim()[1] > 10 for axes in figure.axes), "nothing is cut off"
 
 

@@ -258,12 +258,7 @@ def metrics_by_diversity(rows: pd.DataFrame, title: str) -> Figure:
 
 
 def pool_rates(
-    store: CorrectnessStore,
-    preset: str,
-    update: Update,
-    strategy: str,
-    num_candidates: int,
-    new_weight: float = 0.0,
+    store: CorrectnessStore, preset: str, update: Update, strategy: str, num_candidates: int, new_weight: float = 0.0
 ) -> pd.DataFrame:
     """Rates in [0, 1] of an update as it is and re-ranked: rows (level, method), columns ACC, NFR and NFI.
 

@@ -145,12 +145,7 @@ class Sample(NamedTuple):
 
 
 def animate_dropout(
-    utterance: Sequence[str],
-    samples: Sequence[tuple[str, float, bool]],
-    pick: int,
-    *,
-    p: float,
-    seed: int = 0,
+    utterance: Sequence[str], samples: Sequence[tuple[str, float, bool]], pick: int, *, p: float, seed: int = 0
 ) -> str:
     """An animated SVG of a candidate pool drawn by dropout-p, and of the old model's pick from it; it loops.
 

@@ -130,11 +130,7 @@ def swept_rows(
 
 
 def difference_rows(
-    counts: Counts,
-    baseline: str,
-    group: str,
-    beside: pd.DataFrame | None = None,
-    metrics: Sequence[str] = METRICS,
+    counts: Counts, baseline: str, group: str, beside: pd.DataFrame | None = None, metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:
     """Every method minus the baseline row, "ΔNFR" and so on, with the interval of the paired difference.
 
