@@ -181,35 +181,23 @@ def test_the_list_is_named_after_the_new_parser_s_search():
 )
 def test_every_row_is_what_the_experiments_count(run, level, update, sampling, listed):
     where = (run, "clean", level, update)
-    expected = {
-        "Untreated": counting.untreated(*where),
-        "Distillation": counting.distillation(*where),
-        "Ensemble": counting.ensemble(*where),
-        SAMPLED: counting.bcr(*where, sampling),
-        candidate_sources.listed_row(update): counting.bcr(*where, listed),
-    }
-    counted = candidate_sources.count(run, "clean", update, candidate_sources.methods(run, update))
-    assert list(counted) == list(LEVELS) and list(counted[level]) == list(expected)
-    for row, pairs in expected.items():
-        np.testing.assert_array_equal(counted[level][row].counts, pairs.counts)
-
-
-def test_pickers_choose_from_the_sampled_pool(run):
-    counted = candidate_sources.count(run, "clean", ACROSS, candidate_sources.pickers(run, ACROSS), ["UAS"])["UAS"]
-    sampling = "dropout-p(p=0.2)"
-    assert list(counted) == ["Untreated", "own choice", SAMPLED, "oracle NFR", "oracle ACC"]
-    where = (run, "clean", "UAS", ACROSS)
-    expected = [counting.own_choice(*where, sampling), candidate_sources.rerankers(run, ACROSS)[SAMPLED](*where)]
-    expected += [counting.oracle(*where, sampling, by) for by in ("NFR", "ACC")]
-    for pairs, wanted in zip([*counted.values()][1:], expected):
-        np.testing.assert_array_equal(pairs.counts, wanted.counts)
-
-
-def test_every_source_is_re_ranked_by_its_own_strategy(run):
-    counted = candidate_sources.count(run, "clean", ACROSS, candidate_sources.sources(run, ACROSS), ["LAS"])["LAS"]
-    assert list(counted) == ["beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2), chosen on dev"]
-    for pairs, strategy in zip(counted.values(), ("beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2)")):
-        np.testing.assert_array_equal(pairs.counts, counting.bcr(run, "clean", "LAS", ACROSS, strategy).counts)
+    plain = {"Untreated": counting.untreated(*where)}
+    of_methods = {"Distillation": counting.distillation(*where), "Ensemble": counting.ensemble(*where)}
+    sampled = {SAMPLED: counting.bcr(*where, sampling)}
+    of_methods |= sampled | {candidate_sources.listed_row(update): counting.bcr(*where, listed)}
+    of_pickers = {"own choice": counting.own_choice(*where, sampling)} | sampled
+    of_pickers |= {f"oracle {by}": counting.oracle(*where, sampling, by) for by in ("NFR", "ACC")}
+    of_sources = {f"{s}, chosen on dev" if s == sampling else s: counting.bcr(*where, s) for s in POOLS[update.new]}
+    for rows, expected in (
+        (candidate_sources.methods, plain | of_methods),
+        (candidate_sources.pickers, plain | of_pickers),
+        (candidate_sources.sources, of_sources),
+    ):
+        counted = candidate_sources.count(run, "clean", update, rows(run, update), [level])[level]
+        assert list(counted) == list(expected)
+        for row, pairs in expected.items():
+            np.testing.assert_array_equal(counted[row].counts, pairs.counts)
+    assert list(candidate_sources.count(run, "clean", update, {})) == list(LEVELS)
 
 
 @pytest.mark.parametrize(("row", "percent"), [(SAMPLED, 1.11), ("oracle NFR", 0.65), ("oracle ACC", 0.76)])

@@ -193,11 +193,6 @@ def test_the_page_of_a_profile_begins_with_a_picture_of_the_result_and_links_lan
     assert len(page.encode()) + sum((folder / file).stat().st_size for file, _, _ in shown) <= 3e6
 
 
-def test_page_is_the_same_every_time(folder):
-    first = write_index(folder, "demo").read_bytes()
-    assert write_index(folder, "demo").read_bytes() == first
-
-
 def test_faults_name_the_file(tmp_path):
     (tmp_path / "table1.json").write_text("[]")
     with pytest.raises(ValueError, match=r"table1\.json: not the record"):

@@ -10,6 +10,7 @@ from random_stores import FRAME_UNITS, random_store
 
 from bcrlib.data.files import ROOT
 from bcrlib.experiments import counting, rounds
+from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.uncertainty import PairCounts, difference_intervals, micro_average
 from bcrlib.report import candidate_sources, updates
 from bcrlib.report.candidate_sources import JOINED, SAMPLED
@@ -113,17 +114,21 @@ def test_where_nothing_breaks_nothing_can_be_cut(counts_of):
     assert rows[SAMPLED, updates.CUT] == pytest.approx(sum(cuts) / 3)
 
 
+def counted(store: CorrectnessStore, **joined) -> dict:
+    """The update of sizes alone, dropout-p chosen on dev, and perhaps a joined pool."""
+    update = counting.parse_update("s2s-base=>s2s-large")
+    store.save_manifest({"dropout_choice": {str(update): {"strategy": "dropout-p(p=0.1)", "grid": []} | joined}})
+    rows = {"Untreated": counting.untreated, **candidate_sources.rerankers(store, update)}
+    return {str(update): candidate_sources.count(store, "clean", update, rows)}
+
+
 @pytest.fixture
 def run(tmp_path):
-    """A store of frames, the update of sizes alone, with a joined pool chosen on dev; and its counts."""
+    """A store of frames and its counts."""
     strategies = ["1-best", "beam(b=10)", "dropout-p(p=0.1)"]
     old, new = ["s2s-base/11", "s2s-base/12"], ["s2s-large/1", "s2s-large/2"]
     store = random_store(tmp_path, np.random.default_rng(8), old, new, strategies, FRAME_UNITS)
-    update, joined = counting.parse_update("s2s-base=>s2s-large"), {"strategy": "+".join(strategies)}
-    choice = {"strategy": "dropout-p(p=0.1)", "grid": [], "joined": joined | {"new_weight": 0.25}}
-    store.save_manifest({"dropout_choice": {str(update): choice}})
-    rows = {"Untreated": counting.untreated, **candidate_sources.rerankers(store, update)}
-    return store, {str(update): candidate_sources.count(store, "clean", update, rows)}
+    return store, counted(store, joined={"strategy": "+".join(strategies), "new_weight": 0.25})
 
 
 def test_the_frontier_goes_through_the_weight_chosen_on_dev(run):
@@ -158,11 +163,8 @@ def test_the_frontier_is_drawn_in_the_methods_colours_with_the_paper_s_points(ru
 
 def test_a_run_without_a_joined_choice_has_a_curve_but_no_row(run):
     store, _ = run
-    update = counting.parse_update("s2s-base=>s2s-large")
-    store.save_manifest({"dropout_choice": {str(update): {"strategy": "dropout-p(p=0.1)", "grid": []}}})
-    rows = {"Untreated": counting.untreated, **candidate_sources.rerankers(store, update)}
-    assert list(rows) == ["Untreated", SAMPLED, "BCR (beam)"]
-    counts = {str(update): candidate_sources.count(store, "clean", update, rows)}
+    counts = counted(store)
+    assert list(counts["s2s-base=>s2s-large"]["EM"]) == ["Untreated", SAMPLED, "BCR (beam)"]
     assert JOINED not in set(updates.headline_rows("semantic", counts)["row"])
     trade = updates.frontier_rows("semantic", store, "clean", counts, (0.0,))
     assert set(trade.loc[trade["row"] == JOINED, "new_weight"]) == {0.0}
@@ -171,19 +173,12 @@ def test_a_run_without_a_joined_choice_has_a_curve_but_no_row(run):
 
 def test_the_readme_s_table_shows_ours_with_the_paper_s_number_or_with_its_interval():
     cells = [
-        {
-            "row": "Ensemble",
-            "level": "trees",
-            "metric": updates.CUT,
-            "value": 0.2242,
-            "low": 0.175,
-            "high": 0.2731,
-            "paper": 0.28,
-        },
-        {"row": "Ensemble", "level": "trees", "metric": updates.CHANGE, "value": 0.0072, "low": 0.004, "high": 0.0104},
-        {"row": JOINED, "level": "frames", "metric": updates.CUT, "value": 0.641, "low": 0.6, "high": 0.7},
-        {"row": JOINED, "level": "frames", "metric": updates.CHANGE, "value": -0.0002, "low": -0.004, "high": 0.004},
+        ("Ensemble", "trees", updates.CUT, 0.2242, 0.175, 0.2731, 0.28),
+        ("Ensemble", "trees", updates.CHANGE, 0.0072, 0.004, 0.0104, None),
+        (JOINED, "frames", updates.CUT, 0.641, 0.6, 0.7, None),
+        (JOINED, "frames", updates.CHANGE, -0.0002, -0.004, 0.004, None),
     ]
+    cells = pd.DataFrame(cells, columns=["row", "level", "metric", "value", "low", "high", "paper"])
     record = Record("table", "headline", "t", "c", "s", "make", plain_rows(tidy(cells)))
     assert updates.headline_table(record).splitlines()[2:] == [
         "| Ensemble | **22.4** (28.0) | +0.72 | – | – |",
@@ -196,12 +191,8 @@ def test_the_readme_s_table_shows_ours_with_the_paper_s_number_or_with_its_inter
 
 
 def test_what_a_method_changes_is_counted_over_all_cells_and_lists_have_one_name():
-    numbers = {
-        ("a=>a", "Untreated"): (0.04, 0.80),
-        ("a=>a", "BCR (k-best)"): (0.01, 0.79),
-        ("a=>b", "Untreated"): (0.02, 0.90),
-        ("a=>b", "BCR (beam)"): (0.03, 0.92),
-    }
+    numbers = {("a=>a", "Untreated"): (0.04, 0.80), ("a=>a", "BCR (k-best)"): (0.01, 0.79)}
+    numbers |= {("a=>b", "Untreated"): (0.02, 0.90), ("a=>b", "BCR (beam)"): (0.03, 0.92)}
     cells = [
         {"group": group, "row": row, "level": "UAS", "metric": metric, "value": value}
         for (group, row), both in numbers.items()
