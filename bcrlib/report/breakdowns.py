@@ -126,14 +126,12 @@ def authors_nfr() -> dict[tuple[str, str], float]:
     return {(row.breakdown, row.key): row.nfr for row in rows.itertuples() if row.breakdown != "all"}
 
 
-def co_occurrence_rows(
-    table: pd.DataFrame, update: str, method: str, preset: str, level: str, authors: bool = False
-) -> pd.DataFrame:
+def co_occurrence_rows(table: pd.DataFrame, update: str, method: str, preset: str, level: str) -> pd.DataFrame:
     """Of the couples of which at least one unit flips, the share of which both do, a row a slice.
 
     Columns: level, breakdown, key, num_units (couples, in both orders), both, only_one, share, chance, paper.  `chance`
     is what `share` would be if the two flipped independently, each as often as units of such couples do: f / (2 - f).
-    Both are nan where nothing flips.  `paper`: the authors' share, if asked for.  KeyError as in `slice_rates`.
+    Both are nan where nothing flips.  `paper`: the authors' share.  KeyError as in `slice_rates`.
     """
     rows = _chosen(table, update, method, preset, level)
     rows = rows[rows["both"].notna()]
@@ -143,8 +141,7 @@ def co_occurrence_rows(
     frame = rows[["level", "breakdown", "key", "num_units", "both", "only_one"]].assign(**rates)
     theirs = authors_slices().query("update == @AUTHORS_UPDATE and level == @level")
     share = theirs["both"].astype(float) / (theirs["both"] + theirs["only_one"]).astype(float)
-    papers = theirs[["breakdown", "key"]].assign(paper=share)
-    return frame.merge(papers if authors else papers[:0], how="left")
+    return frame.merge(theirs[["breakdown", "key"]].assign(paper=share), how="left")
 
 
 def histogram_rows(table: pd.DataFrame, update: str, preset: str, level: str) -> pd.DataFrame:
