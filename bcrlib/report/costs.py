@@ -57,8 +57,7 @@ def by_length(frame: pd.DataFrame) -> pd.DataFrame:
 
 def speed_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """In the paper's batches: sentences a second, and as a share of the bare encoder's and of 1-best decoding."""
-    found = by_batch_size(frame)
-    found = found[found["batch_size"] == PAPER_BATCH]
+    found = by_batch_size(frame).query("batch_size == @PAPER_BATCH")
     return pd.DataFrame([cell for row in found.itertuples() for cell in _cells(found, row)])
 
 

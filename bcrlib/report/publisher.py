@@ -108,13 +108,13 @@ def _heading(title: str) -> str:
 
 
 def _html(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """A table of HTML cells, a line a row; where a row has fewer cells than columns, its last ones span several."""
+    """A table of HTML cells, a line a row.  One cell alone spans all columns; of few all but the first span several."""
     sides = [f' style="text-align: {"right" if of_column else "left"}"' for of_column in right]
 
     def line(cells: Sequence[str], tag: str) -> str:
-        width = len(sides) // len(cells) if len(cells) == 1 else (len(sides) - 1) // (len(cells) - 1)
-        span = f' colspan="{width}"' if width > 1 else ""
-        spans = [span if number or len(cells) == 1 else "" for number in range(len(cells))]
+        others = len(cells) - 1
+        widths = [1, *[(len(sides) - 1) // others] * others] if others else [len(sides)]
+        spans = [f' colspan="{width}"' if width > 1 else "" for width in widths]
         return "".join(f"<{tag}{span}{side}>{cell}</{tag}>" for cell, span, side in zip(cells, spans, sides))
 
     lines = [f"<tr>{line(cells, 'th')}</tr>" for cells in heads] + ["</thead><tbody>"]

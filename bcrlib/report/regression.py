@@ -6,6 +6,7 @@ is what `tables.tidy`, `tables.beside_paper` and the figures take.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -103,18 +104,16 @@ def retraining_rows(pairs_of: Mapping[str, Mapping[str, Mapping[str, PairCounts]
         for update in updates:
             places.setdefault(update.split("=>")[side], (update, side))
     single, flipped = [], []
-    for kind, (update, side) in places.items():
-        for definition, pairs_by_update in pairs_of.items():
-            for level, pairs in pairs_by_update[update].items():
-                flips = as_flips(pairs.counts.sum(axis=1))
-                names, accuracy = (pairs.new_of_pair, flips.acc_new) if side else (pairs.old_of_pair, flips.acc_old)
-                of_model = list(dict(zip(names, accuracy.tolist())).values())
-                cell = {"row": f"{kind}, {definition}", "level": level, "metric": "ACC"}
-                single.append(cell | {"value": float(np.mean(of_model)), "spread": float(np.std(of_model))})
-    for update in updates:
-        for definition, pairs_by_update in pairs_of.items():
-            counts = {level: {f"Untreated, {definition}": pairs} for level, pairs in pairs_by_update[update].items()}
-            flipped.append(method_rows(counts, update, ("NFR", "NFI")))
+    for (kind, (update, side)), (definition, pairs_by_update) in product(places.items(), pairs_of.items()):
+        for level, pairs in pairs_by_update[update].items():
+            flips = as_flips(pairs.counts.sum(axis=1))
+            names, accuracy = (pairs.new_of_pair, flips.acc_new) if side else (pairs.old_of_pair, flips.acc_old)
+            of_model = list(dict(zip(names, accuracy.tolist())).values())
+            cell = {"row": f"{kind}, {definition}", "level": level, "metric": "ACC"}
+            single.append(cell | {"value": float(np.mean(of_model)), "spread": float(np.std(of_model))})
+    for update, (definition, pairs_by_update) in product(updates, pairs_of.items()):
+        counts = {level: {f"Untreated, {definition}": pairs} for level, pairs in pairs_by_update[update].items()}
+        flipped.append(method_rows(counts, update, ("NFR", "NFI")))
     return pd.concat([pd.DataFrame(single), *flipped], ignore_index=True)
 
 
