@@ -16,11 +16,8 @@ LONGEST_MODULE = 400
 WITHOUT_TORCH = ("data", "metrics", "experiments", "comparison", "report", "pipeline", "tasks", "cli", "reranking")
 ROOMS = "data metrics reranking samplers parsers tasks experiments pipeline report comparison bench cli __init__"
 """From the ground floor up: a module imports from its own room and from those before it."""
-UPWARD = {
-    ("report/pages.py", "comparison"),  # the README's blocks
-    ("data/generated/dates.py", "parsers"),  # the toy model of notebook 14
-}
-BRINGS_TORCH = ("dates", "precompile")
+UPWARD = {("report/pages.py", "comparison")}  # the README's blocks
+BRINGS_TORCH = ("precompile",)
 
 
 def num_lines(paths: list[Path]) -> int:

@@ -136,6 +136,7 @@ PLAIN_NUMBER = re.compile(r"0|[1-9][0-9]*")
 RANGE_ID = re.compile(r"([1-9][0-9]*)-([1-9][0-9]*)")
 HUGE_NUMBER, HUGE = re.compile(r"[0-9]{4000}"), "a number of thousands of digits"  # which int() refuses
 EMPTY_NODE_ID = re.compile(r"(0|[1-9][0-9]*)\.([1-9][0-9]*)")
+PART = 2_000_000  # bytes of a file that are looked at together
 
 Fault = tuple[int, str]  # number of the line, from 1; what is wrong with it
 
@@ -266,9 +267,6 @@ def find_cycle(heads: Sequence[int]) -> list[int] | None:
             lowest = cycle.index(min(cycle))
             return cycle[lowest:] + cycle[:lowest]
     return None
-
-
-PART = 2_000_000  # bytes of a file that are looked at together
 
 
 class ConlluError(FileError):

@@ -8,7 +8,7 @@ from bcrlib.data.generated.frames import demo_frames
 from bcrlib.data.presets import PRESETS
 from bcrlib.metrics.frames import invalid
 from bcrlib.parsers.targets import sequences_of_targets
-from bcrlib.parsers.token_by_token import (
+from bcrlib.parsers.practice import (
     action_names,
     allowed_actions,
     dropped_units,
