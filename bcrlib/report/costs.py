@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.experiments.speed_grid import MEMORY, PAPER_BATCH, SPEED, STEPS
@@ -170,7 +169,7 @@ def time_by_length(frame: pd.DataFrame, title: str) -> Figure:
         _curves(axes, cells, "words", 1000 / cells["value"])
         axes.set_xlim(left=0)
         axes.set_xticks(sorted(cells["words"].unique()))
-        _logarithmic(axes)
+        _by_powers(axes)
     return figure
 
 
@@ -211,19 +210,14 @@ def _curves(axes: Axes, cells: pd.DataFrame, x: str, y: pd.Series) -> None:
         axes.plot(points[x], points["y"], linewidth=1.8, **_LOOKS[_LINES[step]])
 
 
-def _by_powers(axes: Axes, sizes: pd.Series) -> None:
-    """Both axes logarithmic, with the sizes along the lower one."""
-    axes.set_xscale("log", base=2)
-    _plain_numbers(axes.xaxis, FixedLocator(sorted(sizes.unique())))
-    _logarithmic(axes)
-
-
-def _logarithmic(axes: Axes) -> None:
+def _by_powers(axes: Axes, sizes: pd.Series | None = None) -> None:
+    """A logarithmic axis of what is measured, and one of the sizes along the lower one."""
+    locators = {axes.yaxis: LogLocator(subs=(1, 2, 5))}
     axes.set_yscale("log")
-    _plain_numbers(axes.yaxis, LogLocator(subs=(1, 2, 5)))
-
-
-def _plain_numbers(axis: Axis, locator: Locator) -> None:
-    axis.set_major_locator(locator)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axis.set_minor_locator(NullLocator())
+    if sizes is not None:
+        locators |= {axes.xaxis: FixedLocator(sorted(sizes.unique()))}
+        axes.set_xscale("log", base=2)
+    for axis, locator in locators.items():
+        axis.set_major_locator(locator)
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_locator(NullLocator())

@@ -10,7 +10,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import pairwise, product
 from typing import Literal
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
@@ -70,30 +69,23 @@ _AXES = {
     "NFR oracle": "NFR of the safest candidate\n(% of {units})",
     "NFR BCR": "NFR of the old model's pick\n(% of {units})",
 }
-
-
-def use_house_theme() -> None:
-    """seaborn's white grid with our sizes and one font that comes with matplotlib (same on any machine)."""
-    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", font="DejaVu Sans")
-    mpl.rcParams.update(
-        {
-            "axes.titlesize": 10.5,
-            "axes.titlelocation": "left",
-            "axes.labelsize": 10,
-            "xtick.labelsize": 9.5,
-            "ytick.labelsize": 9.5,
-            "legend.fontsize": 9.5,
-            "legend.title_fontsize": 9.5,
-            "figure.titlesize": 13,
-            "figure.titleweight": "bold",
-            "axes.edgecolor": "#9CA3AF",
-            "grid.color": "#E5E7EB",
-            "svg.hashsalt": "bcrlib",
-            "svg.fonttype": "none",  # text stays text: smaller, and found by a search
-            "figure.dpi": 80,
-            "savefig.dpi": 150,
-        }
-    )
+_THEME = {
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9.5,
+    "ytick.labelsize": 9.5,
+    "legend.fontsize": 9.5,
+    "legend.title_fontsize": 9.5,
+    "figure.titlesize": 13,
+    "figure.titleweight": "bold",
+    "axes.edgecolor": "#9CA3AF",
+    "grid.color": "#E5E7EB",
+    "svg.hashsalt": "bcrlib",
+    "svg.fonttype": "none",  # text stays text: smaller, and found by a search
+    "figure.dpi": 80,
+    "savefig.dpi": 150,
+}
 
 
 def method_colours(methods: Sequence[str]) -> dict[str, str]:
@@ -128,7 +120,8 @@ def axis_label(metric: str, level: str, on_one_line: bool = False) -> str:
 
 def new_figure(width: float, height: float, title: str) -> Figure:
     """An empty figure in the house style whose title, the claim, stands at its upper left."""
-    use_house_theme()
+    # The font comes with matplotlib, so that it is the same on any machine.
+    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", font="DejaVu Sans", rc=_THEME)
     figure = Figure(figsize=(width, height), layout="constrained")
     wrapped = "\n".join(textwrap.wrap(title, width=int(width * 9.2)))
     figure.suptitle(wrapped, x=0.01, ha="left")
