@@ -65,9 +65,6 @@ def authors_slices() -> pd.DataFrame:
     return sums.assign(**{rate: sums[rate] / sums["num_units"] for rate in rates})
 
 
-AUTHORS_LEVELS = ("UAS", "unlabelled sub-tree", "UCM")
-
-
 def headline_update(table: pd.DataFrame) -> str:
     """The update that a story is told about: of those that BCR was tried on, the one that gets most words right."""
     words = table.query("method == 'Untreated' and level == 'UAS' and breakdown == 'all'")
@@ -121,9 +118,9 @@ def nfr_rows(
 
 def authors_nfr() -> dict[tuple[str, str], float]:
     """The authors' NFR by breakdown and slice, in our slices: their one update, untreated, heads only."""
-    rows = authors_slices()
-    rows = rows[(rows["update"] == AUTHORS_UPDATE) & rows["level"].isin(AUTHORS_LEVELS) & rows["nfr"].notna()]
-    return {(row.breakdown, row.key): row.nfr for row in rows.itertuples() if row.breakdown != "all"}
+    heads_only = "level in ('UAS', 'unlabelled sub-tree', 'UCM') and breakdown != 'all' and nfr == nfr"
+    rows = authors_slices().query(f"update == @AUTHORS_UPDATE and {heads_only}")
+    return {(row.breakdown, row.key): row.nfr for row in rows.itertuples()}
 
 
 def co_occurrence_rows(table: pd.DataFrame, update: str, method: str, preset: str, level: str) -> pd.DataFrame:

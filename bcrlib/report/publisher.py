@@ -11,7 +11,6 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.api.types import is_float_dtype, is_integer_dtype, is_numeric_dtype
-from PIL import Image
 
 from bcrlib.data.files import CARRIED, ROOT
 from bcrlib.report import tables
@@ -264,17 +263,14 @@ def write_index(figures_folder: Path, profile: str) -> Path:
     for record in records:
         files = [f"{record.name}.{ending}" for ending in ("json", "md", "tex", "svg", "png")]
         files = [file for file in files if (folder / file).is_file()]
-        pictures = [file for file in files if file.endswith((".svg", ".png"))]
-        if record.kind != "table" and not pictures:
-            raise ValueError(f"{folder / record.name}: neither .svg nor .png beside the record")
-        shown: dict[str, object] = {"table": "", "picture": ""}
+        entry: dict[str, object] = {"record": record, "files": files, "table": "", "picture": ""}
         if record.kind == "table":
-            shown["table"] = tables.to_html(record)
+            entry["table"] = tables.to_html(record)
+        elif (picture := f"{record.name}.svg") in files:
+            entry |= {"picture": picture, "size": _pixels(folder / picture)}
         else:
-            shown |= {"picture": pictures[0], "size": _pixels(folder / pictures[0])}
-        chapters.setdefault(_CHAPTER_OF.get(_listed(record), "More"), []).append(
-            {"record": record, "files": files, **shown}
-        )
+            raise ValueError(f"{folder / record.name}: no .svg beside the record")
+        chapters.setdefault(_CHAPTER_OF.get(_listed(record), "More"), []).append(entry)
     values = {"profile": profile, "chapters": chapters, "lead": _lead(records)}
     tables.write_text(folder / "index.html", tables.render(tables.TEMPLATES / "index.html", values))
     return folder / "index.html"
@@ -293,9 +289,6 @@ def _place(record: tables.Record) -> tuple[int, float, str]:
 
 def _pixels(picture: Path) -> tuple[int, int]:
     """Width and height, so that a page keeps room for a picture before it is loaded."""
-    if picture.suffix == ".png":
-        with Image.open(picture) as image:
-            return image.size
     head = picture.read_text(encoding="utf-8")[:2000]
     found = [re.search(rf'<svg[^>]* {side}="([\d.]+)(pt)?"', head) for side in ("width", "height")]
     width, height = (round(float(side[1]) * (4 / 3 if side[2] else 1)) if side else 0 for side in found)
@@ -313,9 +306,7 @@ def _lead(records: Iterable[tables.Record]) -> str:
                 continue
             old, new, broken, left = (100 * cell["value"] for cell in of_update)
             units = LEVEL_UNITS[level]
-            text = (
-                f"{tables.arrow(update)} raises accuracy ({level}) from {old:.1f} to {new:.1f} % of the {units}. Yet "
-            )
-            text += f"{broken:.1f} % of the {units} were right and are now wrong; {left:.1f} % if the old model picks "
-            found.append((new - old, f"{text}among the new model's candidates."))
+            text = f"{tables.arrow(update)} raises accuracy ({level}) from {old:.1f} to {new:.1f} % of the {units}. "
+            text += f"Yet {broken:.1f} % of the {units} were right and are now wrong; {left:.1f} % if the old model "
+            found.append((new - old, f"{text}picks among the new model's candidates."))
     return max(found)[1]
