@@ -30,13 +30,13 @@ from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
 from bcrlib.pipeline.profile import cell_name
-from bcrlib.report.candidate_sources import JOINED, SAMPLED, listed_row, rerankers
+from bcrlib.report.candidate_sources import JOINED, SAMPLED, rerankers
 from bcrlib.report.candidate_sources import count as count_rows
 from bcrlib.report.figures import INK, INTERVAL, METHOD_COLOURS, axis_label, legend, panels
 from bcrlib.report.publisher import ROOT
 from bcrlib.report.regression import NUM_RESAMPLES, Counts, drawing, dropout_rate
 from bcrlib.report.tables import TEMPLATES, Record, markdown_grid, plain_rows, render, tidy
-from bcrlib.report.updates import LISTED, UNTREATED
+from bcrlib.report.updates import LISTED, UNTREATED, short_name
 from bcrlib.tasks import TASKS
 
 PROFILE = "causes"
@@ -122,12 +122,14 @@ def count(store: CorrectnessStore, preset: str) -> Counts:
     """The flips of one cell from its store of test, by level and row. KeyError names what it lacks."""
     (name,) = store.load_manifest()["dropout_choice"]
     update = counting.parse_update(name)
-    pools = {SAMPLED_ORACLE: counting.dropout_strategy(store, update)}
-    pools[LISTED_ORACLE] = counting.listed_strategy(store, update)
-    oracles = {row: partial(counting.oracle, strategy=pool, by="NFR") for row, pool in pools.items()}
-    reranked = {LISTED if row == listed_row(update) else row: m for row, m in rerankers(store, update).items()}
-    plain = {UNTREATED: counting.untreated, DISTILLED: counting.distillation}
-    return count_rows(store, preset, update, plain | reranked | oracles)
+    rows = {UNTREATED: counting.untreated, DISTILLED: counting.distillation}
+    rows |= {short_name(row): method for row, method in rerankers(store, update).items()}
+    for row, strategy_of in {
+        SAMPLED_ORACLE: counting.dropout_strategy,
+        LISTED_ORACLE: counting.listed_strategy,
+    }.items():
+        rows[row] = partial(counting.oracle, strategy=strategy_of(store, update), by="NFR")
+    return count_rows(store, preset, update, rows)
 
 
 def save_flips(folder: Path, counts: Mapping[str, Counts]) -> None:
