@@ -248,7 +248,7 @@ def metrics_by_diversity(rows: pd.DataFrame, title: str) -> Figure:
             axes.plot(x, of_source["value", metric], color=colour, marker="o", markersize=5, linewidth=1.2)
             axes.vlines(x, of_source["low", metric], of_source["high", metric], color=colour)
         axes.set(xlabel="distinct trees per sentence", ylabel=figures.axis_label(metric, "UAS"))
-    figure.axes[0].set_title(figures.LEVEL_NAMES["UAS"], loc="left")
+    figure.axes[0].set_title(figures.LEVEL_NAMES["UAS"])
     looks = {source: {"color": colour, "marker": "o", "markersize": 5} for source, colour in colours.items()}
     figures.legend(figure, looks | figures.VERTICAL_INTERVALS)
     return figure

@@ -329,7 +329,7 @@ def question_panels(found: Found) -> Figure:
     for (question, others), axes in areas.items():
         is_first = others == next(iter(columns))
         _QUESTIONS[question](axes, found, columns[others])
-        axes.set_title(f"{question if is_first else ''}\n{others}", loc="left")
+        axes.set_title(f"{question if is_first else ''}\n{others}")
         axes.set_ylabel(axes.get_ylabel() if is_first else "")
     looks = {row: {"color": colour, "marker": "o", "linewidth": 2} for row, colour in _COLOURS.items()}
     looks[f"vertical: {INTERVAL}, of sentences alone"] = {"color": INK, "linewidth": 1.2}

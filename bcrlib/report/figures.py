@@ -186,7 +186,7 @@ def nfr_nfi_by_method(rows: Rows, title: str, metrics: Sequence[str] = ("NFR", "
         cells = of_all[of_all["group"] == update]
         places = {(update, row): place for place, row in enumerate(cells["row"].unique())}
         _bars(axes, cells, places, of_all, axis_label(metric, level, on_one_line=True))  # compared by eye: one scale
-        axes.set_title(_panel_title(update if len(updates) > 1 else "", level), loc="left")
+        axes.set_title(_panel_title(update if len(updates) > 1 else "", level))
     return _with_legend(figure, frame)
 
 
@@ -230,7 +230,7 @@ def cut_by_method(rows: Rows, title: str) -> Figure:
     for (_, level), axes in areas.items():
         _bars(axes, frame[frame["level"] == level], places, frame, "NFI taken away (% of the plain update's NFI)")
         axes.axvline(0, color="#9CA3AF", linewidth=1)
-        axes.set_title(level, loc="left")
+        axes.set_title(level)
     return _with_legend(figure, frame)
 
 
@@ -268,7 +268,7 @@ def _bars(
     reach = np.nanmax(ends, initial=0) or 1.0
     room = 1.5 if scale["paper"].notna().any() else 1.22  # for the numbers
     axes.set(xlabel=label, xlim=(1.1 * np.nanmin(ends, initial=0), room * reach))
-    axes.set(ylim=(max(places.values()) + 0.55, -0.55))
+    axes.set(ylim=(max(places.values(), default=-1) + 0.55, -0.55))
 
 
 def _with_legend(figure: Figure, frame: pd.DataFrame) -> Figure:
@@ -316,7 +316,7 @@ def curves(
         axes.plot(rings[x], 100 * rings["value"], **CHOSEN_MARK)
         axes.set_ylabel(axis_label(metric, level))
         if metric == metrics[0]:
-            axes.set_title(LEVEL_NAMES.get(level, level), loc="left")
+            axes.set_title(LEVEL_NAMES.get(level, level))
         if level == levels[-1]:
             axes.set_xlabel(VARIED[x].format(input="utterance" if {*levels} <= {"spanEM", "EM"} else "sentence"))
             axes.margins(x=0.04)
@@ -378,5 +378,5 @@ def seed_pair_heat_map(rows: pd.DataFrame, title: str) -> Figure:
         axes.set(xlabel="seed of the new model", ylabel="seed of the old model")
         axes.grid(False)  # it would show in cells without a pair
         axes.tick_params(axis="y", rotation=0)
-        axes.set_title(_panel_title(group, "UAS"), loc="left")
+        axes.set_title(_panel_title(group, "UAS"))
     return figure

@@ -362,6 +362,6 @@ def metric_by_round(
         axes.set(ylim=(0, None) if metric in _MEANING else None)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if group == groups[0]:
-            axes.set_title(_MEANING.get(metric, figures.LEVEL_NAMES[level].replace(", ", ",\n")), loc="left")
+            axes.set_title(_MEANING.get(metric, figures.LEVEL_NAMES[level].replace(", ", ",\n")))
     figures.legend(figure, looks | figures.VERTICAL_INTERVALS)
     return figure
