@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bcrlib.comparison.testing import compare as compare
+    from bcrlib.comparison.verdict import assert_no_regression as assert_no_regression
+    from bcrlib.comparison.verdict import compare as compare
     from bcrlib.metrics.flips import flips as flips
     from bcrlib.parsers.training import load as load
     from bcrlib.parsers.training import train as train
@@ -35,7 +36,7 @@ FACE = {
     "bcr_scores": "bcrlib.reranking",
     "choose": "bcrlib.reranking",
     "flips": "bcrlib.metrics.flips",
-    "compare": "bcrlib.comparison.testing",
+    **dict.fromkeys(("compare", "assert_no_regression"), "bcrlib.comparison.verdict"),
 }
 """Name -> the module that it is imported from."""
 

@@ -1,5 +1,8 @@
 """The command `bcr` in-process, and tiny parsers made with it."""
 
+import json
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ from typer.testing import CliRunner
 from bcrlib.cli import app
 from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.treebank import write_conllu
+from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
 
 SIZES = ("hidden_size=6", "num_layers=1", "word_size=6", "char_size=4", "upos_size=4", "arc_size=6", "label_size=6")
 DECODER = ("decoder_input_size=6", "decoder_size=6")
@@ -33,6 +37,34 @@ def refused(*arguments: object) -> str:
     assert result.exit_code == 2 and result.stdout == "", result.output
     assert result.stderr.count("\n") == 1 and result.stderr.startswith("error: ")
     return result.stderr
+
+
+def options(paths: list[object]) -> list[object]:
+    """Of compare and evaluate, for gold, old, new and further seeds of old."""
+    named = [item for name, path in zip(("--gold", "--old", "--new"), paths) for item in (name, path)]
+    return named + [item for path in paths[3:] for item in ("--old-seed", path)]
+
+
+def lines_of(path: Path) -> list[dict]:
+    """The objects in a file of JSON Lines."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def spoiled(pool: Path, change: Callable[[list[dict]], object]) -> str:
+    """A candidate file with the candidates of its third item changed."""
+    lines = lines_of(pool)
+    change(lines[2]["candidates"])
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def possible_strategies(parser, items) -> tuple[str, ...]:
+    """Those that a parser does not refuse, by the first part of their names."""
+    possible = []
+    for strategy in (OneBest(), KBest(2), Beam(2, 2), TopK(2, 2), Nucleus(0.9, 2), DropoutP(0.1, 2)):
+        with suppress(ValueError):
+            parser.candidates(items, strategy)
+            possible.append(str(strategy).partition("(")[0])
+    return tuple(possible)
 
 
 @pytest.fixture(scope="module", name="work")

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_runs import SIZES, TINY, TINY_STACKPTR, bcr, refused, run, work_folder  # noqa: F401  a fixture
+from command_runs import (  # noqa: F401  work_folder is a fixture
+    SIZES,
+    TINY,
+    bcr,
+    lines_of,
+    possible_strategies,
+    refused,
+    run,
+    spoiled,
+    work_folder,
+)
 
 from bcrlib.cli.candidates import chosen_strategy, strategies_of
 from bcrlib.data.candidate_files import read_candidates
@@ -15,7 +25,7 @@ from bcrlib.data.candidates import TreePool
 from bcrlib.data.treebank import read_conllu
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.training import load_parser
-from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK
+from bcrlib.samplers.strategies import Beam, KBest, Nucleus, OneBest, TopK
 
 
 def test_train_writes_a_parser_and_tells_of_it(work, tmp_path):
@@ -123,6 +133,9 @@ def test_the_1_best_parse_may_be_written_as_conllu(work, tmp_path):
     assert parsed.heads.tolist() == pool.heads[0].tolist() and parsed.relations == pool.relation_strings(0)
 
 
+STACKPTR = object()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -141,11 +154,27 @@ def test_the_1_best_parse_may_be_written_as_conllu(work, tmp_path):
         (["-o", "pool.conllu"], "a CoNLL-U file holds one parse per sentence"),
         (["-o", "no such folder/pool"], "no such folder: no such folder"),
         (["-o", "/"], "is a folder"),
+        (
+            [STACKPTR, "--strategy", "k-best"],
+            "a stackptr has no strategy k-best; for a stackptr choose one of 1-best, beam",
+        ),
+        ([STACKPTR, "--strategy", "top-k"], "needs the number of actions to choose among"),
+        ([STACKPTR, "--strategy", "nucleus"], "needs the probability that is kept"),
+        ([STACKPTR, "--strategy", "nucleus", "--p", 1.2], "a nucleus has a probability in (0, 1]"),
+        ([STACKPTR, "--strategy", "nucleus", "--p", 0.9, "--temperature", 0], "a temperature is positive"),
+        (
+            [STACKPTR, "--strategy", "top-k", "--k", 2, "--keep-duplicates"],
+            "--keep-duplicates is not an option of --str",
+        ),
+        ([STACKPTR, "--k", 2], "--k is not an option of --strategy beam"),
+        ([STACKPTR, "--labelled"], "--labelled is not an option of --strategy beam"),
+        ([STACKPTR, "--strategy", "beam(b=0)"], "a beam has at least one hypothesis"),
     ],
 )
 def test_candidates_refuses_what_it_cannot_do(work, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
-    assert message in refused("candidates", work / "new", work / "test.conllu", "-o", "pool", *options)
+    model, options = ("stackptr", options[1:]) if options[0] is STACKPTR else ("new", options)
+    assert message in refused("candidates", work / model, work / "test.conllu", "-o", "pool", *options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -187,7 +216,7 @@ def rerank(work: Path, output: Path, *options: object) -> np.ndarray:
 
 def heads_of(work: Path, scores: np.ndarray) -> list[int]:
     """Heads of the candidates with the best scores [candidate, sentence], sentence by sentence."""
-    lines = [json.loads(line) for line in (work / "pool.jsonl").read_text().splitlines()]
+    lines = lines_of(work / "pool.jsonl")
     best = [max(range(4), key=lambda c: scores[c, s]) for s in range(len(lines))]
     return [head for line, c in zip(lines, best) for head in line["candidates"][c]["heads"]]
 
@@ -222,27 +251,21 @@ def test_other_columns_stay_and_changes_are_counted(work, tmp_path):
     assert summary["num_sentences"] == 12
 
 
-def spoiled(work: Path, change) -> str:
-    lines = [json.loads(line) for line in (work / "pool.jsonl").read_text().splitlines()]
-    change(lines[2]["candidates"][1])
-    return "".join(json.dumps(line) + "\n" for line in lines)
+def cycle(candidates: list[dict]) -> None:
+    candidates[1]["heads"][:2] = [2, 1]
 
 
-def cycle(candidate: dict) -> None:
-    candidate["heads"][:2] = [2, 1]
+def two_roots(candidates: list[dict]) -> None:
+    heads = candidates[1]["heads"]
+    heads[1 if heads[0] == 0 else 0] = 0
 
 
-def two_roots(candidate: dict) -> None:
-    root = candidate["heads"].index(0)
-    candidate["heads"][1 if root == 0 else 0] = 0
+def short(candidates: list[dict]) -> None:
+    candidates[1]["heads"].pop()
 
 
-def short(candidate: dict) -> None:
-    candidate["heads"].pop()
-
-
-def misspelt(candidate: dict) -> None:
-    candidate["relations"][0] = "nsubjj"
+def misspelt(candidates: list[dict]) -> None:
+    candidates[1]["relations"][0] = "nsubjj"
 
 
 @pytest.mark.parametrize("old", ["old", "stackptr"])
@@ -256,7 +279,7 @@ def misspelt(candidate: dict) -> None:
     ],
 )
 def test_a_malformed_candidate_file_is_refused_and_nothing_written(work, tmp_path, change, fault, old):
-    (tmp_path / "pool.jsonl").write_text(spoiled(work, change))
+    (tmp_path / "pool.jsonl").write_text(spoiled(work / "pool.jsonl", change))
     arguments = [work / "test.conllu", tmp_path / "pool.jsonl", "-o", tmp_path / "out.conllu"]
     message = refused("rerank", "--old", work / old, *arguments)
     assert re.search(rf"pool.jsonl:3: sentence 3: candidate 2{fault}", message)
@@ -264,7 +287,7 @@ def test_a_malformed_candidate_file_is_refused_and_nothing_written(work, tmp_pat
 
 
 def test_unknown_log_probs_are_no_obstacle_unless_they_count(work, tmp_path):
-    (tmp_path / "pool.jsonl").write_text(spoiled(work, lambda candidate: candidate.pop("log_prob")))
+    (tmp_path / "pool.jsonl").write_text(spoiled(work / "pool.jsonl", lambda candidates: candidates[1].pop("log_prob")))
     arguments = ["--old", work / "old", work / "test.conllu", tmp_path / "pool.jsonl", "-o", tmp_path / "out.conllu"]
     assert "sentence 3: a candidate without log_prob" in refused("rerank", *arguments, "--new-weight", 1)
     run("rerank", *arguments)
@@ -309,7 +332,8 @@ def test_several_files_are_joined_as_the_joined_strategy_does(work, tmp_path, dr
 
 
 def test_files_of_two_models_are_refused_where_their_log_probs_count(work, tmp_path):
-    (tmp_path / "other.jsonl").write_text(spoiled(work, lambda candidate: candidate.update(log_prob=-0.5)))
+    other = spoiled(work / "pool.jsonl", lambda candidates: candidates[1].update(log_prob=-0.5))
+    (tmp_path / "other.jsonl").write_text(other)
     files = ["--old", work / "old", work / "test.conllu", work / "pool.jsonl", tmp_path / "other.jsonl"]
     message = refused("rerank", *files, "--new-weight", 0.5, "-o", tmp_path / "out.conllu")
     assert "other.jsonl:3: sentence 3: candidate 2 has log_prob -0.5, the same tree in " in message
@@ -320,19 +344,15 @@ def test_files_of_two_models_are_refused_where_their_log_probs_count(work, tmp_p
 
 
 def test_a_faulty_file_among_several_is_named(work, tmp_path):
-    (tmp_path / "faulty.jsonl").write_text(spoiled(work, misspelt))
+    (tmp_path / "faulty.jsonl").write_text(spoiled(work / "pool.jsonl", misspelt))
     arguments = [work / "test.conllu", work / "pool.jsonl", tmp_path / "faulty.jsonl", "-o", tmp_path / "out.conllu"]
     assert "faulty.jsonl:3: sentence 3: candidate 2, word 1" in refused("rerank", "--old", work / "old", *arguments)
 
 
-def test_train_makes_a_stackptr_by_its_own_recipe(work, tmp_path):
-    options = [*TINY_STACKPTR, "--set=stackptr_training.num_epochs=1", "-o", tmp_path / "model", "--json"]
-    summary = json.loads(run("train", "--corpus", work, *options))
-    assert summary["kind"] == "stackptr" and len(summary["history"]) == 1
-    assert load_parser(tmp_path / "model", Runtime()).network.config.kind == "stackptr"
-
-
-def test_train_makes_a_deepbiaf_with_the_static_vectors(work, tmp_path):
+def test_train_makes_other_kinds_by_their_own_recipes(work, tmp_path):
+    stackptr = json.loads((work / "stackptr" / "training.json").read_text())
+    assert stackptr["kind"] == "stackptr" and len(stackptr["history"]) == 2
+    assert load_parser(work / "stackptr", Runtime()).network.config.kind == "stackptr"
     (tmp_path / "few.txt").write_text("the 0.1 0.2 0.3\n. 0.3 0.1 0.2\n")
     settings = [f"model.{size}" for size in SIZES]
     settings += ["static_training.num_epochs=1", f"static_vectors={tmp_path / 'few.txt'}"]
@@ -363,32 +383,6 @@ def test_every_strategy_of_a_stackptr_lists_trees_under_its_own_probability(work
     assert pool.log_probs == pytest.approx(expected, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            ["--strategy", "k-best"],
-            "a stackptr has no strategy k-best; for a stackptr choose one of 1-best, beam",
-        ),
-        (["--strategy", "top-k"], "needs the number of actions to choose among"),
-        (["--strategy", "nucleus"], "needs the probability that is kept"),
-        (["--strategy", "nucleus", "--p", 1.2], "a nucleus has a probability in (0, 1]"),
-        (["--strategy", "nucleus", "--p", 0.9, "--temperature", 0], "a temperature is positive"),
-        (
-            ["--strategy", "top-k", "--k", 2, "--keep-duplicates"],
-            "--keep-duplicates is not an option of --strategy top-k",
-        ),
-        (["--k", 2], "--k is not an option of --strategy beam"),
-        (["--labelled"], "--labelled is not an option of --strategy beam"),
-        (["--strategy", "beam(b=0)"], "a beam has at least one hypothesis"),
-    ],
-)
-def test_candidates_of_a_stackptr_refuses_what_it_cannot_do(work, tmp_path, options, message):
-    arguments = [work / "stackptr", work / "test.conllu", "-o", tmp_path / "pool", *options]
-    assert message in refused("candidates", *arguments)
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_strategy_in_words_and_as_tables_print_it():
     options = {"keep_duplicates": True}
     assert chosen_strategy("beam(b=4)", "stackptr", 7, options) == Beam(4, 7, keep_duplicates=True)
@@ -403,17 +397,10 @@ def test_a_strategy_in_words_and_as_tables_print_it():
 
 
 def test_no_parser_refuses_what_the_command_line_offers_for_its_kind(work):
-    examples = (OneBest(), KBest(2), Beam(2, 2), TopK(2, 2), Nucleus(0.9, 2), DropoutP(0.1, 2))
     treebank = read_conllu(work / "test.conllu").select(np.array([0]))
     for kind, folder in {"deepbiaf": "new", "stackptr": "stackptr"}.items():
-        parser, possible = load_parser(work / folder, Runtime()), []
-        for strategy in examples:
-            try:
-                parser.candidates(treebank, strategy)
-                possible.append(str(strategy).partition("(")[0])
-            except ValueError:
-                pass
-        assert tuple(possible) == strategies_of(kind)
+        possible = possible_strategies(load_parser(work / folder, Runtime()), treebank)
+        assert possible == strategies_of(kind)
         assert str(chosen_strategy(None, kind, 2, {})).partition("(")[0] in possible
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_runs import refused, run
+from command_runs import options, refused, run
 from comparison_files import GOLD_FRAMES, GOLD_TREES, OLD_FRAMES, evaluate_files, frame_files, frame_rows, write_rows
 from random_frames import random_frame, random_frame_bank
 from random_trees import random_mistakes, random_treebank
@@ -40,10 +40,6 @@ def trees(tmp_path) -> list[Path]:
 @pytest.fixture
 def frames(tmp_path) -> list[Path]:
     return frame_files(tmp_path)
-
-
-def options(files: list[Path]) -> list[object]:
-    return [item for name, file in zip(("--gold", "--old", "--new"), files) for item in (name, file)]
 
 
 def counts(result: dict[str, float]) -> list[int]:
@@ -93,7 +89,7 @@ def test_json_is_keyed_by_level_and_frames_have_invalid_outputs(trees, frames):
     assert [result["EM"][f"num_invalid_{name}"] for name in ("old", "new")] == [1, 1]
 
 
-def test_the_table_says_the_same_and_counts_what_is_no_tree(frames):
+def test_the_table_says_the_same_and_counts_what_is_no_tree(trees, frames):
     frames[1].write_text(frame_rows(["", "]", "[IN:STOP ]"]))
     text = run("evaluate", *options(frames), "--preset", "official")
     assert text.startswith("Definitions: official; a span is right with gold's complete sub-tree")
@@ -101,6 +97,10 @@ def test_the_table_says_the_same_and_counts_what_is_no_tree(frames):
     assert row[:9] == ["EM", "3", "0.00", "33.33", "0.00", "33.33", "0.00", "0", "1"]
     assert "No trees: 3 predictions of the old model, 1 of the new, out of 3." in text
     assert "gold's labels" in run("evaluate", *options(frames))
+    text = run("evaluate", *options(trees), "--preset", "official")
+    assert text.startswith("Definitions: official; words except PUNCT, SYM;")
+    row = next(line for line in text.splitlines() if line.split()[:1] == ["UAS"])
+    assert row.split() == ["UAS", "4", "100.00", "50.00", "50.00", "0.00", "100.00", "2", "0", "0.5"]
 
 
 def test_the_release_s_three_columns_will_do(frames):

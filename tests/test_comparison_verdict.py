@@ -1,7 +1,9 @@
-"""What is concluded: noise floor by loops over pairs, intervals, harmed slices, the gate, the worst items."""
+"""What is concluded: noise floors by loops, intervals, harmed slices, the gate, an assertion too, the worst items."""
 
 import math
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import permutations, product
 
@@ -13,9 +15,9 @@ from bcrlib.comparison.gate import EVERY_LEVEL, Gate, read_must_not_break
 from bcrlib.comparison.items import read_items
 from bcrlib.comparison.read import read_update
 from bcrlib.comparison.update import ItemsError, TextView, Update, make_levels
-from bcrlib.comparison.verdict import CHANGE, judge
+from bcrlib.comparison.verdict import CHANGE, CannotTell, assert_no_regression, judge
 from bcrlib.data.presets import PRESETS
-from bcrlib.data.treebank import read_conllu
+from bcrlib.data.treebank import ConlluError, read_conllu
 from bcrlib.metrics.coverage import Law
 from bcrlib.metrics.flips import RATES, flips
 from bcrlib.metrics.uncertainty import exact_bounds, mcnemar
@@ -34,21 +36,6 @@ def trees(tmp_path) -> Update:
 @pytest.fixture
 def items(tmp_path) -> Update:
     return read_items(write_items(random_items(300), tmp_path / "items.jsonl"), CLEAN)
-
-
-def test_the_noise_floor_is_the_mean_over_ordered_pairs_of_old_models(tmp_path):
-    gold, old, new, *seeds = tree_update(tmp_path, num_models=4)
-    verdict = judge(read_update(gold, old, new, seeds, CLEAN), Gate())
-    pairs = list(permutations([old, *seeds], 2))
-    for name, level in verdict.levels.items():
-        nfr = [evaluate_files(gold, before, after, CLEAN)[name]["nfr"] for before, after in pairs]
-        floor = level.floors["old"]
-        assert (floor.num_models, floor.num_pairs) == (3, 6)
-        assert (floor.mean_nfr, floor.least_nfr, floor.most_nfr) == pytest.approx(
-            (np.mean(nfr), min(nfr), max(nfr)), abs=1e-12
-        )
-        assert floor.excess.value == pytest.approx(level.flips.nfr - floor.mean_nfr)
-        assert floor.excess.low <= floor.excess.value <= floor.excess.high
 
 
 def test_an_update_that_is_one_more_seed_is_not_above_the_floor_and_a_bad_one_is(tmp_path):
@@ -173,9 +160,7 @@ def items_update(old: np.ndarray, new: np.ndarray, folder, **changed) -> Update:
         write_items([{"id": i, "gold": 1, "old": 1, "new": 1} for i in range(old.shape[1])], folder / "i"), CLEAN
     )
     sides = [[{"EM": run} for run in side] for side in (old, new)]
-    levels = make_levels(
-        {"EM": np.arange(old.shape[1])}, old.shape[1], [sides[0][0], sides[1][0], *sides[0][1:]], sides[1][1:]
-    )
+    levels = make_levels({"EM": np.arange(old.shape[1])}, old.shape[1], *sides)
     return replace(update, levels=levels, view=lambda item, run=0: TextView((str(run),)), **changed)
 
 
@@ -209,25 +194,29 @@ def test_a_confident_gate_may_not_tell(tmp_path, broken, items, limit, outcome):
     assert both.outcome == ("failed" if broken else outcome)  # what fails surely counts before what cannot be told
 
 
-def test_rates_over_all_pairs_of_runs(tmp_path):
-    """Counted by loops: rates, flip rates of items, both noise floors, intervals of what is left without a run."""
-    old, new = Law(num_sentences=80).models(3, 4, np.random.default_rng(1))
+@pytest.mark.parametrize("num_new", [1, 4])
+def test_rates_over_all_pairs_of_runs(tmp_path, num_new):
+    """Counted by loops: rates, flip rates of items, noise floors. Beside one new run the old seeds are a floor only."""
+    old, new = Law(num_sentences=80).models(3, num_new, np.random.default_rng(1))
     verdict = judge(items_update(old, new, tmp_path), Gate(must_not_break={"3": "l"}))
-    level, pairs = verdict.levels["EM"], list(product(old, new))
+    replaced = old if num_new > 1 else old[:1]
+    level, pairs = verdict.levels["EM"], list(product(replaced, new))
     for rate in RATES[:4]:
         assert getattr(level.flips, rate) == pytest.approx(np.mean([getattr(flips(o, n), rate) for o, n in pairs]))
-    assert (level.num_pairs, verdict.num_models) == (12, (3, 4))
+    assert (level.num_pairs, verdict.num_models) == (len(pairs), (len(replaced), num_new))
     expected = np.mean([o & ~n for o, n in pairs], axis=0)
     assert list(verdict.update.flip_rates("EM").values()) == pytest.approx(expected)
-    for side, models in (("old", old), ("new", new)):
+    assert list(level.floors) == ["old", "new"][: min(num_new, 2)]
+    for side, models in zip(level.floors, (old, new)):
         nfr = [flips(before, after).nfr for before, after in permutations(models, 2)]
         floor = level.floors[side]
+        assert (floor.num_models, floor.num_pairs) == (len(models), len(nfr))
         assert (floor.mean_nfr, floor.least_nfr, floor.most_nfr) == pytest.approx((np.mean(nfr), min(nfr), max(nfr)))
         assert floor.excess.low < floor.excess.value == pytest.approx(level.flips.nfr - np.mean(nfr))
     alone = judge(items_update(old[:1], new[:1], tmp_path), Gate()).levels["EM"].rates["nfr"]
     assert level.rates["nfr"].high - level.rates["nfr"].low > 0.5 * (alone.high - alone.low)
     worst = verdict.worst[0]
-    assert worst.broken["EM"] == 12 * expected.max()
+    assert worst.broken["EM"] == len(pairs) * expected.max()
     assert not new[int(worst.view.texts[0]), int(worst.id)]  # a run that breaks it is shown
     (check,) = verdict.checks
     assert check.passed == (not old[0, 3] or new[:, 3].all())
@@ -299,8 +288,7 @@ def test_every_interval_covers_what_it_claims(tmp_path, num_models, law, in_docu
     units = np.arange(len(sentence)) if in_documents else sentence
     for _ in range(NUM_SETS):
         sides = [[{"EM": run} for run in side] for side in law.models(num_models, num_models, rng)]
-        right = [sides[0][0], sides[1][0], *sides[0][1:]]
-        levels = make_levels({"EM": units}, units[-1] + 1, right, sides[1][1:])
+        levels = make_levels({"EM": units}, units[-1] + 1, *sides)
         update = replace(empty, levels=levels, slices=lambda: {"EM": {}}, clusters=sentence if in_documents else None)
         level = judge(update, Gate(), 0).levels["EM"]
         found = dict(level.rates) | {side: floor.excess for side, floor in level.floors.items()}
@@ -340,3 +328,66 @@ def test_views_are_the_sentences_of_the_files(tmp_path):
     assert list(view.forms) == banks[0].forms[words]
     for tree, bank in zip((view.gold, view.old, view.new), banks):
         assert list(tree) == list(zip(bank.heads[words].tolist(), bank.relations[words]))
+
+
+def test_the_gate_as_an_assertion(tmp_path):
+    gold, old, new, *seeds = tree_update(tmp_path)
+    rates = evaluate_files(gold, old, new, CLEAN)
+    highest = max(level["nfr"] for level in rates.values())
+    assert_no_regression(gold, old, new, max_nfr=highest, old_seeds=seeds)
+    assert_no_regression(gold, old, new, max_nfi={"UAS": rates["UAS"]["nfi"]})
+    assert_no_regression(gold, old, old)
+    with pytest.raises(AssertionError, match=r"(?s)Gate failed: 4 of 4 checks.*Worst items"):
+        assert_no_regression(gold, old, new)  # without a bound nothing may break
+    with pytest.raises(AssertionError, match=r"Gate failed: \d of 4 checks"):
+        assert_no_regression(gold, old, new, max_nfr=highest - 1e-9)
+    with pytest.raises(AssertionError, match="max_nfi  UAS"):
+        assert_no_regression(gold, old, new, max_nfi={"UAS": rates["UAS"]["nfi"] - 1e-9})
+    with pytest.raises(AssertionError, match="2 new runs") as failed:
+        assert_no_regression(gold, old, new, max_nfr=0.01, confident=True, new_seeds=seeds)
+    assert not isinstance(failed.value, CannotTell)
+    with pytest.raises(ConlluError, match=r"new.conllu:\d+: "):  # bad input is no failed assertion
+        new.write_text(new.read_text()[:-5])
+        assert_no_regression(gold, old, new)
+    with pytest.raises(ValueError, match="give gold, old and new"):
+        assert_no_regression(gold, old)
+
+
+def test_listed_items_alone_are_asserted_where_only_they_are_given(tmp_path):
+    lines = [{"id": name, "gold": 1, "old": 1, "new": 1 + (name == "b")} for name in "abcde"]
+    items, listed = write_items(lines, tmp_path / "items.jsonl"), tmp_path / "list.txt"
+    assert_no_regression(items, must_not_break=["a"])
+    with pytest.raises(AssertionError, match="FAIL  must_not_break  EM  b  broken"):
+        assert_no_regression(items, must_not_break=["a", "b"])
+    listed.write_text("# demos\nb\n")
+    with pytest.raises(AssertionError, match="1 of 1 check"):
+        assert_no_regression(items, must_not_break=listed)
+    with pytest.raises(ValueError, match=r"give a list of ids, or a pathlib\.Path"):
+        assert_no_regression(items, must_not_break="b")
+    with pytest.raises(ValueError, match=r"must_not_break\[1\]: gold has no item 'z'"):
+        assert_no_regression(items, must_not_break=["a", "z"])
+    with pytest.raises(CannotTell, match=r"(?s)Gate cannot tell: 1 of 1 check.*NFR 20.00 % \[0.51, 71.64\].*sees"):
+        assert_no_regression(items, max_nfr=0.3, confident=True)
+
+
+TEST_FILE = """
+from bcrlib import assert_no_regression
+
+
+def test_update():
+    assert_no_regression("gold.conllu", "old.conllu", "new.conllu", max_nfr=0.01)
+
+
+def test_no_update():
+    assert_no_regression("gold.conllu", "old.conllu", "old.conllu", max_nfr=0.01)
+"""
+
+
+def test_a_run_of_pytest_shows_the_message_and_the_line(tmp_path):
+    tree_update(tmp_path, num_models=2)
+    (tmp_path / "test_ship.py").write_text(TEST_FILE)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_ship.py"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert "1 failed, 1 passed" in told and ">   " in told
+    assert "E       AssertionError: Gate failed: 4 of 4 checks." in told and "FAIL  max_nfr  UAS" in told
+    assert "comparison/verdict.py" not in told  # the traceback ends at the caller

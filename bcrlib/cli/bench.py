@@ -27,84 +27,57 @@ def _shown(of_device: Mapping[str, object]) -> str:
     return "; ".join(f"{device}: {value}" for device, value in of_device.items())
 
 
-Kind = Annotated[
-    str | None,
-    typer.Option(
-        help="[bold]deepbiaf[/bold] (with the tree searches), [bold]stackptr[/bold] or [bold]s2s[/bold].",
-        show_default="all",
-    ),
-]
-Model = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="MODEL", help="Folder of a deepbiaf whose scores the tree searches get.", show_default="simulated"
-    ),
-]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        help="Sentences per second on [bold]cpu[/bold] or [bold]cuda[/bold], instead of ratios.",
-        show_default="ratios on one core",
-    ),
-]
-BatchSizes = Annotated[
-    list[int] | None,
-    typer.Option(
-        "--batch-size",
-        min=1,
-        metavar="N",
-        help="With --device: batch sizes besides the paper's 32. Repeatable.",
-        show_default=_shown({device: ", ".join(map(str, sizes)) for device, sizes in BATCH_SIZES.items()}),
-    ),
-]
-Corpus = Annotated[
-    str | None, typer.Option(help="Its test split is parsed.", show_default="ewt where BCRLIB_DATA has it, else demo")
-]
-Sentences = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="How many sentences, spread evenly; 0 for all.",
-        show_default=f"{NUM_SENTENCES}; {_shown(NUMBER)}",
-    ),
-]
-Frames = Annotated[
-    str | None,
-    typer.Option(metavar="CORPUS", help="For s2s, likewise.", show_default="top where BCRLIB_DATA has it, else demo"),
-]
-Utterances = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="How many of its utterances; 0 for all.",
-        show_default=f"{NUM_UTTERANCES}; {_shown(NUMBER)}",
-    ),
-]
-Turns = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Rounds in which the contestants take turns; medians count.")
-]
-Profile = Annotated[
-    str | None, typer.Option(help="Whose sizes the network has.", show_default="the paper's, s2s behind MiniLM")
-]
-Accuracy = Annotated[
-    bool, typer.Option("--accuracy", help="Also train the deepbiaf of profile small and test it (minutes).")
-]
+KIND = typer.Option(
+    help="[bold]deepbiaf[/bold] (with the tree searches), [bold]stackptr[/bold] or [bold]s2s[/bold].",
+    show_default="all",
+)
+MODEL = typer.Option(
+    metavar="MODEL", help="Folder of a deepbiaf whose scores the tree searches get.", show_default="simulated"
+)
+DEVICE = typer.Option(
+    help="Sentences per second on [bold]cpu[/bold] or [bold]cuda[/bold], instead of ratios.",
+    show_default="ratios on one core",
+)
+BATCH_SIZE = typer.Option(
+    "--batch-size",
+    min=1,
+    metavar="N",
+    help="With --device: batch sizes besides the paper's 32. Repeatable.",
+    show_default=_shown({device: ", ".join(map(str, sizes)) for device, sizes in BATCH_SIZES.items()}),
+)
+CORPUS = typer.Option(help="Its test split is parsed.", show_default="ewt where BCRLIB_DATA has it, else demo")
+SENTENCES = typer.Option(
+    min=0,
+    metavar="N",
+    help="How many sentences, spread evenly; 0 for all.",
+    show_default=f"{NUM_SENTENCES}; {_shown(NUMBER)}",
+)
+FRAMES = typer.Option(
+    metavar="CORPUS", help="For s2s, likewise.", show_default="top where BCRLIB_DATA has it, else demo"
+)
+UTTERANCES = typer.Option(
+    min=0,
+    metavar="N",
+    help="How many of its utterances; 0 for all.",
+    show_default=f"{NUM_UTTERANCES}; {_shown(NUMBER)}",
+)
+TURNS = typer.Option(min=1, metavar="N", help="Rounds in which the contestants take turns; medians count.")
+PROFILE = typer.Option(help="Whose sizes the network has.", show_default="the paper's, s2s behind MiniLM")
+ACCURACY = typer.Option("--accuracy", help="Also train the deepbiaf of profile small and test it (minutes).")
 
 
 def bench(
-    corpus: Corpus = None,
-    sentences: Sentences = None,
-    frames: Frames = None,
-    utterances: Utterances = None,
-    turns: Turns = 3,
-    kind: Kind = None,
-    model: Model = None,
-    profile: Profile = None,
-    accuracy: Accuracy = False,
-    device: Device = None,
-    batch_sizes: BatchSizes = None,
+    corpus: Annotated[str | None, CORPUS] = None,
+    sentences: Annotated[int | None, SENTENCES] = None,
+    frames: Annotated[str | None, FRAMES] = None,
+    utterances: Annotated[int | None, UTTERANCES] = None,
+    turns: Annotated[int, TURNS] = 3,
+    kind: Annotated[str | None, KIND] = None,
+    model: Annotated[Path | None, MODEL] = None,
+    profile: Annotated[str | None, PROFILE] = None,
+    accuracy: Annotated[bool, ACCURACY] = False,
+    device: Annotated[str | None, DEVICE] = None,
+    batch_sizes: Annotated[list[int] | None, BATCH_SIZE] = None,
     as_json: Json = False,
 ) -> None:
     """Measure speed: as ratios on one core, or in sentences per second on a device.
@@ -188,14 +161,11 @@ def _graph_parser(folder: Path) -> "DeepBiafParser":
 
 def bar_table(bars: list["Bar"]) -> list[str]:
     """Lines for people: what was measured, its bar, and whether it is met."""
+    verdicts = {True: "met", False: "MISSED", None: "not measured: is ufal.chu_liu_edmonds installed?"}
     values = ["-" if bar.value is None else f"{bar.value:.3f}" for bar in bars]
     left, right = max(len(bar.what) for bar in bars), max(7, *map(len, values))
-    lines = [f"{bar.what:{left}}  {value:>{right}}  {_verdict(bar)}" for bar, value in zip(bars, values)]
-    return [line.rstrip() for line in lines]
-
-
-def _verdict(bar: "Bar") -> str:
-    if bar.bar is None:
-        return ""
-    verdicts = {True: "met", False: "MISSED", None: "not measured: is ufal.chu_liu_edmonds installed?"}
-    return f"{'<=' if bar.at_most else '>='} {bar.bar:<5g}  {verdicts[bar.met]}"
+    lines = []
+    for bar, value in zip(bars, values):
+        told = "" if bar.bar is None else f"{'<=' if bar.at_most else '>='} {bar.bar:<5g}  {verdicts[bar.met]}"
+        lines.append(f"{bar.what:{left}}  {value:>{right}}  {told}".rstrip())
+    return lines

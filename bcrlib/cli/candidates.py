@@ -7,79 +7,50 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bcrlib.cli.options import (
-    Json,
-    check_output_file,
-    common_kind,
-    counting,
-    load_model,
-    print_json,
-    task_of,
-)
+from bcrlib.cli.options import Json, check_output_file, common_kind, counting, load_model, print_json, task_of
 from bcrlib.parsers.configuration import kind_of
 from bcrlib.samplers.strategies import JOINT, STRATEGIES, Joined, Strategy, parse_strategy
 
 if TYPE_CHECKING:  # at run time these take a while
     from bcrlib.data.candidates import Pool
 
-Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Folder of a trained parser (see bcr train): the new model.")
-]
-Text = Annotated[
-    Path,
-    typer.Argument(
-        metavar="INPUT",
-        help="File to parse. For deepbiaf and stackptr CoNLL-U, of which words and UPOS are read. For s2s rows of TOP, "
-        "or tokenized utterances, one per line.",
-    ),
-]
-Output = Annotated[
-    Path,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Candidate file to write. With 1-best also NAME.conllu or NAME.tsv (s2s).",
-    ),
-]
-StrategyName = Annotated[
-    str | None,
-    typer.Option(
-        help="[bold]k-best[/bold]: the k most probable trees (deepbiaf), each with its best relations; with "
-        "--labelled the k most probable labelled trees. [bold]beam[/bold]: the best hypotheses of a beam search "
-        "(stackptr, s2s); 'beam(b=10,ended)' takes those that end first (s2s). "
-        "[bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
-        "(stackptr, s2s). [bold]dropout-p[/bold]: best parses of randomly thinned networks, the paper's choice. "
-        "[bold]1-best[/bold]: plain parsing. + joins pools without duplicates: 'k-best(labelled)+dropout-p(p=0.05)', "
-        "'1-best+beam(b=10)+dropout-p(p=0.1)'.",
-        show_default="k-best --labelled for deepbiaf, else beam",
-    ),
-]
-BeamWidth = Annotated[int | None, typer.Option(min=1, metavar="B", help="Width of the beam.", show_default="10")]
-KeepDuplicates = Annotated[bool, typer.Option("--keep-duplicates", help="With beam of stackptr: keep duplicate trees.")]
-Labelled = Annotated[
-    bool,
-    typer.Option("--labelled", help="With k-best: vary heads and relations together, not heads alone as in the paper."),
-]
-TopActions = Annotated[int | None, typer.Option(min=1, metavar="K", help="For top-k: sample among the K best actions.")]
-Probability = Annotated[
-    float | None,
-    typer.Option(
-        metavar="P",
-        help="For dropout-p the dropout rate, e.g. 0.15. For nucleus the probability mass to keep, e.g. 0.9. Same "
-        "as --strategy 'dropout-p(p=0.15)'.",
-    ),
-]
-Temperature = Annotated[
-    float | None,
-    typer.Option(metavar="T", help="For top-k and nucleus: below 1, likely actions get likelier.", show_default="1"),
-]
-Constrained = Annotated[
-    bool, typer.Option("--constrained", help="For s2s: propose only well-formed frames over all words.")
-]
-NumCandidates = Annotated[
-    int, typer.Option("--num-candidates", "-n", min=1, help="Candidates per sentence, from each of joined strategies.")
-]
+MODEL = typer.Argument(metavar="MODEL", help="Folder of a trained parser (see bcr train): the new model.")
+TEXT = typer.Argument(
+    metavar="INPUT",
+    help="File to parse. For deepbiaf and stackptr CoNLL-U, of which words and UPOS are read. For s2s rows of TOP, "
+    "or tokenized utterances, one per line.",
+)
+OUTPUT = typer.Option(
+    "--output", "-o", metavar="FILE", help="Candidate file to write. With 1-best also NAME.conllu or NAME.tsv (s2s)."
+)
+STRATEGY_NAME = typer.Option(
+    help="[bold]k-best[/bold]: the k most probable trees (deepbiaf), each with its best relations; with "
+    "--labelled the k most probable labelled trees. [bold]beam[/bold]: the best hypotheses of a beam search "
+    "(stackptr, s2s); 'beam(b=10,ended)' takes those that end first (s2s). "
+    "[bold]top-k[/bold], [bold]nucleus[/bold]: parses sampled action by action "
+    "(stackptr, s2s). [bold]dropout-p[/bold]: best parses of randomly thinned networks, the paper's choice. "
+    "[bold]1-best[/bold]: plain parsing. + joins pools without duplicates: 'k-best(labelled)+dropout-p(p=0.05)', "
+    "'1-best+beam(b=10)+dropout-p(p=0.1)'.",
+    show_default="k-best --labelled for deepbiaf, else beam",
+)
+BEAM_WIDTH = typer.Option(min=1, metavar="B", help="Width of the beam.", show_default="10")
+KEEP_DUPLICATES = typer.Option("--keep-duplicates", help="With beam of stackptr: keep duplicate trees.")
+LABELLED = typer.Option(
+    "--labelled", help="With k-best: vary heads and relations together, not heads alone as in the paper."
+)
+TOP_ACTIONS = typer.Option(min=1, metavar="K", help="For top-k: sample among the K best actions.")
+PROBABILITY = typer.Option(
+    metavar="P",
+    help="For dropout-p the dropout rate, e.g. 0.15. For nucleus the probability mass to keep, e.g. 0.9. Same "
+    "as --strategy 'dropout-p(p=0.15)'.",
+)
+TEMPERATURE = typer.Option(
+    metavar="T", help="For top-k and nucleus: below 1, likely actions get likelier.", show_default="1"
+)
+CONSTRAINED = typer.Option("--constrained", help="For s2s: propose only well-formed frames over all words.")
+NUM_CANDIDATES = typer.Option(
+    "--num-candidates", "-n", min=1, help="Candidates per sentence, from each of joined strategies."
+)
 ONE_BEST = {
     ".conllu": "a CoNLL-U file holds one parse per sentence",
     ".tsv": "a TOP file holds one parse per utterance",
@@ -87,18 +58,18 @@ ONE_BEST = {
 
 
 def candidates(
-    model: Model,
-    text: Text,
-    output: Output,
-    strategy: StrategyName = None,
-    beam_width: BeamWidth = None,
-    keep_duplicates: KeepDuplicates = False,
-    labelled: Labelled = False,
-    k: TopActions = None,
-    p: Probability = None,
-    temperature: Temperature = None,
-    constrained: Constrained = False,
-    num_candidates: NumCandidates = 10,
+    model: Annotated[Path, MODEL],
+    text: Annotated[Path, TEXT],
+    output: Annotated[Path, OUTPUT],
+    strategy: Annotated[str | None, STRATEGY_NAME] = None,
+    beam_width: Annotated[int | None, BEAM_WIDTH] = None,
+    keep_duplicates: Annotated[bool, KEEP_DUPLICATES] = False,
+    labelled: Annotated[bool, LABELLED] = False,
+    k: Annotated[int | None, TOP_ACTIONS] = None,
+    p: Annotated[float | None, PROBABILITY] = None,
+    temperature: Annotated[float | None, TEMPERATURE] = None,
+    constrained: Annotated[bool, CONSTRAINED] = False,
+    num_candidates: Annotated[int, NUM_CANDIDATES] = 10,
     seed: Annotated[int, typer.Option(help="Seed for the samples of dropout-p, top-k and nucleus.")] = 1,
     as_json: Json = False,
 ) -> None:
@@ -145,21 +116,21 @@ def candidates(
 
         write_candidates(words, pool, output)
     failures, distinct = task.failures(words, pool), float(pool.num_distinct().mean())
+    article = "an" if pool.ITEM[0] in "aeiou" else "a"
+    summary = {"strategy": str(chosen), f"num_{pool.ITEM}s": pool.num_items}
+    summary |= {"num_candidates": pool.num_candidates, f"distinct_{article}_{pool.ITEM}": distinct}
+    told = f"{pool.num_items} {pool.ITEM}s by {chosen}, candidates of each: {pool.num_candidates}"
+    _tell(output, as_json, summary, f"{told}, distinct on average: {distinct:.1f}", failures)
+
+
+def _tell(output: Path, as_json: bool, summary: dict[str, object], text: str, failures: Mapping[str, int]) -> None:
+    """What was written; on stderr where the file itself is standard output."""
+    is_taken = str(output) == "-"
     if as_json:
-        article = "an" if pool.ITEM[0] in "aeiou" else "a"
-        summary = {"output": str(output), "strategy": str(chosen), f"num_{pool.ITEM}s": pool.num_items}
-        summary |= {"num_candidates": pool.num_candidates, f"distinct_{article}_{pool.ITEM}": distinct}
-        print_json(summary | failures, err=str(output) == "-")
+        print_json({"output": str(output)} | summary | failures, err=is_taken)
     else:
-        typer.echo(
-            f"{output}: {pool.num_items} {pool.ITEM}s by {chosen}, candidates of each: {pool.num_candidates},"
-            f" distinct on average: {distinct:.1f}{_in_words(failures)}",
-            err=str(output) == "-",
-        )
-
-
-def _in_words(failures: Mapping[str, int]) -> str:
-    return "".join(f", malformed: {number}" for number in failures.values())
+        malformed = "".join(f", malformed: {number}" for number in failures.values())
+        typer.echo(f"{output}: {text}{malformed}", err=is_taken)
 
 
 FLAGS = {"keep_duplicates", "labelled"}
@@ -228,39 +199,30 @@ def _flags(options: Iterable[str]) -> str:
 ROUNDING = 0.05
 """How far two log-probabilities of one model may lie apart, in nats and as a share: bfloat16 is that coarse."""
 
-PoolFiles = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="CANDIDATES...",
-        help="Candidate files, from bcr candidates or your own tool. Several are joined.",
-    ),
-]
-New = Annotated[
-    Path | None, typer.Option(metavar="MODEL", help="Folder of the new model.", show_default="the file's log_prob")
-]
-Score = Annotated[
-    str | None,
-    typer.Option(
-        metavar="sum|mean",
-        help="For s2s: a frame's log p, or its mean over the frame's symbols.",
-        show_default="the models' preset: clean sum, official mean",
-    ),
-]
+POOL_FILES = typer.Argument(
+    metavar="CANDIDATES...", help="Candidate files, from bcr candidates or your own tool. Several are joined."
+)
+NEW = typer.Option(metavar="MODEL", help="Folder of the new model.", show_default="the file's log_prob")
+SCORE = typer.Option(
+    metavar="sum|mean",
+    help="For s2s: a frame's log p, or its mean over the frame's symbols.",
+    show_default="the models' preset: clean sum, official mean",
+)
 
 
 def rerank(
     text: Annotated[Path, typer.Argument(metavar="INPUT", help="The file that was parsed: CoNLL-U, or TOP for s2s.")],
-    pool_files: PoolFiles,
+    pool_files: Annotated[list[Path], POOL_FILES],
     old: Annotated[list[Path], typer.Option(metavar="MODEL", help="Folder of an old model. Repeatable.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="File to write: CoNLL-U, or TOP.")],
     old_weight: Annotated[
         list[float], typer.Option(metavar="W", help="Weight of each --old, in the same order.", show_default="1 each")
     ] = [],  # noqa: B006  typer copies it
-    new: New = None,
+    new: Annotated[Path | None, NEW] = None,
     new_weight: Annotated[
         float, typer.Option(metavar="W", help="Weight of the new model's own opinion; 0 is the paper's method.")
     ] = 0.0,
-    score: Score = None,
+    score: Annotated[str | None, SCORE] = None,
     as_json: Json = False,
 ) -> None:
     """Of each sentence's candidates, keep the one that the old model likes best (BCR).
@@ -317,14 +279,9 @@ def rerank(
     task.write(words, chosen, output)
     failures = task.failures(words, chosen)
     num_changed = int((pool.first_equal()[choice, range(len(choice))] != 0).sum())
-    if as_json:
-        print_json(
-            {"output": str(output), f"num_{pool.ITEM}s": len(choice), "num_changed": num_changed} | failures,
-            err=str(output) == "-",
-        )
-    else:
-        changed = f"{num_changed} not the first candidate's {pool.STRUCTURE}"
-        typer.echo(f"{output}: {len(choice)} {pool.ITEM}s, {changed}{_in_words(failures)}", err=str(output) == "-")
+    summary = {f"num_{pool.ITEM}s": len(choice), "num_changed": num_changed}
+    told = f"{len(choice)} {pool.ITEM}s, {num_changed} not the first candidate's {pool.STRUCTURE}"
+    _tell(output, as_json, summary, told, failures)
 
 
 def _check_log_probs(pools: Mapping[str, "Pool"]) -> None:

@@ -15,103 +15,75 @@ if TYPE_CHECKING:
 
 LARGE = 16_000_000  # bytes: a second or two
 
-Items = Annotated[
-    Path | None, typer.Argument(metavar="ITEMS.jsonl", help="Gold, old and new in one file of JSON Lines.")
-]
+ITEMS = typer.Argument(metavar="ITEMS.jsonl", help="Gold, old and new in one file of JSON Lines.")
 GOLD = typer.Option(metavar="FILE", help="CoNLL-U with the right trees, or TOP rows with the right frames.")
 OLD = typer.Option(metavar="FILE", help="The same sentences with the predictions of the old model.")
 NEW = typer.Option(metavar="FILE", help="The same sentences with the predictions of the new model.")
-OldSeeds = Annotated[
-    list[Path],
-    typer.Option(
-        "--old-seed", metavar="FILE", help="The same of a further seed of the old model: the noise floor. Repeatable."
-    ),
-]
-NewSeeds = Annotated[
-    list[Path],
-    typer.Option(
-        "--new-seed",
-        metavar="FILE",
-        help="The same of a further run of the new model: rates are then over all pairs of an old and a new run, and "
-        "intervals over seeds too. Repeatable.",
-    ),
-]
-Definitions = Annotated[
-    str,
-    typer.Option(
-        help="Definitions: [bold]clean[/bold] by the paper's text, [bold]official[/bold] by the authors' code."
-    ),
-]
-MaxNfr = Annotated[
-    list[str],
-    typer.Option(
-        metavar="[LEVEL=]RATE", help="Gate: the highest NFR, in \\[0, 1], at every level or at one. Repeatable."
-    ),
-]
-MaxNfi = Annotated[list[str], typer.Option(metavar="[LEVEL=]RATE", help="Gate: the highest NFI, likewise. Repeatable.")]
-MustNotBreak = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Gate: ids, one a line, of items that must not break, be right as a whole (UCM, LCM; EM) under the old "
-        "model and wrong under the new. '#' begins a comment.",
-    ),
-]
-Confident = Annotated[
-    bool,
-    typer.Option(
-        "--confident",
-        help="Gate: a highest rate is kept only where the whole 95 % interval keeps to it. Exit code 3 where the limit "
-        "lies within the interval: so few items cannot tell.",
-    ),
-]
-Align = Annotated[
-    str | None,
-    typer.Option(
-        metavar="id|order",
-        help="Of CoNLL-U: bring sentences together by # sent_id, or by their place. Not given: by id where files have "
-        "ids, by place where those of one file are of no use and all words agree.",
-        show_default=False,
-    ),
-]
-IgnoreSubtypes = Annotated[
-    bool, typer.Option("--ignore-subtypes", help="Of CoNLL-U: nsubj:pass is nsubj, as for the CoNLL-18 scorer.")
-]
-From = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="lm-eval",
-        help="--old and --new are logs of this tool: the samples of lm-eval (--log_samples).",
-        show_default=False,
-    ),
-]
-Worst = Annotated[int, typer.Option(metavar="N", min=0, help="How many of the worst items to show.")]
-Markdown = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report in Markdown.")]
-Junit = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the gate's checks as JUnit XML.")]
-Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the report as one HTML page.")]
+OLD_SEEDS = typer.Option(
+    "--old-seed", metavar="FILE", help="The same of a further seed of the old model: the noise floor. Repeatable."
+)
+NEW_SEEDS = typer.Option(
+    "--new-seed",
+    metavar="FILE",
+    help="The same of a further run of the new model: rates are then over all pairs of an old and a new run, and "
+    "intervals over seeds too. Repeatable.",
+)
+PRESET = typer.Option(
+    help="Definitions: [bold]clean[/bold] by the paper's text, [bold]official[/bold] by the authors' code."
+)
+MAX_NFR = typer.Option(
+    metavar="[LEVEL=]RATE", help="Gate: the highest NFR, in \\[0, 1], at every level or at one. Repeatable."
+)
+MAX_NFI = typer.Option(metavar="[LEVEL=]RATE", help="Gate: the highest NFI, likewise. Repeatable.")
+MUST_NOT_BREAK = typer.Option(
+    metavar="FILE",
+    help="Gate: ids, one a line, of items that must not break, be right as a whole (UCM, LCM; EM) under the old model "
+    "and wrong under the new. '#' begins a comment.",
+)
+CONFIDENT = typer.Option(
+    "--confident",
+    help="Gate: a highest rate is kept only where the whole 95 % interval keeps to it. Exit code 3 where the limit "
+    "lies within the interval: so few items cannot tell.",
+)
+ALIGN = typer.Option(
+    metavar="id|order",
+    help="Of CoNLL-U: bring sentences together by # sent_id, or by their place. Not given: by id where files have ids, "
+    "by place where those of one file are of no use and all words agree.",
+    show_default=False,
+)
+IGNORE_SUBTYPES = typer.Option("--ignore-subtypes", help="Of CoNLL-U: nsubj:pass is nsubj, as for the CoNLL-18 scorer.")
+FROM = typer.Option(
+    "--from",
+    metavar="lm-eval",
+    help="--old and --new are logs of this tool: the samples of lm-eval (--log_samples).",
+    show_default=False,
+)
+WORST = typer.Option(metavar="N", min=0, help="How many of the worst items to show.")
+MARKDOWN = typer.Option(metavar="FILE", help="Also write the report in Markdown.")
+JUNIT = typer.Option(metavar="FILE", help="Also write the gate's checks as JUnit XML.")
+HTML = typer.Option(metavar="FILE", help="Also write the report as one HTML page.")
 
 
 def compare(
-    items: Items = None,
+    items: Annotated[Path | None, ITEMS] = None,
     gold: Annotated[Path | None, GOLD] = None,
     old: Annotated[Path | None, OLD] = None,
     new: Annotated[Path | None, NEW] = None,
-    old_seeds: OldSeeds = [],  # noqa: B006  typer copies it
-    new_seeds: NewSeeds = [],  # noqa: B006
-    preset: Definitions = "clean",
-    max_nfr: MaxNfr = [],  # noqa: B006
-    max_nfi: MaxNfi = [],  # noqa: B006
-    must_not_break: MustNotBreak = None,
-    confident: Confident = False,
-    align: Align = None,
-    ignore_subtypes: IgnoreSubtypes = False,
-    from_tool: From = None,
-    worst: Worst = 5,
+    old_seeds: Annotated[list[Path], OLD_SEEDS] = [],  # noqa: B006  typer copies it
+    new_seeds: Annotated[list[Path], NEW_SEEDS] = [],  # noqa: B006
+    preset: Annotated[str, PRESET] = "clean",
+    max_nfr: Annotated[list[str], MAX_NFR] = [],  # noqa: B006
+    max_nfi: Annotated[list[str], MAX_NFI] = [],  # noqa: B006
+    must_not_break: Annotated[Path | None, MUST_NOT_BREAK] = None,
+    confident: Annotated[bool, CONFIDENT] = False,
+    align: Annotated[str | None, ALIGN] = None,
+    ignore_subtypes: Annotated[bool, IGNORE_SUBTYPES] = False,
+    from_tool: Annotated[str | None, FROM] = None,
+    worst: Annotated[int, WORST] = 5,
     as_json: Json = False,
-    markdown: Markdown = None,
-    junit: Junit = None,
-    html: Html = None,
+    markdown: Annotated[Path | None, MARKDOWN] = None,
+    junit: Annotated[Path | None, JUNIT] = None,
+    html: Annotated[Path | None, HTML] = None,
 ) -> None:
     """May this update ship? What it breaks, where, whether more than retraining would, and a gate.
 
@@ -142,13 +114,16 @@ def compare(
 
     [green]bcr compare items.jsonl --max-nfr 0.01 --must-not-break demos.txt --junit gate.xml[/green]
     """
-    for output in filter(None, (markdown, junit, html)):
+    reports = (markdown, junit, html)
+    for output in filter(None, reports):
         check_output_file(output)
     from bcrlib.comparison.gate import EXIT_CODES, Gate, read_must_not_break
+    from bcrlib.comparison.items import LM_EVAL, read_items, read_logs
     from bcrlib.comparison.page import to_html
+    from bcrlib.comparison.read import read_update
     from bcrlib.comparison.reports import to_json, to_junit, to_markdown, to_text
-    from bcrlib.comparison.runs import repeated_runs
     from bcrlib.comparison.verdict import judge
+    from bcrlib.data.presets import preset as preset_named
     from bcrlib.report.tables import write_text
 
     files = [path for path in (items, gold, old, new, *old_seeds, *new_seeds) if path is not None]
@@ -160,15 +135,27 @@ def compare(
     say = partial(typer.echo, err=True) if size >= LARGE else lambda text: None
     gc.set_threshold(50_000)  # files become many texts and no cycles: looking for those took a tenth of the time
     say(f"reading {len(files)} file{'s' * (len(files) > 1)}, {size / 1e6:.0f} MB")
-    if from_tool is not None:
-        update = _read_logs(from_tool, old, new, preset, [items, gold, *old_seeds, *new_seeds])
+    definitions = preset_named(preset)
+    if from_tool not in (None, LM_EVAL):
+        raise ValueError(f"--from {from_tool!r}: only {LM_EVAL} can be read; docs/compare.md converts others")
+    if from_tool:
+        if old is None or new is None or len(files) > 2:
+            raise ValueError(f"--from {LM_EVAL} takes --old and --new alone")
+        update = read_logs(old, new, definitions)
+    elif items is None and gold and old and new:
+        update = read_update(gold, old, new, old_seeds, definitions, align, new_seeds, not ignore_subtypes)
+    elif items is None or gold or old or new:
+        raise ValueError("give --gold, --old and --new, or one file of JSON Lines alone")
     else:
-        update = _read(items, gold, old, new, old_seeds, new_seeds, preset, align, not ignore_subtypes)
-    for warning in repeated_runs(update):
+        for side, seeds in (("old", old_seeds), ("new", new_seeds)):
+            if seeds:
+                raise ValueError(f'--{side}-seed does not go with JSON Lines: put "{side}_seeds" into the items')
+        update = read_items(items, definitions)
+    for warning in update.warnings:
         typer.echo(f"warning: {warning}", err=True)
     say(f"comparing {len(update.ids):,} items")
     verdict = judge(update, gate, worst)
-    for path, make in ((markdown, to_markdown), (junit, to_junit), (html, to_html)):
+    for path, make in zip(reports, (to_markdown, to_junit, to_html)):
         if path is not None:
             write_text(path, make(verdict))
     if as_json:
@@ -176,43 +163,6 @@ def compare(
     else:
         typer.echo(_encodable(to_text(verdict)), nl=False)
     raise typer.Exit(EXIT_CODES[verdict.outcome])
-
-
-def _read(
-    items: Path | None,
-    gold: Path | None,
-    old: Path | None,
-    new: Path | None,
-    old_seeds: list[Path],
-    new_seeds: list[Path],
-    preset: str,
-    align: str | None,
-    subtypes: bool,
-) -> "Update":
-    from bcrlib.comparison.items import read_items
-    from bcrlib.comparison.read import read_update
-    from bcrlib.data.presets import preset as preset_named
-
-    definitions = preset_named(preset)
-    if items is None and gold and old and new:
-        return read_update(gold, old, new, old_seeds, definitions, align, new_seeds, subtypes)
-    if items is None or gold or old or new:
-        raise ValueError("give --gold, --old and --new, or one file of JSON Lines alone")
-    for side, seeds in (("old", old_seeds), ("new", new_seeds)):
-        if seeds:
-            raise ValueError(f'--{side}-seed does not go with JSON Lines: put "{side}_seeds" into the items')
-    return read_items(items, definitions)
-
-
-def _read_logs(tool: str, old: Path | None, new: Path | None, preset: str, others: list[Path | None]) -> "Update":
-    from bcrlib.comparison.items import LM_EVAL, read_logs
-    from bcrlib.data.presets import preset as preset_named
-
-    if tool != LM_EVAL:
-        raise ValueError(f"--from {tool!r}: only {LM_EVAL} can be read; docs/compare.md converts others")
-    if old is None or new is None or any(others):
-        raise ValueError(f"--from {LM_EVAL} takes --old and --new alone")
-    return read_logs(old, new, preset_named(preset))
 
 
 def _limits(option: str, given: list[str]) -> dict[str, float]:
@@ -252,9 +202,9 @@ def evaluate(
     gold: Annotated[Path, GOLD],
     old: Annotated[Path, OLD],
     new: Annotated[Path, NEW],
-    preset: Definitions = "clean",
-    align: Align = None,
-    ignore_subtypes: IgnoreSubtypes = False,
+    preset: Annotated[str, PRESET] = "clean",
+    align: Annotated[str | None, ALIGN] = None,
+    ignore_subtypes: Annotated[bool, IGNORE_SUBTYPES] = False,
     as_json: Json = False,
 ) -> None:
     """Count negative flips: what the old parser got right and the new one gets wrong.
@@ -298,21 +248,17 @@ def _notes(update: "Update") -> list[str]:
 
 
 def _rates_text(update: "Update") -> str:
-    from bcrlib.comparison.tables import p_text
+    from bcrlib.comparison.tables import grid, p_text, per_cent
     from bcrlib.data.files import TOP
     from bcrlib.metrics.uncertainty import mcnemar
 
     rows = [HEADINGS]
     for name, flips in ((name, level.flips) for name, level in update.levels.items()):
-        rates = (flips.acc_old, flips.acc_new, flips.nfr, flips.pfr, flips.nfi)
-        counts = (f"{count:,}" for count in (flips.yn, flips.ny))
-        per_cent = (f"{100 * rate:.2f}" for rate in rates)
-        rows.append((name, f"{flips.num_units:,}", *per_cent, *counts, p_text(mcnemar(flips))))
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    table = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows]
+        rates = map(per_cent, (flips.acc_old, flips.acc_new, flips.nfr, flips.pfr, flips.nfi))
+        rows.append((name, f"{flips.num_units:,}", *rates, f"{flips.yn:,}", f"{flips.ny:,}", p_text(mcnemar(flips))))
     if update.format == TOP:
-        invalid = f"{update.invalid_outputs}, out of {len(update.ids):,}."
         legend = LEGEND.format(units="spans of one utterance", wholes="EM", parts="spanEM")
-        return "\n".join([update.definitions, *_notes(update), "", *table, "", invalid, "", FRAME_LEVELS, legend])
-    legend = LEGEND.format(units="words of one sentence", wholes="whole trees", parts="words")
-    return "\n".join([update.definitions, *_notes(update), "", *table, "", TREE_LEVELS, legend])
+        last = [f"{update.invalid_outputs}, out of {len(update.ids):,}.", "", FRAME_LEVELS, legend]
+    else:
+        last = [TREE_LEVELS, LEGEND.format(units="words of one sentence", wholes="whole trees", parts="words")]
+    return "\n".join([update.definitions, *_notes(update), "", *grid(rows, num_names=0), "", *last])

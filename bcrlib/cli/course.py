@@ -180,15 +180,10 @@ def students_copy(notebook: "NotebookNode") -> "NotebookNode":
 
 
 def _without(source: str, begin: str, end: str, room: str = "") -> str:
-    kept, inside = [], False
-    for line in source.splitlines():
-        mark = line.strip()
-        inside = mark == begin or (inside and mark != end)
-        if mark == begin:
-            kept += [line.replace(begin, room)] if room else []
-        elif not inside and mark != end:
-            kept.append(line)
-    return "\n".join(kept)
+    """The source with `room` in place of two marks and whatever stands between them."""
+    marked = rf"^([ \t]*){re.escape(begin)}[ \t]*$.*?^[ \t]*{re.escape(end)}[ \t]*$\n?"
+    found = re.sub(marked, rf"\1{room}\n" if room else "", source, flags=re.MULTILINE | re.DOTALL)
+    return found.removesuffix("\n")
 
 
 def set_up_cells(name: str, package: str, github: str | None) -> Sequence["NotebookNode"]:

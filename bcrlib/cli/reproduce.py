@@ -67,7 +67,12 @@ def reproduce(
     folder = output.resolve()
     places = ROOT / "notebooks", Path(os.environ.get("BCRLIB_RUNS") or folder / "runs").resolve()
     if explain:
-        _print_reasons(reasons(plan(asked), *places), as_json)
+        changes = reasons(plan(asked), *places)
+        if as_json:
+            print_json({"jobs": changes})
+        else:
+            typer.echo("".join(f"{job}: {'; '.join(change)}\n" for job, change in changes.items()), nl=False)
+            typer.echo(f"{len(changes)} jobs would run" if changes else "nothing would run: every result is fresh")
         return
     _fetch(asked)
     at_once, threads = workers or asked.workers or None, asked.threads or None
@@ -121,12 +126,3 @@ def _publish(profile: "Profile", results: Mapping[str, Path], output: Path) -> P
     for file in sorted(file for folder in published for file in (folder / "figures").glob("*")):
         shutil.copy(file, figures)
     return write_index(figures, profile.name)
-
-
-def _print_reasons(reasons: dict[str, list[str]], as_json: bool) -> None:
-    if as_json:
-        print_json({"jobs": reasons})
-        return
-    for job, changes in reasons.items():
-        typer.echo(f"{job}: {'; '.join(changes)}")
-    typer.echo(f"{len(reasons)} jobs would run" if reasons else "nothing would run: every result is fresh")

@@ -31,44 +31,35 @@ RATES = ("dropout", "attention_dropout", "label_smoothing", "beta1", "beta2")
 POSITIVE = ("learning_rate", "encoder_learning_rate", "epsilon", "decay")
 NOT_NEGATIVE = ("weight_decay", "clip")
 
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="New folder for the trained parser.")]
-Kind = Annotated[
-    str,
-    typer.Option(
-        help="[bold]deepbiaf[/bold]: graph-based, scores every arc. [bold]deepbiaf-static[/bold]: the same with the "
-        "profile's static_vectors. [bold]stackptr[/bold]: transition-based, builds the tree from the root down with a "
-        "pointer network. [bold]s2s-base[/bold] (short: [bold]s2s[/bold]), [bold]s2s-large[/bold]: generate a semantic "
-        "frame, on top of a pretrained encoder. [bold]s2s-base-part[/bold], [bold]s2s-large-part[/bold]: the same, "
-        "trained on a part of the data."
-    ),
-]
-ProfileName = Annotated[
-    str, typer.Option(help="Sizes and recipe: [bold]demo[/bold] (tiny), [bold]small[/bold] (real data), a YAML file.")
-]
-Corpus = Annotated[
-    str | None,
-    typer.Option(
-        help="[bold]demo[/bold]; [bold]ewt[/bold] or a folder with train.conllu and dev.conllu; for s2s "
-        "[bold]top[/bold] or a folder with train.tsv and eval.tsv.",
-        show_default="the profile's",
-    ),
-]
-TrainFile = Annotated[
-    Path | None,
-    typer.Option("--train", metavar="FILE", help="Training file instead of --corpus: CoNLL-U, or rows of TOP for s2s."),
-]
-DevFile = Annotated[
-    Path | None, typer.Option("--dev", metavar="FILE", help="File that decides the best epoch; needs --train.")
-]
+OUTPUT = typer.Option("--output", "-o", metavar="FOLDER", help="New folder for the trained parser.")
+KIND = typer.Option(
+    help="[bold]deepbiaf[/bold]: graph-based, scores every arc. [bold]deepbiaf-static[/bold]: the same with the "
+    "profile's static_vectors. [bold]stackptr[/bold]: transition-based, builds the tree from the root down with a "
+    "pointer network. [bold]s2s-base[/bold] (short: [bold]s2s[/bold]), [bold]s2s-large[/bold]: generate a semantic "
+    "frame, on top of a pretrained encoder. [bold]s2s-base-part[/bold], [bold]s2s-large-part[/bold]: the same, "
+    "trained on a part of the data."
+)
+PROFILE_NAME = typer.Option(
+    help="Sizes and recipe: [bold]demo[/bold] (tiny), [bold]small[/bold] (real data), a YAML file."
+)
+CORPUS = typer.Option(
+    help="[bold]demo[/bold]; [bold]ewt[/bold] or a folder with train.conllu and dev.conllu; for s2s "
+    "[bold]top[/bold] or a folder with train.tsv and eval.tsv.",
+    show_default="the profile's",
+)
+TRAIN_FILE = typer.Option(
+    "--train", metavar="FILE", help="Training file instead of --corpus: CoNLL-U, or rows of TOP for s2s."
+)
+DEV_FILE = typer.Option("--dev", metavar="FILE", help="File that decides the best epoch; needs --train.")
 
 
 def train(
-    output: Output,
-    kind: Kind = "deepbiaf",
-    profile: ProfileName = "demo",
-    corpus: Corpus = None,
-    train_file: TrainFile = None,
-    dev_file: DevFile = None,
+    output: Annotated[Path, OUTPUT],
+    kind: Annotated[str, KIND] = "deepbiaf",
+    profile: Annotated[str, PROFILE_NAME] = "demo",
+    corpus: Annotated[str | None, CORPUS] = None,
+    train_file: Annotated[Path | None, TRAIN_FILE] = None,
+    dev_file: Annotated[Path | None, DEV_FILE] = None,
     overrides: Overrides = [],  # noqa: B006  typer copies it
     seed: Annotated[int, typer.Option(help="Seed of weights, batches and dropout: same seed, same parser.")] = 1,
     as_json: Json = False,
@@ -91,7 +82,7 @@ def train(
     """
     kind = "s2s-base" if kind == "s2s" else kind
     _check_places(kind, overrides)
-    settings, sections = read_profile(profile, overrides), SECTIONS[_whole(kind)]
+    settings, sections = read_profile(profile, overrides), SECTIONS[kind.removesuffix("-part")]
     task, half = task_of(kind), settings if sections[0] == "model" else settings.semantic
     network, recipe = half.network(kind), half.recipe(kind)
     for place, numbers in zip(sections, (network, recipe)):
@@ -135,11 +126,6 @@ def train(
         typer.echo(f"{output}: epoch {best['epoch']}, dev {100 * best['dev_score']:.2f} %, {seconds:.0f} s")
 
 
-def _whole(kind: str) -> str:
-    """The kind that a part model is named after."""
-    return kind.removesuffix("-part")
-
-
 def _check_places(kind: str, overrides: list[str]) -> None:
     """ValueError for an unknown kind, and for overrides of what another kind is."""
     from bcrlib.tasks import TASKS
@@ -149,7 +135,7 @@ def _check_places(kind: str, overrides: list[str]) -> None:
         raise ValueError(f"unknown kind of parser {kind!r}; choose one of {', '.join(kinds)}")
     for override in overrides:
         place, equals, value = override.partition("=")
-        own = _own_place(place, _whole(kind))
+        own = _own_place(place, kind.removesuffix("-part"))
         if place != own:
             right = own + equals + value
             raise ValueError(f"--set {override} belongs to another kind of parser; for {kind} use {right}")

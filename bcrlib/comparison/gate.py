@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bcrlib.comparison.update import ItemsError, Update
 from bcrlib.data.files import FilePath, decoded, read_input
-from bcrlib.metrics.uncertainty import Estimate, failing_rate
+from bcrlib.metrics.uncertainty import failing_rate
 
 if TYPE_CHECKING:
     from bcrlib.comparison.verdict import LevelVerdict
@@ -78,12 +78,6 @@ def read_must_not_break(path: FilePath) -> dict[str, str]:
     return found
 
 
-def outcome_of(checks: list[Check]) -> Outcome:
-    """Of the whole gate: it fails where a check does, and passes where all do."""
-    found = {check.outcome for check in checks}
-    return next((outcome for outcome in ("failed", "cannot tell", "passed") if outcome in found), "no gate")
-
-
 def check_bounds(gate: Gate, levels: "Mapping[str, LevelVerdict]") -> list[Check]:
     """Of every bound and level with a limit: whether the rate keeps to it, or its interval.  O(levels log units)."""
     checks = []
@@ -99,16 +93,14 @@ def check_bounds(gate: Gate, levels: "Mapping[str, LevelVerdict]") -> list[Check
             elif gate.confident and rate.high > limit:
                 outcome = "cannot tell"
             fails_from = failing_rate(limit, verdict.worth[name], gate.confident)
+            found = f"{name.upper()} {100 * rate.value:.2f} % [{100 * rate.low:.2f}, {100 * rate.high:.2f}]"
+            if outcome == "cannot tell":
+                found += f": {100 * limit:g} % lies within the interval"
+            else:
+                found += f", {'at most' if outcome == 'passed' else 'above'} {100 * limit:g} %"
             numbers = (rate.value, rate.low, rate.high, fails_from)
-            checks.append(Check(rule, level, None, limit, *numbers, outcome, _finding(name, rate, limit, outcome)))
+            checks.append(Check(rule, level, None, limit, *numbers, outcome, found))
     return checks
-
-
-def _finding(name: str, rate: Estimate, limit: float, outcome: Outcome) -> str:
-    found = f"{name.upper()} {100 * rate.value:.2f} % [{100 * rate.low:.2f}, {100 * rate.high:.2f}]"
-    if outcome == "cannot tell":
-        return f"{found}: {100 * limit:g} % lies within the interval"
-    return f"{found}, {'at most' if outcome == 'passed' else 'above'} {100 * limit:g} %"
 
 
 def check_items(gate: Gate, update: Update) -> list[Check]:

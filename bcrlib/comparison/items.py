@@ -2,26 +2,25 @@
 
 import json
 import math
-import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
-from bcrlib.comparison.runs import has_one_old_run, is_same, lines_of_items
 from bcrlib.comparison.update import JSON_LINES, SIDES, ItemsError, TextView, Update, make_levels
-from bcrlib.data.files import InputFile, decoded, read_input
+from bcrlib.data.files import FilePath, InputFile, decoded, read_input
 from bcrlib.data.presets import Preset
 from bcrlib.metrics.breakdowns import Slices, by_tag, merge_rare
 
-Path = str | os.PathLike[str]
 LM_EVAL = "lm-eval"
 METRICS = ("exact_match", "acc", "em", "pass@1", "acc_norm")
 """Of lm-eval, those that say of a sample whether it is right; the first that is there counts."""
 
 
-def read_items(items: Path, preset: Preset) -> Update:
+def read_items(items: FilePath, preset: Preset) -> Update:
     """The update in one file of JSON Lines, an item a line; its only level is EM, whatever the preset.
 
         {"id": "q1", "gold": "Paris", "old": "Paris", "new": "Lyon", "old_seeds": ["Paris", "Rome"],
@@ -76,8 +75,8 @@ def items_of(file: InputFile, preset: Preset) -> Update:
     if all(missing):
         raise ItemsError(file.name, 1, "no line of the file has a key 'new'")
 
-    ids, lines_of = lines_of_items(file.name, names)
-    one_old = has_one_old_run(file.name, lines_of, lambda line: _object(lines[line]))
+    ids, lines_of = _lines_of_items(file.name, names)
+    one_old = _has_one_old_run(file.name, lines, lines_of)
     old, new = (np.array(side)[lines_of] for side in zip(*answers))  # [item, run, seed]
     num_seeds = new.shape[2]
 
@@ -94,7 +93,7 @@ def items_of(file: InputFile, preset: Preset) -> Update:
         return TextView(tuple(values))
 
     old, new = ([{"EM": run} for run in s.reshape(len(ids), -1).T] for s in (old[:, :1] if one_old else old, new))
-    levels = make_levels({"EM": np.arange(len(ids))}, len(ids), [old[0], new[0], *old[1:]], new[1:])
+    levels = make_levels({"EM": np.arange(len(ids))}, len(ids), old, new)
     without_new = np.array(missing)[lines_of].all(axis=1)
     update = Update(JSON_LINES, "id", ids, without_new, levels, preset, by_name, view, {})
     for first, *further in lines_of.tolist():
@@ -103,6 +102,56 @@ def items_of(file: InputFile, preset: Preset) -> Update:
     named = [clusters[line] for line in lines_of[:, 0]]
     number_of = {name: number for number, name in enumerate(dict.fromkeys(named))}
     return replace(update, clusters=np.array([number_of[name] for name in named]) if None not in number_of else None)
+
+
+def _lines_of_items(name: str, ids: Sequence[str]) -> tuple[list[str], Int64[np.ndarray, "item run"]]:
+    """The items in the order in which they come first, and the lines (from 0) of their runs; ids: [line].
+
+    Every item has as many runs; else ItemsError, which names the file and an id that stands too often.  O(lines).
+    """
+    counts = Counter(ids)
+    if len(set(counts.values())) > 1:
+        first: dict[str, int] = {}
+        at = next(line for line, one in enumerate(ids) if first.setdefault(one, line) != line)
+        other = next(one for one in ids if counts[one] != counts[ids[at]])
+        told = (
+            f"the id {ids[at]!r} a second time; the first is in line {first[ids[at]] + 1}. Lines with one id are runs "
+        )
+        told += f"of the models, as many for every id, but it stands {counts[ids[at]]} times, {other!r} {counts[other]}"
+        raise ItemsError(name, at + 1, told)
+    number_of = {one: number for number, one in enumerate(counts)}
+    items = np.fromiter(map(number_of.__getitem__, ids), np.int64, len(ids))
+    return list(counts), items.argsort(kind="stable").reshape(len(counts), -1)
+
+
+def _has_one_old_run(name: str, lines: Sequence[str], lines_of: Int64[np.ndarray, "item run"]) -> bool:
+    """Whether all lines of every item have the same old answers: the old model then ran once.
+
+    ItemsError for another gold answer than in the item's first line.  O(lines).
+    """
+    one_old = True
+    for first, *further in lines_of.tolist() if lines_of.shape[1] > 1 else []:
+        expected = _object(lines[first])
+        for line in further:
+            found = _object(lines[line])
+            if not is_same(found["gold"], expected["gold"]):
+                raise ItemsError(name, line + 1, f"another gold answer than the same id has in line {first + 1}")
+            one_old &= all(is_same(found.get(key), expected.get(key)) for key in ("old", "old_seeds"))
+    return one_old
+
+
+def is_same(first: Any, second: Any) -> bool:
+    """Whether two JSON values have the same type and content: 1 is 1.0 but not true, the order of keys is no matter.
+
+    RecursionError for deep ones.  O(size).
+    """
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(is_same, first, second))
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(is_same(value, second[key]) for key, value in first.items())
+    return first == second
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -176,7 +225,7 @@ def _encodable(text: str) -> str:
     return text if text.isprintable() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def read_logs(old: Path, new: Path, preset: Preset) -> Update:
+def read_logs(old: FilePath, new: FilePath, preset: Preset) -> Update:
     """The update in the samples that lm-eval logged (`--log_samples`) of an old and of a new model, one a line.
 
     An item is a `doc_id`; it is right where its metric, the first of `METRICS`, is 1. Of several filters the first in

@@ -29,7 +29,7 @@ DRAWING_NOTES = {
 
 def to_html(verdict: Verdict) -> str:
     """The page, light and dark.  Equal verdicts give equal bytes.  O(report + words^2 of the items drawn)."""
-    checks, noise, runs = verdict.checks, tables.noise_tables(verdict), tables.run_table(verdict)
+    checks, noise = verdict.checks, tables.noise_tables(verdict)
     limits = {check.level: check.limit for check in checks if check.rule == "max_nfr"}
     gate, more_checks = tables.gate_table(checks, MOST_CHECKS)
     values = {
@@ -43,7 +43,7 @@ def to_html(verdict: Verdict) -> str:
         "chart": nfr_chart(verdict.levels, limits),
         "has_noise": bool(noise),
         "has_limits": bool(limits),
-        "others": [*noise, *([runs] if runs else []), tables.accuracy_table(verdict)],
+        "others": [*noise, *tables.run_tables(verdict), tables.accuracy_table(verdict)],
         "slices": [_slices(name, level) for name, level in verdict.levels.items() if not level.slices.empty],
         "slice_note": tables.SLICE_NOTE,
         "worst": [_item(worst, verdict.update) for worst in verdict.worst],
@@ -144,11 +144,8 @@ def nfr_chart(levels: Mapping[str, LevelVerdict], limits: Mapping[str, float]) -
     for row, (name, level) in enumerate(levels.items()):
         y, nfr = ABOVE + ROW * (row + 0.5), level.rates["nfr"]
         for place, floor in enumerate(level.floors.values()):
-            left, width, high = (
-                x(floor.least_nfr),
-                max(x(floor.most_nfr) - x(floor.least_nfr), 3),
-                28 / len(level.floors),
-            )
+            left, high = x(floor.least_nfr), 28 / len(level.floors)
+            width = max(x(floor.most_nfr) - left, 3)
             place = f'x="{left:.1f}" y="{y - 14 + place * high:.1f}" width="{width:.1f}" height="{high:g}" rx="3"'
             parts.append(f'<rect class="floor" {place}/>')
         if (limit := limits.get(name)) is not None:

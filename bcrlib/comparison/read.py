@@ -317,7 +317,7 @@ def _judge_trees(
     models = [_over_gold(bank, items.trees, at) for items, at in zip(predicted, numbers)]
     right = [attachment.treebank_correctness(bank, model, preset) for model in models]
     units = attachment.scored_units(bank, preset).sentence_of_unit
-    levels = make_levels(units, num_items, right[:num_old], right[num_old:])
+    levels = make_levels(units, num_items, [right[0], *right[2:num_old]], [right[1], *right[num_old:]])
     missing = np.ones(num_items, dtype=bool)
     missing[numbers[1]] = False
 
@@ -381,7 +381,7 @@ def _judge_frames(
     bank, num_items = FrameBank(gold.words, gold.trees), len(gold.words)
     right = [frames.frame_correctness(bank, items.trees, preset) for items in predicted]
     units = frames.scored_units(bank, preset).sentence_of_unit
-    levels = make_levels(units, num_items, right[:num_old], right[num_old:])
+    levels = make_levels(units, num_items, [right[0], *right[2:num_old]], [right[1], *right[num_old:]])
     num_invalid = {f"num_invalid_{name}": items.trees.count(None) for name, items in zip(("old", "new"), predicted)}
 
     def view(row: int, run: int = 0) -> TextView:

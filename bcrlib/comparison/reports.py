@@ -10,7 +10,6 @@ from xml.etree import ElementTree
 
 from bcrlib.comparison import tables
 from bcrlib.comparison.gate import EXIT_CODES, Check
-from bcrlib.comparison.runs import repeated_runs
 from bcrlib.comparison.update import rates_of
 from bcrlib.comparison.verdict import CHANGE, LevelVerdict, NoiseFloor, Verdict
 from bcrlib.metrics.uncertainty import Estimate
@@ -82,12 +81,7 @@ def to_markdown(verdict: Verdict) -> str:
     blocks.append("  \n".join([code(line) if line in notes else line for line in tables.setting(verdict)]))
     if verdict.checks:
         table, more = tables.gate_table(verdict.checks, MARKDOWN_CHECKS)
-        blocks += [
-            "### Gate",
-            _pipes(table),
-            *([f"... {more}."] if more else []),
-            *([table.note] if table.note else []),
-        ]
+        blocks += filter(None, ["### Gate", _pipes(table), more and f"... {more}.", table.note])
     for table in tables.level_tables(verdict):
         blocks += [f"### {table.title}", _pipes(table), table.note]
     slices = []
@@ -145,7 +139,7 @@ def to_json(verdict: Verdict) -> dict[str, dict[str, Any]]:
         "exit_code": EXIT_CODES[verdict.outcome],
         "summary": tables.summary(verdict),
         "seeds": tables.caveat(verdict),
-        "warnings": repeated_runs(verdict.update),
+        "warnings": verdict.update.warnings,
         "notes": [*verdict.update.notes],
         "num_items": len(verdict.update.ids),
         "num_documents": None if clusters is None else len(set(clusters.tolist())),

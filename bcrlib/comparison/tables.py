@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bcrlib.comparison.gate import Check
-from bcrlib.comparison.runs import repeated_runs
-from bcrlib.comparison.update import JSON_LINES, SIDES, Level, TextView, TreeView, Update, View
+from bcrlib.comparison.update import JSON_LINES, SIDES, TextView, TreeView, Update, View
 from bcrlib.comparison.verdict import CHANGE, LevelVerdict, Verdict, WorstItem
 from bcrlib.data.files import CONLLU, TOP
 from bcrlib.metrics.breakdowns import LEVEL_OF_Q
@@ -115,13 +114,12 @@ def setting(verdict: Verdict) -> list[str]:
     if update.num_invalid:
         lines.append(f"{update.invalid_outputs}.")
     lines += notes(verdict)
-    return [*lines, update.definitions, *(f"Warning: {text}." for text in repeated_runs(update))]
+    return [*lines, update.definitions, *(f"Warning: {text}." for text in update.warnings)]
 
 
 def level_tables(verdict: Verdict) -> list[Table]:
     """The tables of all levels, regressions first: what broke, what was gained, what retraining alone flips."""
-    found = [flip_table(verdict), accuracy_table(verdict), *noise_tables(verdict), run_table(verdict)]
-    return [table for table in found if table is not None]
+    return [flip_table(verdict), accuracy_table(verdict), *noise_tables(verdict), *run_tables(verdict)]
 
 
 def flip_table(verdict: Verdict) -> Table:
@@ -187,12 +185,12 @@ def noise_tables(verdict: Verdict) -> list[Table]:
     return found
 
 
-def run_table(verdict: Verdict) -> Table | None:
-    """How many items break in how many of the pairs of runs; None where the new model has one run."""
+def run_tables(verdict: Verdict) -> list[Table]:
+    """How many items break in how many of the pairs of runs; none where the new model has one run."""
     name = verdict.update.wholes[-1]
     num_pairs = verdict.levels[name].num_pairs
     if num_pairs == 1:
-        return None
+        return []
     counts = verdict.update.levels[name].counts
     in_pairs = np.bincount(counts[counts.any(axis=1), 1], minlength=num_pairs + 1).tolist()
     rows = [("none", "0.00", f"{in_pairs[0]:,}")]
@@ -202,25 +200,23 @@ def run_table(verdict: Verdict) -> Table | None:
             rows.append((called, per_cent(number / num_pairs), f"{in_pairs[number]:,}"))
     heads = ("breaks in", "flip rate", f"{ITEM[verdict.update.format]}s")
     note = f"Pairs of an old and a new run in which an item breaks as a whole ({name}); --json has the rate of each."
-    return Table("Flip rate of the items", heads, 1, rows, note)
+    return [Table("Flip rate of the items", heads, 1, rows, note)]
 
 
 def gate_table(checks: Sequence[Check], most: int) -> tuple[Table, str]:
     """The first checks, those that failed in front; and how many more there are, in words."""
     marks = {"failed": "FAIL", "cannot tell": "OPEN", "passed": "pass"}
     shown = sorted(checks, key=lambda check: [*marks].index(check.outcome))[:most]
-    rows = [
-        (marks[check.outcome], check.rule, check.level, clip_id(check.item or ""), _finding(check)) for check in shown
-    ]
+    rows = []
+    for check in shown:
+        sees = "" if check.fails_from is None else f"; sees {per_cent(check.fails_from)} %"
+        named = marks[check.outcome], check.rule, check.level, clip_id(check.item or "")
+        rows.append((*named, f"{check.finding}{sees}"))
     more = f"and {len(checks) - most:,} more checks" if len(checks) > most else ""
     note = "Sees: the true rate from which on a check fails in four of five cases, with so many items."
     if all(check.fails_from is None for check in checks):
         note = ""
     return Table("Gate", ("", "rule", "level", "item", "finding"), 5, rows, note, quoted=(3,)), more
-
-
-def _finding(check: Check) -> str:
-    return check.finding if check.fails_from is None else f"{check.finding}; sees {per_cent(check.fails_from)} %"
 
 
 def slice_table(name: str, level: LevelVerdict, most: int, only_harmed: bool = True) -> Table:
@@ -246,29 +242,23 @@ def slice_table(name: str, level: LevelVerdict, most: int, only_harmed: bool = T
 def harmed_slices(verdict: Verdict, most: int) -> Iterator[tuple[str, str, Table]]:
     """Of every level: its name, how many of its slices are harmed, in words, and the worst of these."""
     for name, level in verdict.levels.items():
-        table = slice_table(name, level, most)
-        if table.rows:
-            yield name, f"{level.slices['is_harmed'].sum()} of {len(level.slices)} slices:", table
-        else:
-            yield name, f"none of {len(level.slices)} slices.", table
+        number, end = (level.slices["is_harmed"].sum(), ":") if level.slices["is_harmed"].any() else ("none", ".")
+        yield name, f"{number} of {len(level.slices)} slices{end}", slice_table(name, level, most)
 
 
 def what_broke(worst: WorstItem, update: Update) -> str:
     """ "4 words broken, 1 repaired; tree broken (UCM, LCM)": of the parts, then of the wholes."""
-    told = ["missing from the new predictions"] if worst.is_missing else []
-    if (part := update.parts) not in update.wholes:
+    told, part = ["missing from the new predictions"] if worst.is_missing else [], update.parts
+    num_pairs = update.levels[part].num_pairs
+    if part not in update.wholes:
         repaired = f", {worst.repaired[part]:,} repaired" if worst.repaired[part] else ""
-        told.append(f"{_count(worst.broken[part], PART[part])} broken{repaired}{_in_pairs(update.levels[part])}")
+        over = f" over {num_pairs} pairs of runs" if num_pairs > 1 else ""
+        told.append(f"{_count(worst.broken[part], PART[part])} broken{repaired}{over}")
     if wholes := [level for level in update.wholes if worst.broken[level]]:
-        num_pairs = update.levels[part].num_pairs
         of = f" of {num_pairs} pairs of runs"
         counts = (f"{level} in {worst.broken[level]}{of}" if num_pairs > 1 else level for level in wholes)
         told.append(f"{WHOLE[update.format]} broken ({', '.join(counts)})")
     return "; ".join(told)
-
-
-def _in_pairs(level: Level) -> str:
-    return f" over {level.num_pairs} pairs of runs" if level.num_pairs > 1 else ""
 
 
 def item_lines(view: View) -> list[str]:

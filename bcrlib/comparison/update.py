@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -160,6 +160,20 @@ class Update:
         old, new = (f"{self.num_invalid[f'num_invalid_{name}']:,}" for name in ("old", "new"))
         return f"No trees: {old} predictions of the old model, {new} of the new"
 
+    @property
+    def warnings(self) -> list[str]:
+        """Runs that are right and wrong in the very same places as an earlier one of the model.  O(runs^2 units)."""
+        found = []
+        for side in ("old", "new"):
+            runs = np.concatenate([getattr(level, f"{side}_models") for level in self.levels.values()], axis=1)
+            for earlier, later in combinations(range(len(runs)), 2):
+                if np.array_equal(runs[later], runs[earlier]) and not runs[later].all():
+                    found.append(
+                        f"runs {earlier + 1} and {later + 1} of the {side} model are right in the very same places; "
+                        "the same one given twice makes retraining look safer than it is"
+                    )
+        return found
+
     def flip_rates(self, level: str) -> dict[str, float]:
         """Id -> the share of an item's units, over all pairs of models, that break; without items in which none counts.
 
@@ -185,15 +199,11 @@ def rates_of(flips: Flips) -> dict[str, float]:
 def make_levels(
     item_of_unit: Mapping[str, Int64[np.ndarray, "_"]],
     num_items: int,
-    right: Sequence[Right],
-    new_seeds: Sequence[Right] = (),
+    old_models: Sequence[Right],
+    new_models: Sequence[Right],
 ) -> dict[str, Level]:
-    """The levels from the units of each and what the models get right: old, new, further seeds of old; of new.
-
-    O(units seeds).
-    """
-    old, new, *old_seeds = right
-    sides = (old, *old_seeds), (new, *new_seeds)
+    """The levels from the units of each and what the models get right.  O(units models)."""
+    sides = old_models, new_models
     return {
         level: Level(items, *(np.stack([model[level] for model in side]) for side in sides), num_items)
         for level, items in item_of_unit.items()

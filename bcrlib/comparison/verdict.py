@@ -1,10 +1,17 @@
-"""What is concluded from an update, whatever the task.
+"""What is concluded from an update, whatever the task; in Python `compare`, and the gate as an assertion of a test.
 
 An update says which units of every item the old and the new model get right; a verdict adds intervals, the noise floor,
 harmed slices, the worst items, and whether the gate is passed.
+
+
+    def test_the_update_may_ship():
+        assert_no_regression("gold.conllu", "old.conllu", "new.conllu", max_nfr=0.01, must_not_break=["demo-1"])
+
+needs no model, and imports neither torch nor pytest.
 """
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -12,8 +19,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Num
 
-from bcrlib.comparison.gate import Check, Gate, Outcome, check_bounds, check_items, outcome_of
+from bcrlib.comparison.gate import EVERY_LEVEL, Check, Gate, Outcome, check_bounds, check_items, read_must_not_break
+from bcrlib.comparison.items import read_items
+from bcrlib.comparison.read import read_update
 from bcrlib.comparison.update import Level, Update, View
+from bcrlib.data.files import FilePath
+from bcrlib.data.presets import preset as preset_named
 from bcrlib.metrics.breakdowns import Slices, harm_table, unit_counts
 from bcrlib.metrics.flips import Flips, as_flips
 from bcrlib.metrics.uncertainty import Estimate, Ratio, difference_of, exact_bounds, mcnemar, ratio_of
@@ -21,9 +32,14 @@ from bcrlib.metrics.uncertainty import Estimate, Ratio, difference_of, exact_bou
 if TYPE_CHECKING:  # `bcr evaluate` does without
     import pandas as pd
 
+Limit = float | Mapping[str, float] | None
 NUM_WORST = 5
 CHANGE = "acc_change"
 """The accuracy of the new model minus that of the old one, beside the rates of flips."""
+
+
+class CannotTell(AssertionError):
+    """A confident gate for which there are too few items: it neither passes nor fails."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +114,9 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """Of the gate as a whole.  O(checks)."""
-        return outcome_of(self.checks)
+        """Of the gate as a whole: it fails where a check does, and passes where all do.  O(checks)."""
+        found = {check.outcome for check in self.checks}
+        return next((outcome for outcome in ("failed", "cannot tell", "passed") if outcome in found), "no gate")
 
     @property
     def passed(self) -> bool:
@@ -208,12 +225,67 @@ def worst_items(update: Update, most: int) -> list[WorstItem]:
         broken_of, repaired_of = (
             {name: int(level.counts[item, place]) for name, level in update.levels.items()} for place in (1, 2)
         )
-        missing, run = bool(update.missing[item]), _worst_run(update.levels[update.parts], item)
-        worst.append(WorstItem(update.ids[item], missing, broken_of, repaired_of, update.view(item, run)))
+        parts = update.levels[update.parts]
+        units = slice(*parts.item_of_unit.searchsorted([item, item + 1]))
+        in_runs = (parts.old_right[units] & ~parts.new_models[:, units]).sum(axis=1)
+        view = update.view(item, int(in_runs.argmax()))  # of the run that breaks most
+        worst.append(WorstItem(update.ids[item], bool(update.missing[item]), broken_of, repaired_of, view))
     return worst
 
 
-def _worst_run(level: Level, item: int) -> int:
-    """The run of the new model that breaks most of an item."""
-    units = slice(*level.item_of_unit.searchsorted([item, item + 1]))
-    return int((level.old_right[units] & ~level.new_models[:, units]).sum(axis=1).argmax())
+def compare(gold: FilePath, old: FilePath, new: FilePath, preset: str = "clean") -> Verdict:
+    """The verdict on two prediction files of the same items, CoNLL-U or rows of TOP. Errors as of `read_update`."""
+    return judge(read_update(gold, old, new, [], preset_named(preset)), Gate())
+
+
+def assert_no_regression(
+    gold: FilePath,
+    old: FilePath | None = None,
+    new: FilePath | None = None,
+    *,
+    max_nfr: Limit = None,
+    max_nfi: Limit = None,
+    must_not_break: Iterable[str] | os.PathLike[str] = (),
+    confident: bool = False,
+    old_seeds: Iterable[FilePath] = (),
+    new_seeds: Iterable[FilePath] = (),
+    preset: str = "clean",
+) -> None:
+    """AssertionError unless the update keeps to all that is asked; its text has the failed checks and the worst items.
+
+    Files as in `bcr compare`: CoNLL-U or rows of TOP, or as `gold` alone one file of JSON Lines.  max_nfr, max_nfi: a
+    rate in [0, 1] for every level, or {level: rate}.  must_not_break: ids, or the path of a file with one a line, as an
+    `os.PathLike`.  Where neither of the three is given, nothing at all may break: max_nfr = 0.  confident: bounds are
+    kept where the whole 95 % interval keeps to them; `CannotTell`, an AssertionError, where the limit lies within it.
+    Bad input is no failed assertion but a ValueError with file, line and fault, or an OSError.  Cost as `bcr compare`.
+    """
+    __tracebackhide__ = True  # pytest then points to the caller's line
+    listed = _listed(must_not_break)
+    if max_nfr is None and max_nfi is None and not listed:
+        max_nfr = 0.0
+    definitions = preset_named(preset)
+    if old is None and new is None:
+        update = read_items(gold, definitions)
+    elif old is None or new is None:
+        raise ValueError("give gold, old and new, or one file of JSON Lines alone")
+    else:
+        update = read_update(gold, old, new, list(old_seeds), definitions, new_seeds=list(new_seeds))
+    verdict = judge(update, Gate(_limits(max_nfr), _limits(max_nfi), listed, confident))
+    if not verdict.passed:
+        from bcrlib.comparison.reports import failure_text  # which reads verdicts
+
+        raise (AssertionError if verdict.outcome == "failed" else CannotTell)(failure_text(verdict))
+
+
+def _limits(limit: Limit) -> Mapping[str, float]:
+    if limit is None:
+        return {}
+    return limit if isinstance(limit, Mapping) else {EVERY_LEVEL: limit}
+
+
+def _listed(must_not_break: Iterable[str] | os.PathLike[str]) -> dict[str, str]:
+    if isinstance(must_not_break, str):
+        raise ValueError(f"must_not_break={must_not_break!r}: give a list of ids, or a pathlib.Path")
+    if isinstance(must_not_break, os.PathLike):
+        return read_must_not_break(must_not_break)
+    return {name: f"must_not_break[{place}]" for place, name in enumerate(must_not_break)}
