@@ -199,5 +199,5 @@ def test_faults_name_the_file(tmp_path):
         write_index(tmp_path, "demo")
     (tmp_path / "table1.json").unlink()
     tables.write_record(tables.Record("figure", "figure2", "", "", "", "", []), tmp_path)
-    with pytest.raises(ValueError, match="figure2: no .svg"):
+    with pytest.raises(ValueError, match=r"figure2: no \.svg"):
         write_index(tmp_path, "demo")
