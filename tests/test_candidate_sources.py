@@ -15,17 +15,7 @@ from bcrlib.experiments.store import CorrectnessStore, Pool, System
 from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.report import candidate_sources
-from bcrlib.report.candidate_sources import (
-    IN_PAPER,
-    SAMPLED,
-    count,
-    listed_row,
-    methods,
-    pickers,
-    pool_rates,
-    rerankers,
-    sources,
-)
+from bcrlib.report.candidate_sources import IN_PAPER, SAMPLED
 from bcrlib.report.tables import tidy
 
 UPDATE, STRATEGY = parse_update("deepbiaf=>stackptr"), "dropout-p(p=0.05)"
@@ -50,7 +40,7 @@ def store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def offers(store):
     rows = candidate_sources.strategy_rows(STRATEGIES, "dropout-p(p=0.05)")
-    return candidate_sources.source_rows(store, "clean", ("UAS", "UCM"), UPDATE, rows, num_resamples=30)
+    return candidate_sources.source_rows(store, "clean", ("UAS", "UCM"), UPDATE, rows)
 
 
 def values(offers, row, level="UAS"):
@@ -107,7 +97,7 @@ def test_rows_have_intervals_and_units_and_are_tidy(offers):
 
 def test_one_candidate_leaves_no_choice(store):
     row = {"x": "nucleus(p=0.9)"}
-    one = values(candidate_sources.source_rows(store, "clean", ("UAS",), UPDATE, row, 1, num_resamples=10), "x")
+    one = values(candidate_sources.source_rows(store, "clean", ("UAS",), UPDATE, row, 1), "x")
     assert one["ACC own"] == one["ACC oracle"] == one["ACC BCR"] == pytest.approx(one["ACC random"])
     assert one["NFR oracle"] == one["NFR BCR"] and "same tree" not in one
 
@@ -182,45 +172,32 @@ def run(tmp_path) -> CorrectnessStore:
 
 
 def test_the_list_is_named_after_the_new_parser_s_search():
-    assert [listed_row(update) for update in (SAME, ACROSS)] == ["BCR (k-best)", "BCR (beam)"]
+    assert [candidate_sources.listed_row(update) for update in (SAME, ACROSS)] == ["BCR (k-best)", "BCR (beam)"]
 
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(
-    ("update", "sampling", "listed"),
-    [(SAME, "dropout-p(p=0.1)", "k-best"), (ACROSS, "dropout-p(p=0.2)", "beam(b=10)")],
+    ("update", "sampling", "listed"), [(SAME, "dropout-p(p=0.1)", "k-best"), (ACROSS, "dropout-p(p=0.2)", "beam(b=10)")]
 )
 def test_every_row_is_what_the_experiments_count(run, level, update, sampling, listed):
     where = (run, "clean", level, update)
-    expected = {
-        "Untreated": counting.untreated(*where),
-        "Distillation": counting.distillation(*where),
-        "Ensemble": counting.ensemble(*where),
-        SAMPLED: counting.bcr(*where, sampling),
-        listed_row(update): counting.bcr(*where, listed),
-    }
-    counted = count(run, "clean", update, methods(run, update))
-    assert list(counted) == list(LEVELS) and list(counted[level]) == list(expected)
-    for row, pairs in expected.items():
-        np.testing.assert_array_equal(counted[level][row].counts, pairs.counts)
-
-
-def test_pickers_choose_from_the_sampled_pool(run):
-    counted = count(run, "clean", ACROSS, pickers(run, ACROSS), ["UAS"])["UAS"]
-    sampling = "dropout-p(p=0.2)"
-    assert list(counted) == ["Untreated", "own choice", SAMPLED, "oracle NFR", "oracle ACC"]
-    where = (run, "clean", "UAS", ACROSS)
-    expected = [counting.own_choice(*where, sampling), rerankers(run, ACROSS)[SAMPLED](*where)]
-    expected += [counting.oracle(*where, sampling, by) for by in ("NFR", "ACC")]
-    for pairs, wanted in zip([*counted.values()][1:], expected):
-        np.testing.assert_array_equal(pairs.counts, wanted.counts)
-
-
-def test_every_source_is_re_ranked_by_its_own_strategy(run):
-    counted = count(run, "clean", ACROSS, sources(run, ACROSS), ["LAS"])["LAS"]
-    assert list(counted) == ["beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2), chosen on dev"]
-    for pairs, strategy in zip(counted.values(), ("beam(b=10)", "dropout-p(p=0.1)", "dropout-p(p=0.2)")):
-        np.testing.assert_array_equal(pairs.counts, counting.bcr(run, "clean", "LAS", ACROSS, strategy).counts)
+    plain = {"Untreated": counting.untreated(*where)}
+    of_methods = {"Distillation": counting.distillation(*where), "Ensemble": counting.ensemble(*where)}
+    sampled = {SAMPLED: counting.bcr(*where, sampling)}
+    of_methods |= sampled | {candidate_sources.listed_row(update): counting.bcr(*where, listed)}
+    of_pickers = {"own choice": counting.own_choice(*where, sampling)} | sampled
+    of_pickers |= {f"oracle {by}": counting.oracle(*where, sampling, by) for by in ("NFR", "ACC")}
+    of_sources = {f"{s}, chosen on dev" if s == sampling else s: counting.bcr(*where, s) for s in POOLS[update.new]}
+    for rows, expected in (
+        (candidate_sources.methods, plain | of_methods),
+        (candidate_sources.pickers, plain | of_pickers),
+        (candidate_sources.sources, of_sources),
+    ):
+        counted = candidate_sources.count(run, "clean", update, rows(run, update), [level])[level]
+        assert list(counted) == list(expected)
+        for row, pairs in expected.items():
+            np.testing.assert_array_equal(counted[row].counts, pairs.counts)
+    assert list(candidate_sources.count(run, "clean", update, {})) == list(LEVELS)
 
 
 @pytest.mark.parametrize(("row", "percent"), [(SAMPLED, 1.11), ("oracle NFR", 0.65), ("oracle ACC", 0.76)])
@@ -243,7 +220,7 @@ def test_rates_are_those_of_picking_sentence_by_sentence(store, num_candidates, 
             broken += systems[old][word] and not right[pick, word]
             errors += not right[pick, word]
             words += 1
-    rates = pool_rates(store, "clean", UPDATE, STRATEGY, num_candidates, new_weight)
+    rates = candidate_sources.pool_rates(store, "clean", UPDATE, STRATEGY, num_candidates, new_weight)
     assert list(rates.index) == [(level, m) for level in ("UAS", "UCM", "LAS", "LCM") for m in ("Untreated", "BCR")]
     expected = {"ACC": 1 - errors / words, "NFR": broken / words, "NFI": broken / errors}
     assert rates.loc["UAS", "BCR"].to_dict() == pytest.approx(expected)
@@ -252,7 +229,7 @@ def test_rates_are_those_of_picking_sentence_by_sentence(store, num_candidates, 
 @pytest.mark.parametrize("strategy, number, fault", [("top-k(k=3)", 4, "no pool by 'top-k"), (STRATEGY, 0, "nothing")])
 def test_what_is_not_stored_is_refused(store, strategy, number, fault):
     with pytest.raises(ValueError, match=fault):
-        pool_rates(store, "clean", UPDATE, strategy, number)
+        candidate_sources.pool_rates(store, "clean", UPDATE, strategy, number)
 
 
 @pytest.mark.parametrize("front_end", [True, False])

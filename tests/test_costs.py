@@ -7,16 +7,6 @@ import pandas as pd
 import pytest
 
 from bcrlib.report import costs
-from bcrlib.report.costs import (
-    MEMORY,
-    best_rows,
-    by_batch_size,
-    by_length,
-    cost_rows,
-    load_speeds,
-    speed_rows,
-    step_name,
-)
 from bcrlib.report.tables import tidy
 
 
@@ -59,18 +49,18 @@ def files(tmp_path):
 
 @pytest.fixture
 def measured(files) -> pd.DataFrame:
-    return load_speeds(files)[1]
+    return costs.load_speeds(files)[1]
 
 
 def cell(frame: pd.DataFrame, kind: str, step: str, metric: str):
     """The cell of a table that concerns one step."""
-    found = frame[(frame["group"] == kind) & (frame["row"] == step_name(step)) & (frame["metric"] == metric)]
+    found = frame[(frame["group"] == kind) & (frame["row"] == costs.STEPS[step].name) & (frame["metric"] == metric)]
     (found,) = found.itertuples()
     return found
 
 
 def test_settings_are_those_of_all_tasks(files):
-    settings, frame = load_speeds(files)
+    settings, frame = costs.load_speeds(files)
     assert settings == {
         "device": "some processor",
         "threads": 2,
@@ -82,11 +72,11 @@ def test_settings_are_those_of_all_tasks(files):
     assert frame["value"].notna().all(), "what does not fit was not measured"
     of_gpu = json.loads(files["semantic"].read_text()) | {"device": "cuda"}
     files["semantic"].write_text(json.dumps(of_gpu))
-    assert load_speeds({"semantic": files["semantic"]})[0]["device"] == "some GPU"
+    assert costs.load_speeds({"semantic": files["semantic"]})[0]["device"] == "some GPU"
 
 
 def test_speeds_in_the_papers_batches_stand_beside_its_numbers(measured):
-    frame = tidy(speed_rows(measured))
+    frame = tidy(costs.speed_rows(measured))
     assert [cell(frame, kind, "1-best", "speed").paper for kind in ("deepbiaf", "stackptr")] == [171, 64]
     assert [cell(frame, kind, "re-ranking", "speed").paper for kind in ("deepbiaf", "stackptr")] == [244, 221]
     assert np.isnan(cell(frame, "s2s-base", "1-best", "speed").paper)
@@ -99,7 +89,7 @@ def test_speeds_in_the_papers_batches_stand_beside_its_numbers(measured):
 
 
 def test_the_best_batches_of_each_step(measured):
-    frame = tidy(best_rows(measured))
+    frame = tidy(costs.best_rows(measured))
     assert [cell(frame, "deepbiaf", "1-best", metric).value for metric in ("speed", "batch", "of encoder")] == [
         300,
         128,
@@ -111,8 +101,8 @@ def test_the_best_batches_of_each_step(measured):
 
 
 def test_costs_are_decodes_of_the_same_sentences_and_batches(measured):
-    costs = cost_rows(measured)
-    found = {(c.step, c.num_candidates): c.cost for c in costs[costs["kind"] == "stackptr"].itertuples()}
+    of_stackptr = costs.cost_rows(measured).query("kind == 'stackptr'")
+    found = {(c.step, c.num_candidates): c.cost for c in of_stackptr.itertuples()}
     assert found == {
         ("dropout-p", 10): 4,
         ("dropout-p", 1): 200 / 160,
@@ -122,12 +112,12 @@ def test_costs_are_decodes_of_the_same_sentences_and_batches(measured):
 
 
 def test_curves_hold_what_was_varied_alone(measured):
-    of_sizes = by_batch_size(measured)
+    of_sizes = costs.by_batch_size(measured)
     assert of_sizes["words"].isna().all() and not of_sizes.duplicated(["kind", "step", "batch_size"]).any()
     assert set(of_sizes[of_sizes["step"] == "dropout-p"]["num_candidates"]) == {10}
-    words = by_length(measured).groupby("kind")["words"].apply(tuple)
+    words = costs.by_length(measured).groupby("kind")["words"].apply(tuple)
     assert len(words) == 3 and set(words) == {(4.0, 20.0)}
-    assert by_batch_size(measured, MEMORY)["value"].tolist() == [32e6, 128e6] * 3
+    assert costs.by_batch_size(measured, costs.MEMORY)["value"].tolist() == [32e6, 128e6] * 3
 
 
 def lines(axes) -> list[tuple[list, list]]:
@@ -135,19 +125,14 @@ def lines(axes) -> list[tuple[list, list]]:
 
 
 def test_the_figure_of_costs_has_lines_a_cross_and_the_linear_cost(measured):
-    figure = costs.cost_by_candidates(cost_rows(measured), "Cost")
+    figure = costs.cost_by_candidates(costs.cost_rows(measured), "Cost")
     assert len(figure.axes) == 3 and figure.axes[1].get_title(loc="left") == "stackptr, float32"
-    assert lines(figure.axes[1]) == [
-        ([1, 10], [1, 10]),
-        ([1, 10], [1.25, 4]),
-        ([1], [0.8]),
-        ([10], [10]),
-    ]
+    assert lines(figure.axes[1]) == [([1, 10], [1, 10]), ([1, 10], [1.25, 4]), ([1], [0.8]), ([10], [10])]
     assert all(axes.get_ylim()[0] == 0 and axes.get_ylim()[1] > 10 for axes in figure.axes), "nothing is cut off"
 
 
 def test_the_figure_of_batch_sizes_has_the_papers_numbers(measured):
-    figure = costs.speed_by_batch_size(by_batch_size(measured), "Batches")
+    figure = costs.speed_by_batch_size(costs.by_batch_size(measured), "Batches")
     of_deepbiaf, of_s2s = lines(figure.axes[0]), lines(figure.axes[2])
     assert ([32], [171]) in of_deepbiaf and ([32], [244]) in of_deepbiaf
     assert ([32, 128], [200, 300]) in of_deepbiaf and ([32], [400]) in of_deepbiaf
@@ -157,10 +142,10 @@ def test_the_figure_of_batch_sizes_has_the_papers_numbers(measured):
 
 
 def test_figures_of_lengths_and_memory_have_units(measured):
-    times = costs.time_by_length(by_length(measured), "Lengths")
+    times = costs.time_by_length(costs.by_length(measured), "Lengths")
     assert lines(times.axes[0]) == [([4.0, 20.0], [2.0, 10.0])]
     assert times.axes[0].get_ylabel() == "milliseconds per sentence"
-    memory = costs.memory_by_batch_size(by_batch_size(measured, MEMORY), "Memory")
+    memory = costs.memory_by_batch_size(costs.by_batch_size(measured, costs.MEMORY), "Memory")
     ((sizes, mebibytes),) = lines(memory.axes[0])
     assert sizes == [32, 128] and mebibytes == pytest.approx([32e6 / 2**20, 128e6 / 2**20])
     assert "MiB" in memory.axes[0].get_ylabel()
@@ -168,4 +153,4 @@ def test_figures_of_lengths_and_memory_have_units(measured):
 
 def test_there_is_no_figure_of_nothing(measured):
     with pytest.raises(ValueError, match="nothing of this was measured"):
-        costs.memory_by_batch_size(by_batch_size(measured, MEMORY).head(0), "Memory")
+        costs.memory_by_batch_size(costs.by_batch_size(measured, costs.MEMORY).head(0), "Memory")

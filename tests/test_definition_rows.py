@@ -94,7 +94,7 @@ def frames(tmp_path) -> CorrectnessStore:
 
 def rows_of(store: CorrectnessStore, update: Update, methods: dict) -> pd.DataFrame:
     counts = {name: {str(update): count(store, name, update, methods)} for name in PRESETS}
-    return definition_rows(counts, num_resamples=20).set_index(["row", "level", "metric"])["value"]
+    return definition_rows(counts).set_index(["row", "level", "metric"])["value"]
 
 
 @pytest.mark.parametrize("task", ["trees", "frames"])
@@ -140,7 +140,7 @@ def test_the_definitions_of_a_metric_stand_side_by_side(trees):
         name: {str(UPDATE): count(trees, name, UPDATE, {"Untreated": counting.untreated})}
         for name in ("clean", "official")
     }
-    frame = definition_rows(counts, num_resamples=20)
+    frame = definition_rows(counts)
     expected = [f"{metric} {name}" for metric in ("ACC", "NFR", "PFR", "NFI") for name in ("clean", "official")]
     assert list(dict.fromkeys(frame["metric"])) == expected
     assert list(dict.fromkeys(frame["row"])) == ["Old", "Untreated"]

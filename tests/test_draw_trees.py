@@ -6,21 +6,9 @@ from html import escape
 
 import numpy as np
 import pytest
+from random_trees import random_heads
 
-from bcrlib.report.draw_trees import (
-    MARKED,
-    NEGATIVE,
-    POSITIVE,
-    SAME,
-    STILL_WRONG,
-    changes,
-    draw_tree,
-    draw_update,
-    place_arcs,
-    place_words,
-    ports,
-    summary,
-)
+from bcrlib.report import draw_trees
 
 FORMS = ["She", "saw", "stars", "with", "glass"]
 UPOS = ["PRON", "VERB", "NOUN", "ADP", "NOUN"]
@@ -30,17 +18,17 @@ NEW = [2, 0, 2, 5, 3]
 
 
 def draw(old=GOLD, new=NEW, gold=GOLD, forms=FORMS, new_relations=RELATIONS, **options):
-    return draw_update(forms, UPOS, old, RELATIONS, new, new_relations, gold, RELATIONS, **options)
+    return draw_trees.draw_update(forms, UPOS, old, RELATIONS, new, new_relations, gold, RELATIONS, **options)
 
 
 def test_the_four_kinds_of_change():
     gold, old, new = [1, 1, 1, 1, 1], [1, 2, 2, 2, 1], [2, 1, 3, 2, 1]
-    kinds, old_right, new_right = changes(old, new, gold)
-    assert kinds == [NEGATIVE, POSITIVE, STILL_WRONG, SAME, SAME]
+    kinds, old_right, new_right = draw_trees.changes(old, new, gold)
+    assert kinds == [draw_trees.NEGATIVE, draw_trees.POSITIVE, draw_trees.STILL_WRONG, draw_trees.SAME, draw_trees.SAME]
     assert old_right == [True, False, False, False, True]
     assert new_right == [False, True, False, False, True]
-    assert summary(kinds) == "1 negative flip; 1 positive flip; 1 changed, both wrong"
-    assert summary([SAME]) == "nothing changed"
+    assert draw_trees.summary(kinds) == "1 negative flip; 1 positive flip; 1 changed, both wrong"
+    assert draw_trees.summary([draw_trees.SAME]) == "nothing changed"
 
 
 def arcs_by_colour(svg, colour):
@@ -48,9 +36,9 @@ def arcs_by_colour(svg, colour):
 
 
 def test_a_negative_flip_is_coloured_in_both_trees_and_dashed_in_the_new():
-    lines = [line for line in arcs_by_colour(draw(), NEGATIVE.colour) if 'stroke-width="2"' in line]
+    lines = [line for line in arcs_by_colour(draw(), draw_trees.NEGATIVE.colour) if 'stroke-width="2"' in line]
     assert ["dasharray" in line for line in lines] == [False, True]
-    assert "1 negative flip" in draw() and not arcs_by_colour(draw(), POSITIVE.colour)
+    assert "1 negative flip" in draw() and not arcs_by_colour(draw(), draw_trees.POSITIVE.colour)
     back = draw(old=NEW, new=GOLD)
     assert "1 positive flip" in back and "negative flip" not in back
 
@@ -83,21 +71,12 @@ def test_impossible_trees_are_refused(changed, fault):
         draw(**changed)
 
 
-def random_tree(rng, length):
-    """Heads of a random tree, often non-projective: each word hangs on one placed before it."""
-    order = rng.permutation(length) + 1
-    heads = np.zeros(length, dtype=int)
-    for place in range(1, length):
-        heads[order[place] - 1] = order[rng.integers(place)]
-    return heads.tolist()
-
-
 def test_arcs_never_lie_on_each_other():
     """Brute force over all pairs: overlapping arcs differ in level, and the outer one is higher."""
     rng = np.random.default_rng(0)
     for _ in range(200):
-        heads = random_tree(rng, int(rng.integers(1, 12)))
-        arcs = place_arcs(heads, ["x"] * len(heads))
+        heads = random_heads(int(rng.integers(1, 12)), rng).tolist()
+        arcs = draw_trees.place_arcs(heads, ["x"] * len(heads))
         assert sorted(a.dependent for a in arcs) == list(range(1, len(heads) + 1))
         spans = [(min(a.dependent, a.head), max(a.dependent, a.head), a.level) for a in arcs if a.head]
         for i, (l1, r1, level1) in enumerate(spans):
@@ -112,10 +91,10 @@ def test_arcs_never_lie_on_each_other():
 def test_no_leg_crosses_an_arc_of_its_own_word():
     rng = np.random.default_rng(1)
     for _ in range(100):
-        heads = random_tree(rng, int(rng.integers(2, 12)))
-        arcs = place_arcs(heads, ["x"] * len(heads))
-        centres = place_words(["w"] * len(heads), ["X"] * len(heads), arcs, 50)
-        port = ports(arcs, centres)
+        heads = random_heads(int(rng.integers(2, 12)), rng).tolist()
+        arcs = draw_trees.place_arcs(heads, ["x"] * len(heads))
+        centres = draw_trees.place_words(["w"] * len(heads), ["X"] * len(heads), arcs, 50)
+        port = draw_trees.ports(arcs, centres)
         spans = {a.dependent: sorted((port[a.dependent, a.dependent], port[a.dependent, a.head]))
                  for a in arcs if a.head}  # fmt: skip
         for (dependent, word), x in port.items():
@@ -127,17 +106,20 @@ def test_no_leg_crosses_an_arc_of_its_own_word():
 
 
 def test_words_and_labels_have_room():
-    arcs = place_arcs([2, 0], ["a-very-long-relation:name", "root"])
-    centres = place_words(["a", "b"], ["X", "X"], arcs, 50)
+    arcs = draw_trees.place_arcs([2, 0], ["a-very-long-relation:name", "root"])
+    centres = draw_trees.place_words(["a", "b"], ["X", "X"], arcs, 50)
     assert centres[2] - centres[1] > 0.5 * 11 * len("a-very-long-relation:name")
 
 
 def test_one_tree_has_an_arc_a_word_and_colours_those_marked():
-    svg = draw_tree(FORMS, UPOS, GOLD, RELATIONS, marked=[4, 5], title="A & B")
+    svg = draw_trees.draw_tree(FORMS, UPOS, GOLD, RELATIONS, marked=[4, 5], title="A & B")
     ET.fromstring(svg)
     assert "A &amp; B" in svg and all(f">{form}</text>" in svg for form in FORMS)
-    assert len(arcs_by_colour(svg, MARKED.colour)) == 2 and len(arcs_by_colour(svg, SAME.colour)) == 3
+    assert (
+        len(arcs_by_colour(svg, draw_trees.MARKED.colour)) == 2
+        and len(arcs_by_colour(svg, draw_trees.SAME.colour)) == 3
+    )
     assert "dasharray" not in svg
-    assert not arcs_by_colour(draw_tree(FORMS, UPOS, GOLD, RELATIONS), MARKED.colour)
+    assert not arcs_by_colour(draw_trees.draw_tree(FORMS, UPOS, GOLD, RELATIONS), draw_trees.MARKED.colour)
     with pytest.raises(ValueError, match="head 9"):
-        draw_tree(FORMS, UPOS, [2, 0, 2, 9, 2], RELATIONS)
+        draw_trees.draw_tree(FORMS, UPOS, [2, 0, 2, 9, 2], RELATIONS)

@@ -20,7 +20,6 @@ PART, LARGE_PART, SIZE = (
 LEVELS = ("spanEM", "EM")
 CHOSEN = "dropout-p(p=0.3)"
 STRATEGIES = [CHOSEN, "beam(b=10)", "top-k(k=5)", "nucleus(p=0.95)", "nucleus(p=0.8)"]
-FEW = 20  # resamples: intervals are tested elsewhere
 
 
 @pytest.mark.parametrize(
@@ -142,7 +141,7 @@ def test_table_2_has_the_papers_numbers_of_every_kind_and_update(store):
         str(u): {level: counting.retrained(store, "clean", level, u) for level in LEVELS}
         for u in (PART, LARGE_PART, SIZE)
     }
-    rows = regression.retraining_rows({"clean": pairs}, FEW)
+    rows = regression.retraining_rows({"clean": pairs})
     kinds = ("s2s-base-part", "s2s-large-part", "s2s-base", "s2s-large")
     in_paper = {f"{row}, clean": (row, {}) for row in (*kinds, "Untreated")}
     table2 = beside_paper(rows, "Table 2", in_paper)
@@ -160,7 +159,7 @@ def test_table_4_has_the_papers_numbers_of_every_method(store):
         str(u): candidate_sources.count(store, "clean", u, candidate_sources.methods(store, u))
         for u in (PART, LARGE_PART, SIZE)
     }
-    table4 = beside_paper(regression.update_rows(counts, FEW), "Table 4", candidate_sources.IN_PAPER)
+    table4 = beside_paper(regression.update_rows(counts), "Table 4", candidate_sources.IN_PAPER)
     methods = {"Old", "Untreated", "Distillation", "Ensemble", candidate_sources.SAMPLED}
     assert set(table4["row"]) == methods | {"BCR (beam)"} and set(table4["level"]) == set(LEVELS)
     assert not missing(table4, methods)
@@ -173,7 +172,7 @@ def test_table_5_has_the_papers_number_of_a_strategy_also_where_it_was_chosen(st
     assert list(rows)[-1] == f"{CHOSEN}, chosen on dev"
     counts = {level: {row: counting.bcr(store, "clean", level, SIZE, s) for row, s in rows.items()} for level in LEVELS}
     in_paper = {row: reranked_from(strategy) for row, strategy in rows.items()}
-    table5 = beside_paper(regression.method_rows(counts, str(SIZE), num_resamples=FEW), "Table 5", in_paper)
+    table5 = beside_paper(regression.method_rows(counts, str(SIZE)), "Table 5", in_paper)
     assert missing(table5, set(rows)) == {(str(SIZE), "nucleus(p=0.8)", metric) for metric in ("ACC", "NFR", "NFI")}
     of_chosen = table5[(table5["row"] == f"{CHOSEN}, chosen on dev") & (table5["level"] == "spanEM")]
     assert dict(zip(of_chosen["metric"], of_chosen["paper"])) == {"ACC": 0.9153, "NFR": 0.0074, "NFI": 0.0878}
@@ -181,7 +180,7 @@ def test_table_5_has_the_papers_number_of_a_strategy_also_where_it_was_chosen(st
 
 def test_table_6_has_the_papers_oracles(store):
     counts = candidate_sources.count(store, "clean", SIZE, candidate_sources.pickers(store, SIZE))
-    rows = regression.method_rows(counts, str(SIZE), num_resamples=FEW)
+    rows = regression.method_rows(counts, str(SIZE))
     table6 = beside_paper(rows, "Table 6", candidate_sources.IN_PAPER)
     assert missing(table6, set(table6["row"])) == {(str(SIZE), "own choice", m) for m in ("ACC", "NFR", "NFI")}
     best = table6[(table6["row"] == "oracle ACC") & (table6["level"] == "EM")]
@@ -193,7 +192,7 @@ def test_curves_have_the_papers_points_where_it_prints_them(store):
         size: {level: {"Ensemble": pairs} for level, pairs in of_level.items()}
         for size, of_level in _by_size(store).items()
     }
-    curves = regression.swept_rows(by_size, "ensemble_size", str(SIZE), ("ER", "NFR", "NFI"), FEW)
+    curves = regression.swept_rows(by_size, "ensemble_size", str(SIZE), ("ER", "NFR", "NFI"))
     points = beside_paper(curves, "Table 4", along="ensemble_size").dropna(subset="paper")
     assert set(points["ensemble_size"]) == {5.0} and len(points) == 2 * 3
     nfi = points[points["metric"] == "NFI"]

@@ -114,14 +114,12 @@ def test_rows_have_the_authors_numbers_beside_untreated(table):
 
 
 def test_common_flips_and_chance_by_hand(table):
-    rows = co_occurrence_rows(table, AUTHORS_UPDATE, "Untreated", "official", "UAS", authors=True).set_index("key")
+    rows = co_occurrence_rows(table, AUTHORS_UPDATE, "Untreated", "official", "UAS").set_index("key")
     assert rows.loc["1", "share"] == 0.2
     flips = (2 * 20 + 80) / (2 * 1000)
     assert rows.loc["1", "chance"] == pytest.approx(flips**2 / (1 - (1 - flips) ** 2))
     assert rows.loc["1", "paper"] == pytest.approx(3568 / (3568 + 29120))
     assert rows.loc["2", "share"] == 0 and np.isnan(rows.loc["31+", ["share", "chance"]].astype(float)).all()
-    without = co_occurrence_rows(table, AUTHORS_UPDATE, "Untreated", "official", "UAS")
-    assert without["paper"].isna().all()
 
 
 def test_histogram_has_shares_and_the_authors_beside(table):
@@ -146,7 +144,7 @@ def test_the_figure_of_slices_draws_values_intervals_and_diamonds(table):
 
 
 def test_the_figure_of_couples_draws_found_chance_and_diamonds(table):
-    rows = co_occurrence_rows(table, AUTHORS_UPDATE, "Untreated", "official", "UAS", authors=True)
+    rows = co_occurrence_rows(table, AUTHORS_UPDATE, "Untreated", "official", "UAS")
     (axes,) = co_occurrence_by_distance(rows, "Neighbours break together").axes
     found, chance, authors = (line.get_ydata() for line in axes.lines)
     assert found[:2].tolist() == [20.0, 0.0] and np.isnan(found[2])

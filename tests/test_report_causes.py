@@ -24,8 +24,8 @@ from bcrlib.pipeline.profile import cell_name
 from bcrlib.report import causes
 from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.causes import DISTILLED, LISTED, UNTREATED, why_ours_differs
+from bcrlib.report.figures import METHOD_COLOURS
 from bcrlib.report.pages import reproducibility
-from bcrlib.report.style import METHOD_COLOURS
 from bcrlib.samplers.strategies import OneBest
 from bcrlib.tasks import dependency, semantic
 from bcrlib.tasks.dependency import load_treebank
@@ -49,33 +49,14 @@ def run(tmp_path_factory) -> Path:
         write_conllu(trees.select(np.arange(number)), folder / "corpus" / f"{split}.conllu")
         some = frames.select(range(number))
         write_top(some.utterances, [frame_text(frame) for frame in some.frames], folder / "corpus" / TOP_FILES[split])
-    sizes = "hidden_size: 16, word_size: 16, arc_size: 16, label_size: 16, vectors: none"
-    overrides = (
-        f"corpus={folder}/corpus",
-        "updates=[deepbiaf=>deepbiaf]",
-        "old_seeds=[1]",
-        "new_seeds=[2]",
-        "ensembles=[]",
-        "num_candidates=3",
-        "dropout_grid=[0.1, 0.3]",
-        "dev_share=0.5",
-        f"model={{{sizes}}}",
-        "training.batch_tokens=100",
-        "ablation={train_share: 0.5, vary: {training.num_epochs: [1, 3]}}",
-        f"semantic.corpus={folder}/corpus",
-        "semantic.updates=[s2s-base=>s2s-base]",
-        "semantic.old_seeds=[1]",
-        "semantic.new_seeds=[2]",
-        "semantic.ensembles=[]",
-        "semantic.ensemble_sizes=[]",
-        "semantic.num_candidates=3",
-        "semantic.dropout_grid=[0.1, 0.3]",
-        "semantic.dev_share=0.5",
-        "semantic.base.constrained=true",
-        "semantic.base_training.num_epochs=2",
-        "semantic.base_training.batch_tokens=100",
-        f"semantic.ablation={{test_share: 0.75, vary: {{'{BOTH}': [[0.1, 0.0], [0.3, 0.1]]}}}}",
-    )
+    of_half = f"corpus={folder}/corpus old_seeds=[1] new_seeds=[2] ensembles=[] num_candidates=3 dropout_grid=[0.1,0.3]"
+    overrides = [half + one for half in ("", "semantic.") for one in (*of_half.split(), "dev_share=0.5")]
+    overrides += ["updates=[deepbiaf=>deepbiaf]", "semantic.updates=[s2s-base=>s2s-base]", "semantic.ensemble_sizes=[]"]
+    overrides += ["model={hidden_size: 16, word_size: 16, arc_size: 16, label_size: 16, vectors: none}"]
+    overrides += ["training.batch_tokens=100", "semantic.base_training.batch_tokens=100"]
+    overrides += ["semantic.base.constrained=true", "semantic.base_training.num_epochs=2"]
+    overrides += ["ablation={train_share: 0.5, vary: {training.num_epochs: [1, 3]}}"]
+    overrides += [f"semantic.ablation={{test_share: 0.75, vary: {{'{BOTH}': [[0.1, 0.0], [0.3, 0.1]]}}}}"]
     command("reproduce", "-o", folder, *(f"--set={override}" for override in overrides))
     return folder
 

@@ -8,17 +8,7 @@ import numpy as np
 import pytest
 from random_trees import random_heads
 
-from bcrlib.report.decoding import (
-    SECONDS_A_SAMPLE,
-    SECONDS_OF_CHOICE,
-    animate_dropout,
-    by_shared_prefix,
-    prefix_figure,
-    prefix_rows,
-    stack_figure,
-    stacks,
-    step_rows,
-)
+from bcrlib.report import decoding
 from bcrlib.samplers.derivations import derivations, prefix_tree
 
 FORMS = ["She", "ate", "pizza", "with", "friends"]
@@ -35,7 +25,7 @@ def shared(steps, num_positions):
 
 
 def test_steps_of_a_sentence_written_out():
-    rows = step_rows(FORMS, derived(TREES), tree=1)
+    rows = decoding.step_rows(FORMS, derived(TREES), tree=1)
     told = [" ".join(map(str, row)) for row in rows.itertuples(index=False)]
     assert told == [
         "1 root attach ate",
@@ -56,24 +46,24 @@ def test_steps_of_a_sentence_written_out():
 def test_the_stack_is_the_way_from_the_root_to_the_top(seed):
     heads = np.array([[0, *random_heads(9, np.random.default_rng(seed))]])
     steps = derived(heads)
-    for stack, top in zip(stacks(steps), steps.top[0]):
+    for stack, top in zip(decoding.stacks(steps), steps.top[0]):
         assert stack[0] == 0 and stack[-1] == top
         assert [heads[0, word] for word in stack[1:]] == stack[:-1]
 
 
 def test_every_step_has_a_box_for_each_word_on_the_stack_and_for_a_new_one():
     steps = derived(TREES)
-    (axes,) = stack_figure(FORMS, steps, "A claim").axes
+    (axes,) = decoding.stack_figure(FORMS, steps, "A claim").axes
     num_attached = int((steps.word[0] != steps.top[0]).sum())
     assert num_attached == len(FORMS)
-    assert len(axes.patches) == sum(map(len, stacks(steps))) + num_attached
+    assert len(axes.patches) == sum(map(len, decoding.stacks(steps))) + num_attached
     assert axes.get_xlabel() == "step"
 
 
 def test_nodes_stand_between_the_trees_that_share_them():
     steps = derived(TREES)
-    rows = prefix_rows(steps, shared(steps, 6))
-    order = by_shared_prefix(steps).tolist()
+    rows = decoding.prefix_rows(steps, shared(steps, 6))
+    order = decoding.by_shared_prefix(steps).tolist()
     for row in rows.itertuples():
         prefix = {tuple(steps.word[tree, : row.step - 1]) for tree in range(len(TREES))}
         groups = [
@@ -88,9 +78,9 @@ def test_nodes_stand_between_the_trees_that_share_them():
 def test_the_picture_has_a_dot_a_node_and_a_name_a_tree():
     steps = derived(TREES)
     prefixes = shared(steps, 6)
-    axes = prefix_figure(["a", "b", "c", "d"], steps, prefixes, "A claim").axes[0]
+    axes = decoding.prefix_figure(["a", "b", "c", "d"], steps, prefixes, "A claim").axes[0]
     assert len(axes.collections[0].get_offsets()) == len(prefixes.parent)
-    order = by_shared_prefix(steps)
+    order = decoding.by_shared_prefix(steps)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["abcd"[tree] for tree in order]
 
 
@@ -98,9 +88,9 @@ UTTERANCE = ("open", "bakeries", "<here>")
 FLAT = "[IN:FIND open [SL:PLACE bakeries <here> ] ]"
 DEEP = "[IN:FIND open [SL:PLACE [IN:NEAR bakeries <here> ] ] ]"
 POOL = [(FLAT, -2.5, False), (DEEP, -0.5, True), ("[IN:FIND open", float("-inf"), False), (FLAT, -2.5, False)]
-TOTAL = SECONDS_A_SAMPLE * len(POOL) + SECONDS_OF_CHOICE
+TOTAL = decoding.SECONDS_A_SAMPLE * len(POOL) + decoding.SECONDS_OF_CHOICE
 SVG = "{http://www.w3.org/2000/svg}"
-animate = partial(animate_dropout, UTTERANCE, POOL, 1, p=0.4, seed=7)
+animate = partial(decoding.animate_dropout, UTTERANCE, POOL, 1, p=0.4, seed=7)
 
 
 def opacity_at(style, names, seconds):
@@ -140,7 +130,7 @@ def rows_in(texts):
 
 @pytest.mark.parametrize("sample", range(4))
 def test_each_sample_has_its_time_and_its_row_stays(sample):
-    for seconds in (sample * SECONDS_A_SAMPLE + 0.05, (sample + 1) * SECONDS_A_SAMPLE - 0.05):
+    for seconds in (sample * decoding.SECONDS_A_SAMPLE + 0.05, (sample + 1) * decoding.SECONDS_A_SAMPLE - 0.05):
         texts = shown(animate(), seconds)
         assert [text for text in texts if text.startswith("candidate ")] == [f"candidate {sample + 1}"]
         assert next(text for text in texts if text.startswith("sample ")).startswith(f"sample {sample + 1} of 4")
@@ -162,7 +152,7 @@ def test_repeats_and_what_is_no_tree_are_said_so():
     texts = shown(animate(), None)
     assert texts.count("the same as 1") == 1 and "no tree" in texts
     assert {"−2.50", "−0.50", "−∞"} <= set(texts)
-    assert "no tree" in shown(animate(), 2.5 * SECONDS_A_SAMPLE)
+    assert "no tree" in shown(animate(), 2.5 * decoding.SECONDS_A_SAMPLE)
 
 
 def test_units_off_are_those_counted_and_all_are_on_without_dropout():
@@ -173,7 +163,7 @@ def test_units_off_are_those_counted_and_all_are_on_without_dropout():
     for number, group in enumerate(networks, start=1):
         off = sum("stroke-dasharray" in circle.attrib for circle in group.iter(f"{SVG}circle"))
         assert group.find(f"{SVG}text").text == f"sample {number} of 4: {off} of 25 units off"
-    all_on = animate_dropout(UTTERANCE, POOL, 1, p=0.0)
+    all_on = decoding.animate_dropout(UTTERANCE, POOL, 1, p=0.0)
     assert "sample 3 of 4: 0 of 25 units off" in all_on
 
 
@@ -196,4 +186,4 @@ def test_equal_input_gives_equal_bytes_and_two_on_a_page_do_not_meet():
 def test_what_cannot_be_is_refused(changed, fault):
     given = {"utterance": UTTERANCE, "samples": POOL, "pick": 1, "p": 0.4} | changed
     with pytest.raises(ValueError, match=fault):
-        animate_dropout(**given)
+        decoding.animate_dropout(**given)

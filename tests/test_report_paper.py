@@ -8,28 +8,17 @@ import pytest
 from bcrlib.data.presets import PRESETS
 from bcrlib.experiments.paper_numbers import lookup, paper_numbers, reranked_from, strategy_of
 from bcrlib.pipeline.profile import load_profile
-from bcrlib.report.paper import (
-    COUNTING,
-    PLACES,
-    PaperRow,
-    Printed,
-    Run,
-    asked_of,
-    departures,
-    differing_switches,
-    paper_rows,
-    verdict,
-)
+from bcrlib.report import paper
 from bcrlib.report.publisher import ROOT, Publisher
 from bcrlib.report.tables import Record, beside_paper, plain_rows, write_record
 
 DD, SIZE = "deepbiaf=>deepbiaf", "s2s-base=>s2s-large"
-ROWS = [row for table in PLACES for row in paper_rows(table)]
+ROWS = [row for table in paper.PLACES for row in paper.paper_rows(table)]
 SMALL = load_profile("small")
 
 
-def row_of(table: str, update: str, name: str, level: str) -> PaperRow:
-    (found,) = [row for row in paper_rows(table) if (row.update, row.name, row.level) == (update, name, level)]
+def row_of(table: str, update: str, name: str, level: str) -> paper.PaperRow:
+    (found,) = [row for row in paper.paper_rows(table) if (row.update, row.name, row.level) == (update, name, level)]
     return found
 
 
@@ -37,33 +26,33 @@ def number(group: str, row: str, level: str, metric: str, value: float, **furthe
     return {"group": group, "row": row, "level": level, "metric": metric, "value": value} | further
 
 
-def run_with(folder: Path, preset: str = "clean", **tables: list[dict]) -> Run:
+def run_with(folder: Path, preset: str = "clean", **tables: list[dict]) -> paper.Run:
     for name, rows in tables.items():
         Publisher(folder, {}, "make reproduce").table(rows, name, "t", "c")
-    return Run(folder, preset)
+    return paper.Run(folder, preset)
 
 
 def test_every_number_of_the_paper_is_in_one_row():
     printed = [one for row in ROWS for one in row.numbers.values()]
-    values = sorted([one.value for one in printed] + [one.spread for one in printed if one.spread is not None])
+    values = sorted(one[part] for one in printed for part in ("paper", "paper_spread") if one[part] is not None)
     of_file = paper_numbers().query("source == 'paper'")
     assert len(values) == len(of_file) == 422
     assert values == sorted(of_file["value"])
-    assert sum(one.derived for one in printed) == (of_file["derived"] == "yes").sum()
+    assert sum(one["derived"] == "yes" for one in printed) == (of_file["derived"] == "yes").sum()
 
 
 def test_a_row_has_the_numbers_that_look_up_finds():
     row = row_of("Table 3", DD, "BCR (dropout-p)", "UCM")
-    assert {metric: one.value for metric, one in row.numbers.items()} == {
+    assert {metric: one["paper"] for metric, one in row.numbers.items()} == {
         metric: lookup("Table 3", DD, "BCR", "UCM", metric) for metric in ("ACC", "NFR", "NFI")
     }
     single = row_of("Table 7", "stackptr-part", "stackptr-part", "LAS")
-    assert single.numbers == {"ACC": Printed(0.8888, 0.0023, False)}
+    assert [single.numbers["ACC"][part] for part in ("paper", "paper_spread", "unit")] == [0.8888, 0.0023, "%"]
     assert single.is_single and single.of_update == ""
 
 
 def test_params_and_strategies_are_each_other_s_reverse():
-    rows = [row for row in paper_rows("Table 5") if row.method == "BCR"]
+    rows = [row for row in paper.paper_rows("Table 5") if row.method == "BCR"]
     assert {"beam(b=10)", "top-k(k=5)", "nucleus(p=0.95)", "dropout-p(p=0.3)"} < {row.name for row in rows}
     for row in rows:
         method, params = reranked_from(strategy_of(row.params))
@@ -86,7 +75,8 @@ def test_params_and_strategies_are_each_other_s_reverse():
 def test_verdicts_by_hand(printed, ours, expected):
     value, interval = ours or (None, None)
     low, high = interval or (None, None)
-    assert verdict(Printed(*printed, False), ours and {"value": value, "low": low, "high": high}) == expected
+    printed = dict(zip(("paper", "paper_spread"), printed))
+    assert paper.verdict(printed, ours and {"value": value, "low": low, "high": high}) == expected
 
 
 def test_clean_is_in_the_table_and_official_in_the_file_of_both(tmp_path):
@@ -96,7 +86,7 @@ def test_clean_is_in_the_table_and_official_in_the_file_of_both(tmp_path):
     assert run.counted(row) == ["clean", "official"]
     assert [run.cell(row, "ACC", name)["value"] for name in ("clean", "official")] == [0.1, 0.2]
     assert run.counted(row_of("Table 8", DD, "Old", "LAS")) == []
-    of_official = Run(tmp_path, "official")
+    of_official = paper.Run(tmp_path, "official")
     assert [of_official.cell(row, "ACC", name)["value"] for name in ("clean", "official")] == [0.1, 0.1]
 
 
@@ -131,7 +121,7 @@ def test_an_ensemble_of_the_curve_has_the_paper_s_size(tmp_path):
     rows = [number(SIZE, "Ensemble", "EM", "ER", size / 100, ensemble_size=float(size)) for size in (1, 5)]
     content = plain_rows(beside_paper(rows, "Figure 3", along="ensemble_size"))
     write_record(Record("figure", "figure3", "t", "c", "", "make reproduce", content), tmp_path)
-    run, row = Run(tmp_path, "clean"), row_of("Figure 3", SIZE, "Ensemble", "EM")
+    run, row = paper.Run(tmp_path, "clean"), row_of("Figure 3", SIZE, "Ensemble", "EM")
     assert run.cell(row, "ACC", "clean")["value"] == pytest.approx(0.95)
     assert run.cell(row, "ACC", "official") is None
 
@@ -147,15 +137,15 @@ def test_speeds_are_found_by_stage_and_precision(tmp_path):
 @pytest.mark.parametrize("table", ["Table 3", "Table 8", "Table 9"])
 def test_the_committed_tables_of_both_profiles_have_every_row(table):
     for profile in ("demo", "small"):
-        run = Run(ROOT / "figures" / profile, "clean")
-        for row in paper_rows(table):
+        run = paper.Run(ROOT / "figures" / profile, "clean")
+        for row in paper.paper_rows(table):
             assert run.counted(row) == ["clean", "official"]
             cells = [run.cell(row, metric, name) for metric in row.numbers for name in run.counted(row)]
             assert all(cell["low"] <= cell["value"] <= cell["high"] for cell in cells)
 
 
 def texts(name: str, task: str, precisions: tuple = ()) -> dict[str, str]:
-    return {one.what: one.text for one in departures(task, asked_of(load_profile(name), task), precisions)}
+    return {one.what: one.text for one in paper.departures(task, paper.asked_of(load_profile(name), task), precisions)}
 
 
 @pytest.mark.parametrize("task", ["dependency", "semantic"])
@@ -177,21 +167,21 @@ def test_precision_and_seeds():
     assert texts("small", "dependency", ("bfloat16", "float32"))["Precision"].endswith("in bfloat16 (float32)")
     num = len(SMALL.old_seeds)
     assert texts("small", "dependency")["Seeds"].startswith(f"{num} old and {len(SMALL.new_seeds)} new models")
-    old_manifest = asked_of(SMALL, "dependency") | {"ensembles": ["(1, 2, 3)"]}  # a group was text there
-    (ensembles,) = [one.text for one in departures("dependency", old_manifest) if one.what == "Ensembles"]
+    old_manifest = paper.asked_of(SMALL, "dependency") | {"ensembles": ["(1, 2, 3)"]}  # a group was text there
+    (ensembles,) = [one.text for one in paper.departures("dependency", old_manifest) if one.what == "Ensembles"]
     assert ensembles.startswith("1 of 3 (5 of 5)")
 
 
 def test_every_switch_belongs_to_one_task():
     clean, official = (asdict(PRESETS[name]) for name in ("clean", "official"))
-    of_tasks = [differing_switches(task) for task in ("dependency", "semantic")]
+    of_tasks = [paper.differing_switches(task) for task in ("dependency", "semantic")]
     assert not set(of_tasks[0]) & set(of_tasks[1])
     assert set().union(*of_tasks) == {name for name in clean if clean[name] != official[name]} - {"name"}
-    assert set(COUNTING) < set().union(*of_tasks)
+    assert set(paper.COUNTING) < set().union(*of_tasks)
 
 
 def test_a_departure_concerns_its_own_rows():
-    found = {one.what: one for one in departures("dependency", asked_of(SMALL, "dependency"))}
+    found = {one.what: one for one in paper.departures("dependency", paper.asked_of(SMALL, "dependency"))}
     names = {
         what: {row.name for row in ROWS if one.concerns(row, "clean") and not row.is_single}
         for what, one in found.items()
@@ -199,6 +189,8 @@ def test_a_departure_concerns_its_own_rows():
     assert names["Ensembles"] == {"Ensemble"} and names["Students"] == {"Distillation"}
     assert names["Dropout rate"] == {"BCR (dropout-p)", "oracle NFR", "oracle ACC"}
     assert names["Network"] >= {"Old", "Untreated", "Ensemble"}
-    counting, (row, *_) = found["Switches of counting"], paper_rows("Table 3")
+    counting, (row, *_) = found["Switches of counting"], paper.paper_rows("Table 3")
     assert counting.concerns(row, "clean") and not counting.concerns(row, "official")
-    assert not any(one.concerns(row, "clean") for one in departures("semantic", asked_of(SMALL, "semantic")))
+    assert not any(
+        one.concerns(row, "clean") for one in paper.departures("semantic", paper.asked_of(SMALL, "semantic"))
+    )

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from bcrlib.data.files import ROOT
 from bcrlib.metrics.breakdowns import FEWEST_UNITS, OTHER, RANGES, by_range, rates_of_slices
 from bcrlib.metrics.tree_breakdowns import HISTOGRAM
-from bcrlib.report.style import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
+from bcrlib.report.figures import INTERVALS, PAPER_MARK, in_paper, legend, method_colours, panels
 from bcrlib.report.tables import tidy
 
 AUTHORS_UPDATE, AUTHORS_PRESET = "stackptr=>deepbiaf", "official"
@@ -63,9 +63,6 @@ def authors_slices() -> pd.DataFrame:
     rows = rows.assign(key=keys, **{rate: rows[rate] * rows["num_units"] for rate in rates})
     sums = rows.groupby(_SLICE, sort=False)[["num_units", "both", "only_one", *rates]].sum(min_count=1).reset_index()
     return sums.assign(**{rate: sums[rate] / sums["num_units"] for rate in rates})
-
-
-AUTHORS_LEVELS = ("UAS", "unlabelled sub-tree", "UCM")
 
 
 def headline_update(table: pd.DataFrame) -> str:
@@ -121,29 +118,27 @@ def nfr_rows(
 
 def authors_nfr() -> dict[tuple[str, str], float]:
     """The authors' NFR by breakdown and slice, in our slices: their one update, untreated, heads only."""
-    rows = authors_slices()
-    rows = rows[(rows["update"] == AUTHORS_UPDATE) & rows["level"].isin(AUTHORS_LEVELS) & rows["nfr"].notna()]
-    return {(row.breakdown, row.key): row.nfr for row in rows.itertuples() if row.breakdown != "all"}
+    heads_only = "level in ('UAS', 'unlabelled sub-tree', 'UCM') and breakdown != 'all' and nfr == nfr"
+    rows = authors_slices().query(f"update == @AUTHORS_UPDATE and {heads_only}")
+    return {(row.breakdown, row.key): row.nfr for row in rows.itertuples()}
 
 
-def co_occurrence_rows(
-    table: pd.DataFrame, update: str, method: str, preset: str, level: str, authors: bool = False
-) -> pd.DataFrame:
+def co_occurrence_rows(table: pd.DataFrame, update: str, method: str, preset: str, level: str) -> pd.DataFrame:
     """Of the couples of which at least one unit flips, the share of which both do, a row a slice.
 
     Columns: level, breakdown, key, num_units (couples, in both orders), both, only_one, share, chance, paper.  `chance`
     is what `share` would be if the two flipped independently, each as often as units of such couples do: f / (2 - f).
-    Both are nan where nothing flips.  `paper`: the authors' share, if asked for.  KeyError as in `slice_rates`.
+    Both are nan where nothing flips.  `paper`: the authors' share.  KeyError as in `slice_rates`.
     """
     rows = _chosen(table, update, method, preset, level)
     rows = rows[rows["both"].notna()]
-    both, only_one, neither = (rows[name].to_numpy(np.float64) for name in ("both", "only_one", "neither"))
+    both, only_one, neither = (rows[name].astype(float) for name in ("both", "only_one", "neither"))
     flips = (both + only_one / 2) / (both + only_one + neither)
-    rates = {"share": _share(both, only_one), "chance": np.where(flips > 0, flips / (2 - flips), np.nan)}
+    rates = {"share": both / (both + only_one), "chance": (flips / (2 - flips)).where(flips > 0)}
     frame = rows[["level", "breakdown", "key", "num_units", "both", "only_one"]].assign(**rates)
     theirs = authors_slices().query("update == @AUTHORS_UPDATE and level == @level")
-    papers = theirs[["breakdown", "key"]].assign(paper=_share(theirs["both"], theirs["only_one"]))
-    return frame.merge(papers if authors else papers[:0], how="left")
+    share = theirs["both"].astype(float) / (theirs["both"] + theirs["only_one"]).astype(float)
+    return frame.merge(theirs[["breakdown", "key"]].assign(paper=share), how="left")
 
 
 def histogram_rows(table: pd.DataFrame, update: str, preset: str, level: str) -> pd.DataFrame:
@@ -169,17 +164,10 @@ def authors_histogram(update: str, level: str) -> dict[str, float]:
 
 
 def _chosen(table: pd.DataFrame, update: str, method: str, preset: str, level: str) -> pd.DataFrame:
-    wanted = {"update": update, "method": method, "preset": preset, "level": level}
-    found = table[np.logical_and.reduce([table[column] == value for column, value in wanted.items()])]
+    found = table.query("update == @update and method == @method and preset == @preset and level == @level")
     if found.empty:
-        raise KeyError(f"no breakdown of {', '.join(wanted.values())}")
+        raise KeyError(f"no breakdown of {update}, {method}, {preset}, {level}")
     return found
-
-
-def _share(both: Sequence[float], only_one: Sequence[float]) -> np.ndarray:
-    both, only_one = np.asarray(both, np.float64), np.asarray(only_one, np.float64)
-    with np.errstate(invalid="ignore"):
-        return both / (both + only_one)
 
 
 BREAKDOWN_NAMES = {
@@ -222,8 +210,7 @@ def nfr_by_slice(rows: pd.DataFrame, title: str) -> Figure:
         axes.set_axis_off()
     for axes, (name, cells) in zip(areas.values(), of_breakdown.items()):
         _slice_panel(axes, cells, slices[name], colours)
-        axes.set_title(BREAKDOWN_NAMES.get(name, name), loc="left")
-        axes.set_xlabel("negative flip rate NFR (%)")
+        axes.set(title=BREAKDOWN_NAMES.get(name, name), xlabel="negative flip rate NFR (%)")
     looks = {method: {"color": colour, "marker": "o"} for method, colour in colours.items()}
     looks |= INTERVALS | {"all units": {"color": "black", "linewidth": 1.2, "linestyle": "--"}}
     legend(figure, looks | in_paper(frame, AUTHORS), 5)
@@ -240,8 +227,7 @@ def _slice_panel(axes: Axes, cells: pd.DataFrame, slices: Sequence[str], colours
         axes.plot(points["paper"], places, **PAPER_MARK)
         axes.plot(points["value"], places, "o", color=colour, markersize=4.5)  # over the diamonds
     axes.set_yticks(range(len(slices)), slices)
-    axes.set_ylim(len(slices) - 0.45, -0.55)
-    axes.set_xlim(left=0)
+    axes.set(xlim=(0, None), ylim=(len(slices) - 0.45, -0.55))
     axes.grid(False, axis="y")
 
 
@@ -260,10 +246,9 @@ def co_occurrence_by_distance(rows: pd.DataFrame, title: str) -> Figure:
         axes.plot(places, 100 * cells["chance"], linewidth=1.6, **chance)
         axes.plot(places, 100 * cells["paper"], **PAPER_MARK)
         axes.set_xticks(places, cells["key"], rotation=45)
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel(BREAKDOWN_NAMES.get(breakdown, breakdown))
-        axes.set_ylabel("both flip\n(% of couples in which one does)")
-        axes.set_title("two sub-trees" if "sub-tree" in level else "two words", loc="left")
+        axes.set(xlabel=BREAKDOWN_NAMES.get(breakdown, breakdown), ylim=(0, None))
+        axes.set(ylabel="both flip\n(% of couples in which one does)")
+        axes.set_title("two sub-trees" if "sub-tree" in level else "two words")
     looks = {"found": found, "if flips were independent": chance}
     legend(figure, looks | in_paper(rows, AUTHORS), 5)
     return figure

@@ -13,18 +13,8 @@ from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update
 from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, micro_average, share_intervals
-from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES
-from bcrlib.report.style import (
-    INK,
-    INTERVAL,
-    INTERVALS,
-    LEVEL_NAMES,
-    VERTICAL_INTERVALS,
-    axis_label,
-    legend,
-    method_colours,
-    panels,
-)
+from bcrlib.report import figures
+from bcrlib.report.regression import drawing
 from bcrlib.report.tables import arrow, tidy
 from bcrlib.samplers.strategies import STRATEGIES, Nucleus, Strategy, TopK, parse_strategy
 
@@ -150,7 +140,6 @@ def source_rows(
     update: Update,
     strategies: Mapping[str, str],
     num_candidates: int | None = None,
-    num_resamples: int = NUM_RESAMPLES,
 ) -> pd.DataFrame:
     """What the pools of each strategy offer, and who picks what from them, with 95 % intervals.
 
@@ -167,8 +156,7 @@ def source_rows(
             shares |= {(row, metric): share for metric, share in counting.offered(*pool, num_candidates).items()}
             for metric, (pick, _) in _PICKED.items():
                 picked[row, metric] = pick(*pool, num_candidates=num_candidates)
-        measured = share_intervals(shares, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
-        rates = all_rate_intervals(picked, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+        measured, rates = share_intervals(shares, *drawing()), all_rate_intervals(picked, *drawing())
         measured |= {(row, metric): of_rate[_PICKED[metric][1]] for (row, metric), of_rate in rates.items()}
         for (row, metric), estimate in measured.items():
             unit = "a sentence" if metric == "distinct trees" else "%"
@@ -191,16 +179,15 @@ def cut_distributions(
     for name, probs in {"original": original, **cut}.items():
         if len(probs) != len(outcomes) or not np.isclose(np.sum(probs), 1):
             raise ValueError(f"{name}: no distribution over {len(outcomes)} outcomes")
-    figure, areas = panels((1.2 + 2.7 * len(cut), 3.6), title, [""], list(cut), sharey=True)
+    figure, areas = figures.panels((1.2 + 2.7 * len(cut), 3.6), title, [""], list(cut), sharey=True)
     places = np.arange(len(outcomes))
     for (_, name), axes in areas.items():
         axes.bar(places, original, width=0.85, color=_BEFORE["facecolor"])
         axes.bar(places, cut[name], width=0.5, color=_AFTER["facecolor"])
         axes.set_xticks(places, outcomes, rotation=60, ha="right", rotation_mode="anchor")
-        axes.set_title(name, loc="left")
         axes.grid(False, axis="x")
-        axes.set(xlabel="outcome", ylabel="probability")
-    legend(figure, {"the model's own": _BEFORE, "what is drawn from": _AFTER}, 2)
+        axes.set(title=name, xlabel="outcome", ylabel="probability")
+    figures.legend(figure, {"the model's own": _BEFORE, "what is drawn from": _AFTER}, 2)
     return figure
 
 
@@ -215,9 +202,9 @@ def flips_within_reach(rows: pd.DataFrame, title: str, level: str = "UAS") -> Fi
     frame = frame[(frame["level"] == level) & frame["metric"].isin(["NFR oracle", "NFR BCR"])]
     groups = frame["group"].unique()
     most = frame.groupby("group")["row"].nunique().max()
-    untreated = {"color": INK, "linestyle": "--"}
+    untreated = {"color": figures.INK, "linestyle": "--"}
     reach = 100 * frame.loc[frame["metric"] == "NFR BCR", ["value", "high"]].max().max()
-    figure, areas = panels((1.6 + 5.2 * len(groups), 1.8 + 0.36 * most), title, [""], groups)
+    figure, areas = figures.panels((1.6 + 5.2 * len(groups), 1.8 + 0.36 * most), title, [""], groups)
     for (_, group), axes in areas.items():
         cells = frame[frame["group"] == group]
         picked = 100 * cells[cells["metric"] == "NFR BCR"].set_index("row")[["value", "low", "high"]]
@@ -227,18 +214,17 @@ def flips_within_reach(rows: pd.DataFrame, title: str, level: str = "UAS") -> Fi
         places, rest = np.arange(len(picked)), picked["value"] - fewest
         axes.barh(places, fewest, height=0.66, color=_OUT_OF_REACH["facecolor"])
         axes.barh(places, rest, left=fewest, height=0.66, color=_WITHIN_REACH["facecolor"])
-        axes.hlines(places, picked["low"], picked["high"], **INTERVALS[INTERVAL])
+        axes.hlines(places, picked["low"], picked["high"], **figures.INTERVALS[figures.INTERVAL])
         axes.set_yticks(places, picked.index)
-        axes.set_xlim(0, 1.05 * reach)  # one scale for all panels, with room for Untreated and every interval
         axes.grid(False, axis="y")
-        axes.set_ylim(most - 1.4, -0.6)  # Untreated is a line, not a bar
-        axes.set_xlabel(axis_label("NFR", level, on_one_line=True))
-        axes.set_title(arrow(group), loc="left")
+        axes.set(title=arrow(group), xlabel=figures.axis_label("NFR", level, on_one_line=True))
+        # One scale for all panels, with room for Untreated, which is a line and not a bar, and every interval.
+        axes.set(xlim=(0, 1.05 * reach), ylim=(most - 1.4, -0.6))
     looks = {
         "in the safest candidates too": _OUT_OF_REACH,
         "on top: a safer candidate was there, another was picked": _WITHIN_REACH,
     }
-    legend(figure, looks | INTERVALS | {"Untreated": untreated}, 2)
+    figures.legend(figure, looks | figures.INTERVALS | {"Untreated": untreated}, 2)
     return figure
 
 
@@ -253,18 +239,18 @@ def metrics_by_diversity(rows: pd.DataFrame, title: str) -> Figure:
     wide = frame.pivot(index="row", columns="metric", values=["value", "low", "high"])
     num_distinct = wide["value", "distinct trees"].sort_values()  # the one number that is not a rate
     metrics = ("ACC random", "ACC oracle", "NFR oracle", "NFR BCR")
-    colours = method_colours(frame["row"].map(source_of).unique())
-    figure, areas = panels((1.0 + 3.1 * len(metrics), 4.2), title, [""], metrics)
+    colours = figures.method_colours(frame["row"].map(source_of).unique())
+    figure, areas = figures.panels((1.0 + 3.1 * len(metrics), 4.2), title, [""], metrics)
     for (_, metric), axes in areas.items():
         for source, colour in colours.items():
             x = num_distinct[num_distinct.index.map(source_of) == source]
             of_source = 100 * wide.loc[x.index]
             axes.plot(x, of_source["value", metric], color=colour, marker="o", markersize=5, linewidth=1.2)
             axes.vlines(x, of_source["low", metric], of_source["high", metric], color=colour)
-        axes.set(xlabel="distinct trees per sentence", ylabel=axis_label(metric, "UAS"))
-    figure.axes[0].set_title(LEVEL_NAMES["UAS"], loc="left")
+        axes.set(xlabel="distinct trees per sentence", ylabel=figures.axis_label(metric, "UAS"))
+    figure.axes[0].set_title(figures.LEVEL_NAMES["UAS"])
     looks = {source: {"color": colour, "marker": "o", "markersize": 5} for source, colour in colours.items()}
-    legend(figure, looks | VERTICAL_INTERVALS)
+    figures.legend(figure, looks | figures.VERTICAL_INTERVALS)
     return figure
 
 
@@ -272,12 +258,7 @@ def metrics_by_diversity(rows: pd.DataFrame, title: str) -> Figure:
 
 
 def pool_rates(
-    store: CorrectnessStore,
-    preset: str,
-    update: Update,
-    strategy: str,
-    num_candidates: int,
-    new_weight: float = 0.0,
+    store: CorrectnessStore, preset: str, update: Update, strategy: str, num_candidates: int, new_weight: float = 0.0
 ) -> pd.DataFrame:
     """Rates in [0, 1] of an update as it is and re-ranked: rows (level, method), columns ACC, NFR and NFI.
 

@@ -30,13 +30,13 @@ from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.flips import Flips
 from bcrlib.metrics.uncertainty import PairCounts, micro_average, resample
 from bcrlib.pipeline.profile import cell_name
-from bcrlib.report.candidate_sources import JOINED, SAMPLED, listed_row, rerankers
+from bcrlib.report.candidate_sources import JOINED, SAMPLED, rerankers
 from bcrlib.report.candidate_sources import count as count_rows
+from bcrlib.report.figures import INK, INTERVAL, METHOD_COLOURS, axis_label, legend, panels
 from bcrlib.report.publisher import ROOT
-from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, dropout_rate
-from bcrlib.report.style import INK, INTERVAL, METHOD_COLOURS, axis_label, legend, panels
+from bcrlib.report.regression import NUM_RESAMPLES, Counts, drawing, dropout_rate
 from bcrlib.report.tables import TEMPLATES, Record, markdown_grid, plain_rows, render, tidy
-from bcrlib.report.updates import LISTED, UNTREATED
+from bcrlib.report.updates import LISTED, UNTREATED, short_name
 from bcrlib.tasks import TASKS
 
 PROFILE = "causes"
@@ -85,7 +85,7 @@ class Found:
     def flips(self) -> dict[tuple[str, str], OfRow]:
         """By cell and level.  O(cells levels rows resamples sentences)."""
         pairs = {(c, level, row): n for c, of in self.counts.items() for level in of for row, n in of[level].items()}
-        draws = resample(pairs, NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED)).flips
+        draws = resample(pairs, *drawing()).flips
         found: dict[tuple[str, str], dict[str, Flips]] = {}
         for (cell, level, row), drawn in draws.items():
             value = micro_average(pairs[cell, level, row].counts)
@@ -122,12 +122,14 @@ def count(store: CorrectnessStore, preset: str) -> Counts:
     """The flips of one cell from its store of test, by level and row. KeyError names what it lacks."""
     (name,) = store.load_manifest()["dropout_choice"]
     update = counting.parse_update(name)
-    pools = {SAMPLED_ORACLE: counting.dropout_strategy(store, update)}
-    pools[LISTED_ORACLE] = counting.listed_strategy(store, update)
-    oracles = {row: partial(counting.oracle, strategy=pool, by="NFR") for row, pool in pools.items()}
-    reranked = {LISTED if row == listed_row(update) else row: m for row, m in rerankers(store, update).items()}
-    plain = {UNTREATED: counting.untreated, DISTILLED: counting.distillation}
-    return count_rows(store, preset, update, plain | reranked | oracles)
+    rows = {UNTREATED: counting.untreated, DISTILLED: counting.distillation}
+    rows |= {short_name(row): method for row, method in rerankers(store, update).items()}
+    for row, strategy_of in {
+        SAMPLED_ORACLE: counting.dropout_strategy,
+        LISTED_ORACLE: counting.listed_strategy,
+    }.items():
+        rows[row] = partial(counting.oracle, strategy=strategy_of(store, update), by="NFR")
+    return count_rows(store, preset, update, rows)
 
 
 def save_flips(folder: Path, counts: Mapping[str, Counts]) -> None:
@@ -181,20 +183,15 @@ def cell_rows(found: Found) -> pd.DataFrame:
         for cell in found.settings:
             of_row = found.flips[cell, level]
             plain, student = of_row[UNTREATED], of_row[DISTILLED]
-            numbers = {
-                "ACC old": estimate(plain.acc_old),
-                "ACC new": estimate(plain.acc_new),
-                "NFR": estimate(plain.nfr),
-                "NFI": estimate(plain.nfi),
-                "teacher, training data": {"value": found.teacher(cell, level)},
-                "ACC student": estimate(student.acc_new),
-                "NFI student": estimate(student.nfi),
-                "p": {"value": found.dropout(cell)},
-            }
+            numbers = {"ACC old": plain.acc_old, "ACC new": plain.acc_new, "NFR": plain.nfr, "NFI": plain.nfi}
+            numbers["teacher, training data"] = np.array([found.teacher(cell, level)])
+            numbers |= {"ACC student": student.acc_new, "NFI student": student.nfi}
+            numbers["p"] = np.array([found.dropout(cell)])
             for row, called in {SAMPLED: "dropout-p", LISTED: "list", JOINED: "joined"}.items():
-                numbers |= {f"ACC {called}": estimate(of_row[row].acc_new), f"NFI {called}": estimate(of_row[row].nfi)}
-            numbers |= {row.replace("NFR", "NFI"): estimate(of_row[row].nfi) for row in ORACLES}
-            rows += [{"row": cell, "level": level, "metric": name} | number for name, number in numbers.items()]
+                numbers |= {f"ACC {called}": of_row[row].acc_new, f"NFI {called}": of_row[row].nfi}
+            numbers |= {row.replace("NFR", "NFI"): of_row[row].nfi for row in ORACLES}
+            cells = {"row": cell, "level": level}
+            rows += [cells | {"metric": name} | estimate(drawn) for name, drawn in numbers.items()]
     return pd.DataFrame(rows)
 
 
@@ -332,7 +329,7 @@ def question_panels(found: Found) -> Figure:
     for (question, others), axes in areas.items():
         is_first = others == next(iter(columns))
         _QUESTIONS[question](axes, found, columns[others])
-        axes.set_title(f"{question if is_first else ''}\n{others}", loc="left")
+        axes.set_title(f"{question if is_first else ''}\n{others}")
         axes.set_ylabel(axes.get_ylabel() if is_first else "")
     looks = {row: {"color": colour, "marker": "o", "linewidth": 2} for row, colour in _COLOURS.items()}
     looks[f"vertical: {INTERVAL}, of sentences alone"] = {"color": INK, "linewidth": 1.2}

@@ -1,20 +1,19 @@
 """What parsing costs: measured speeds and memory as rows of tables and as curves (paper, section 6.4)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, Locator, LogLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from bcrlib.experiments.paper_numbers import lookup
 from bcrlib.experiments.speed_grid import MEMORY, PAPER_BATCH, SPEED, STEPS
-from bcrlib.report.style import INK, PAPER_MARK, Look, legend, method_colours, panels, paper_mark
+from bcrlib.report.figures import INK, PAPER_MARK, Look, legend, method_colours, panels, paper_mark
 from bcrlib.report.tables import MISSING
 
 _COLUMNS = ["kind", "precision", "step", "batch_size", "num_candidates", "words", "metric", "value"]
@@ -38,11 +37,6 @@ def load_speeds(files: Mapping[str, Path]) -> tuple[dict[str, Any], pd.DataFrame
     return settings, frame.dropna(subset="value").reset_index(drop=True)
 
 
-def step_name(step: str) -> str:
-    """As tables and figures write it."""
-    return STEPS[step].name
-
-
 def paper_speed(kind: str, step: str) -> float | None:
     """Sentences a second on a V100 in batches of 32, where the paper says it."""
     return lookup("Section 6.4", kind, "single-model", "speed", "SENTENCES_PER_SECOND", {"stage": STEPS[step].in_paper})
@@ -62,8 +56,7 @@ def by_length(frame: pd.DataFrame) -> pd.DataFrame:
 
 def speed_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """In the paper's batches: sentences a second, and as a share of the bare encoder's and of 1-best decoding."""
-    found = by_batch_size(frame)
-    found = found[found["batch_size"] == PAPER_BATCH]
+    found = by_batch_size(frame).query("batch_size == @PAPER_BATCH")
     return pd.DataFrame([cell for row in found.itertuples() for cell in _cells(found, row)])
 
 
@@ -82,7 +75,7 @@ def best_rows(frame: pd.DataFrame) -> pd.DataFrame:
 def _cells(found: pd.DataFrame, row: Any) -> list[dict[str, object]]:
     """The speed of a step, also as a share of those of other steps of the same parser."""
     of_parser = found[(found["kind"] == row.kind) & (found["precision"] == row.precision)].set_index("step")["value"]
-    cell = {"group": row.kind, "row": step_name(row.step), "level": row.precision}
+    cell = {"group": row.kind, "row": STEPS[row.step].name, "level": row.precision}
     paper = paper_speed(row.kind, row.step)
     return [
         cell | {"metric": "speed", "value": row.value, "unit": "sentences/s", "paper": paper},
@@ -138,8 +131,9 @@ def cost_by_candidates(costs: pd.DataFrame, title: str) -> Figure:
 
     `costs`: of `cost_rows`.
     """
-
-    def draw(axes: Axes, cells: pd.DataFrame) -> None:
+    further = {"dropout-p, in ten passes": _PASSES, "linear: one decode per candidate": _LINEAR}
+    figure, areas = _by_parser(costs, title, "candidates per sentence", "cost in 1-best decodes", further)
+    for axes, cells in areas:
         most = cells["num_candidates"].max()
         axes.plot([1, most], [1, most], **_LINEAR)
         _curves(axes, cells, "num_candidates", cells["cost"])
@@ -147,9 +141,7 @@ def cost_by_candidates(costs: pd.DataFrame, title: str) -> Figure:
         axes.plot(passes["num_candidates"], passes["cost"], **_PASSES)
         axes.set_ylim(0, 1.08 * max(most, costs["cost"].max()))
         axes.set_xticks(sorted(cells["num_candidates"].unique()))
-
-    further = {"dropout-p, in ten passes": _PASSES, "linear: one decode per candidate": _LINEAR}
-    return _by_parser(costs, title, draw, "candidates per sentence", "cost in 1-best decodes", further)
+    return figure
 
 
 def speed_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
@@ -159,60 +151,56 @@ def speed_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
     """
     frame = frame[frame["step"].isin(set(_LINES) - {"re-ranking dropout-p"})]
     in_paper = {pair: paper_speed(*pair) for pair in product(frame["kind"].unique(), _LINES)}
-
-    def draw(axes: Axes, cells: pd.DataFrame) -> None:
+    further = {"the paper's number, on a V100": PAPER_MARK} if any(in_paper.values()) else {}
+    figure, areas = _by_parser(frame, title, "sentences per batch", "sentences per second", further)
+    for axes, cells in areas:
         _curves(axes, cells, "batch_size", cells["value"])
         for (kind, step), number in in_paper.items():
             if kind == cells["kind"].iloc[0] and number is not None:
                 axes.plot([PAPER_BATCH], [number], **paper_mark(_LOOKS[_LINES[step]]["color"]))
         _by_powers(axes, cells["batch_size"])
-
-    further = {"the paper's number, on a V100": PAPER_MARK} if any(in_paper.values()) else {}
-    return _by_parser(frame, title, draw, "sentences per batch", "sentences per second", further)
+    return figure
 
 
 def time_by_length(frame: pd.DataFrame, title: str) -> Figure:
     """Milliseconds a sentence against its length. `frame`: of `by_length`."""
-
-    def draw(axes: Axes, cells: pd.DataFrame) -> None:
+    figure, areas = _by_parser(frame, title, "words per sentence", "milliseconds per sentence")
+    for axes, cells in areas:
         _curves(axes, cells, "words", 1000 / cells["value"])
         axes.set_xlim(left=0)
         axes.set_xticks(sorted(cells["words"].unique()))
-        _logarithmic(axes)
-
-    return _by_parser(frame, title, draw, "words per sentence", "milliseconds per sentence", {})
+        _by_powers(axes)
+    return figure
 
 
 def memory_by_batch_size(frame: pd.DataFrame, title: str) -> Figure:
     """Mebibytes of tensors, at most, against the size of a batch. `frame`: of `by_batch_size`, of memory."""
-
-    def draw(axes: Axes, cells: pd.DataFrame) -> None:
+    figure, areas = _by_parser(frame, title, "sentences per batch", "MiB beyond the weights")
+    for axes, cells in areas:
         _curves(axes, cells, "batch_size", cells["value"] / MEBIBYTE)
         _by_powers(axes, cells["batch_size"])
-
-    return _by_parser(frame, title, draw, "sentences per batch", "MiB beyond the weights", {})
+    return figure
 
 
 def _by_parser(
-    frame: pd.DataFrame,
-    title: str,
-    draw: Callable[[Axes, pd.DataFrame], None],
-    x_label: str,
-    y_label: str,
-    further: Mapping[str, Look],
-) -> Figure:
-    """A column of panels a kind of parser, a line of them a precision; ValueError without anything to draw."""
+    frame: pd.DataFrame, title: str, x_label: str, y_label: str, further: Mapping[str, Look] | None = None
+) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A column of panels a kind of parser, a line of them a precision, each with what is to be drawn there.
+
+    ValueError without anything to draw.
+    """
     if frame.empty:
         raise ValueError("nothing of this was measured")
     kinds, precisions = frame["kind"].unique(), frame["precision"].unique()
     size = 1.0 + 3.0 * max(2, len(kinds)), 1.9 + 2.6 * len(precisions)
     figure, areas = panels(size, title, precisions, kinds, sharey=True)
+    found = []
     for (precision, kind), axes in areas.items():
-        axes.set(xlabel=x_label, ylabel=y_label if kind == kinds[0] else "")
-        axes.set_title(f"{kind}, {precision}", loc="left")
-        draw(axes, frame[(frame["kind"] == kind) & (frame["precision"] == precision)])
-    legend(figure, {_LINES[step]: _LOOKS[_LINES[step]] for step in frame["step"] if step in _LINES} | further, 3)
-    return figure
+        found.append((axes, frame.query("precision == @precision and kind == @kind")))
+        axes.set(title=f"{kind}, {precision}", xlabel=x_label, ylabel=y_label if kind == kinds[0] else "")
+    looks = {_LINES[step]: _LOOKS[_LINES[step]] for step in frame["step"] if step in _LINES}
+    legend(figure, looks | (further or {}), 3)
+    return figure, found
 
 
 def _curves(axes: Axes, cells: pd.DataFrame, x: str, y: pd.Series) -> None:
@@ -222,19 +210,14 @@ def _curves(axes: Axes, cells: pd.DataFrame, x: str, y: pd.Series) -> None:
         axes.plot(points[x], points["y"], linewidth=1.8, **_LOOKS[_LINES[step]])
 
 
-def _by_powers(axes: Axes, sizes: pd.Series) -> None:
-    """Both axes logarithmic, with the sizes along the lower one."""
-    axes.set_xscale("log", base=2)
-    _plain_numbers(axes.xaxis, FixedLocator(sorted(sizes.unique())))
-    _logarithmic(axes)
-
-
-def _logarithmic(axes: Axes) -> None:
+def _by_powers(axes: Axes, sizes: pd.Series | None = None) -> None:
+    """A logarithmic axis of what is measured, and one of the sizes along the lower one."""
+    locators = {axes.yaxis: LogLocator(subs=(1, 2, 5))}
     axes.set_yscale("log")
-    _plain_numbers(axes.yaxis, LogLocator(subs=(1, 2, 5)))
-
-
-def _plain_numbers(axis: Axis, locator: Locator) -> None:
-    axis.set_major_locator(locator)
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axis.set_minor_locator(NullLocator())
+    if sizes is not None:
+        locators |= {axes.xaxis: FixedLocator(sorted(sizes.unique()))}
+        axes.set_xscale("log", base=2)
+    for axis, locator in locators.items():
+        axis.set_major_locator(locator)
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        axis.set_minor_locator(NullLocator())

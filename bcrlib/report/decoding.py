@@ -20,7 +20,7 @@ from matplotlib.patches import Rectangle
 from bcrlib.data.frames import FrameError, frame_words, parse_frame
 from bcrlib.report.draw_frames import Bracket, brackets, cut, depth, draw_nodes, place_lines
 from bcrlib.report.draw_trees import BOLD, INK, MIDDLE, NEGATIVE, POSITIVE, QUIET, WORD_SIZE, page, text_at
-from bcrlib.report.style import legend, new_figure
+from bcrlib.report.figures import legend, new_figure
 from bcrlib.samplers.derivations import Derivations, PrefixTree
 
 _WAITING, _FINISHED = {"facecolor": "#E7E7EA"}, {"facecolor": "#C8501E"}
@@ -145,12 +145,7 @@ class Sample(NamedTuple):
 
 
 def animate_dropout(
-    utterance: Sequence[str],
-    samples: Sequence[tuple[str, float, bool]],
-    pick: int,
-    *,
-    p: float,
-    seed: int = 0,
+    utterance: Sequence[str], samples: Sequence[tuple[str, float, bool]], pick: int, *, p: float, seed: int = 0
 ) -> str:
     """An animated SVG of a candidate pool drawn by dropout-p, and of the old model's pick from it; it loops.
 

@@ -218,13 +218,7 @@ def draw_frame(frame: Node, *, gold: Node | None = None, title: str = "") -> str
 
 
 def draw_frame_update(
-    old: Node,
-    new: Node,
-    gold: Node,
-    *,
-    title: str = "",
-    old_name: str = "old",
-    new_name: str = "new",
+    old: Node, new: Node, gold: Node, *, title: str = "", old_name: str = "old", new_name: str = "new"
 ) -> str:
     """An update drawn (paper, Figure 1): the old model's frame above the words, the new model's mirrored below them.
 

@@ -9,9 +9,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from string import ascii_uppercase
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from bcrlib.comparison.read import update_of
 from bcrlib.comparison.reports import to_text
@@ -49,18 +51,6 @@ MEASURED = ("ACC", "NFR", "NFI")
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One number of the paper, and what a run says to it."""
-
-    row: PaperRow
-    metric: str
-    verdicts: Mapping[str, str]
-    """By definition, or precision; none where we have no number."""
-    difference: float | None
-    """Ours, counted by the run's preset, minus the paper's."""
-
-
-@dataclass(frozen=True)
 class Half:
     """One task of a run: what was asked, what its manifest tells, and its tables and figures."""
 
@@ -95,16 +85,7 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         for one in paper.departures(task, half.asked, half.of_trainings("precision"))
     ]
     found = kept(root)
-    rows = [row for table in PLACES for row in paper_rows(table)]
-    numbers: list[Judged] = []
-    for row in rows:
-        run = halves[PLACES[row.table].task].run
-        for metric, printed in row.numbers.items():
-            cells = {name: run.cell(row, metric, name) for name in run.counted(row)}
-            verdicts = {name: paper.verdict(printed, cell) for name, cell in cells.items()}
-            ours = next((cell["value"] for cell in cells.values() if cell), None)
-            numbers.append(Judged(row, metric, verdicts, None if ours is None else ours - printed.value))
-    by_table = {table: [one for one in numbers if one.row.table == table] for table in PLACES}
+    numbers = _judged(halves)
     values = {
         "name": name,
         "num_resamples": NUM_RESAMPLES,
@@ -112,10 +93,10 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         "why": why_ours_differs(found) if found else "",
         "facts": _facts(halves.values()),
         "num_numbers": len(numbers),
-        "num_deviations": sum(one.spread is not None for row in rows for one in row.numbers.values()),
+        "num_deviations": numbers["spread"].notna().sum(),
         "summary": _summary(numbers),
-        "by_table": markdown_table(_counted(by_table), "lrrrr"),
-        "by_method": {task: _by_method(task, numbers) for task in CALLED},
+        "by_table": markdown_table(_counted(numbers.groupby("table", sort=False)), "lrrrr"),
+        "by_method": {task: _by_method(numbers[numbers["task"] == task]) for task in CALLED},
         "not_run": list(_not_run(numbers, halves)),
         "sections": [_section(table, halves[p.task], profile, jobs, differing) for table, p in PLACES.items()],
         "tasks": CALLED,
@@ -123,6 +104,25 @@ def reproducibility(name: str = PROFILE, root: Path = ROOT) -> str:
         "switches": {task: _switches(task) for task in CALLED},
     }
     return render(TEMPLATES / "reproducibility.md", values)
+
+
+def _judged(halves: Mapping[str, Half]) -> pd.DataFrame:
+    """Every number of the paper, and what a run says to it: the verdict by each definition, or precision.
+
+    `first` is the verdict by the run's preset, and `difference` is ours minus the paper's; NaN where we have none.
+    """
+    found = []
+    for row in (row for table in PLACES for row in paper_rows(table)):
+        task = PLACES[row.table].task
+        run = halves[task].run
+        for metric, printed in row.numbers.items():
+            cells = {name: run.cell(row, metric, name) for name in run.counted(row)}
+            verdicts = {name: paper.verdict(printed, cell) for name, cell in cells.items()}
+            ours = next((cell["value"] for cell in cells.values() if cell), np.nan)
+            about = {"row": row, "table": row.table, "task": task, "metric": metric, "spread": printed["paper_spread"]}
+            about |= {"first": next(iter(verdicts.values()), None), "difference": ours - printed["paper"]}
+            found.append(dict.fromkeys(paper.DEFINITIONS) | about | verdicts)
+    return pd.DataFrame(found)
 
 
 def _half(task: str, profile: Profile, root: Path) -> Half:
@@ -173,64 +173,57 @@ def _seeds(value: object) -> str:
     return " ".join(f"({shown(group)})" if isinstance(group, list) else str(group) for group in groups)
 
 
-def _summary(numbers: Sequence[Judged]) -> str:
+def _summary(numbers: pd.DataFrame) -> str:
     """Of each task's ACC, NFR and NFI how many are inside, and the mean difference; of all numbers how many."""
     groups = {
-        f"{called}, {metric}": [one for one in numbers if PLACES[one.row.table].task == task and one.metric == metric]
+        f"{called}, {metric}": numbers[(numbers["task"] == task) & (numbers["metric"] == metric)]
         for task, called in CALLED.items()
         for metric in MEASURED
     }
-    counted = _counted(groups | {"all, speed too": numbers})
+    counted = _counted([*groups.items(), ("all, speed too", numbers)])
     means = ["ours − paper", *map(_mean_difference, groups.values()), "–"]
     return markdown_table([[*row, mean] for row, mean in zip(counted, means)], "lrrrrr")
 
 
-def _counted(groups: Mapping[str, Sequence[Judged]]) -> list[list[str]]:
+def _counted(groups: Iterable[tuple[str, pd.DataFrame]]) -> list[list[str]]:
     """Heads, and of every group how many numbers the paper has, how many the run, and how many of those are inside."""
     rows = [["", "the paper's numbers", "ours", *(f"inside, {name}" for name in paper.DEFINITIONS)]]
-    for called, group in groups.items():
-        inside = [_inside(group, name) for name in paper.DEFINITIONS]
-        rows.append([called, str(len(group)), str(sum(bool(one.verdicts) for one in group)), *inside])
+    for called, group in groups:
+        inside = [_inside(group[name]) for name in paper.DEFINITIONS]
+        rows.append([called, str(len(group)), str(group["first"].notna().sum()), *inside])
     return rows
 
 
-def _mean_difference(group: Sequence[Judged]) -> str:
+def _mean_difference(group: pd.DataFrame) -> str:
     """Of ours minus the paper's, in points."""
-    found = [one.difference for one in group if one.difference is not None]
-    return f"{100 * fmean(found):+.2f}".replace("-", "−") if found else "–"
+    mean = 100 * group["difference"].mean()
+    return "–" if np.isnan(mean) else f"{mean:+.2f}".replace("-", "−")
 
 
-def _inside(group: Sequence[Judged], counted: str) -> str:
-    found = [one.verdicts[counted] for one in group if one.verdicts.get(counted, paper.NOT_RUN) != paper.NOT_RUN]
-    return f"{found.count(paper.INSIDE)} of {len(found)}" if found else "–"
+def _inside(verdicts: pd.Series) -> str:
+    known = verdicts[verdicts.notna() & (verdicts != paper.NOT_RUN)]
+    return f"{(known == paper.INSIDE).sum()} of {len(known)}" if len(known) else "–"
 
 
-def _by_method(task: str, numbers: Sequence[Judged]) -> str:
+def _by_method(numbers: pd.DataFrame) -> str:
     """Of every method how many numbers are inside, and the mean of ours minus the paper's, a column pair a metric."""
-    groups: dict[str, dict[str, list[Judged]]] = {}
-    for one in numbers:
-        if PLACES[one.row.table].task == task and one.difference is not None and one.metric in MEASURED:
-            called = "single models" if one.row.is_single else one.row.name
-            groups.setdefault(called, {}).setdefault(one.metric, []).append(one)
+    called = ["single models" if row.is_single else row.name for row in numbers["row"]]
+    known = numbers.assign(called=called)[numbers["difference"].notna() & numbers["metric"].isin(MEASURED)]
     rows = [["", *(head for metric in MEASURED for head in (f"{metric}: inside", "ours − paper"))]]
-    for called, of_method in groups.items():
-        rows.append([called])
+    for name, of_method in known.groupby("called", sort=False):
+        rows.append([name])
         for metric in MEASURED:
-            found = of_method.get(metric, [])
-            verdicts = [next(iter(one.verdicts.values())) for one in found]
-            inside = f"{verdicts.count(paper.INSIDE)} of {len(found)}" if found else "–"
-            rows[-1] += [inside, _mean_difference(found)]
+            found = of_method[of_method["metric"] == metric]
+            rows[-1] += [_inside(found["first"]), _mean_difference(found)]
     return markdown_table(rows, "lrrrrrr")
 
 
-def _not_run(numbers: Sequence[Judged], halves: Mapping[str, Half]) -> Iterator[str]:
+def _not_run(numbers: pd.DataFrame, halves: Mapping[str, Half]) -> Iterator[str]:
     """Of every table how many numbers a run lacks, and why."""
-    for table, place in PLACES.items():
-        missing = [one.row for one in numbers if one.row.table == table and not one.verdicts]
-        half = halves[place.task]
+    for table, missing in numbers[numbers["first"].isna()].groupby("table", sort=False)["row"]:
+        half = halves[PLACES[table].task]
         reasons = dict.fromkeys(not_asked(row, half.asked) or _no_record(row, half.run) for row in missing)
-        if missing:
-            yield f"{table}, {len(missing)} numbers: {'; '.join(reasons)}"
+        yield f"{table}, {len(missing)} numbers: {'; '.join(reasons)}"
 
 
 def _no_record(row: PaperRow, run: Run) -> str:
@@ -245,10 +238,11 @@ def _section(table: str, half: Half, profile: Profile, jobs: Jobs, differing: Se
     commands = []
     for row in paper_rows(table):
         refused = not_asked(row, half.asked)
-        command = "" if refused else row_command(profile, row) or ""
+        overrides = None if refused else row_overrides(profile, row)
+        command = "" if overrides is None else row_command(profile, overrides)
         if command and command not in letters:
             letters[command] = ascii_uppercase[len(letters)]
-            seconds = row_seconds(profile, row, jobs)
+            seconds = row_seconds(profile, overrides, jobs)
             minutes = "" if seconds is None else f" (its jobs: {seconds / 60:.0f} minutes, added up)"
             commands.append(f"{letters[command]}: `{command}`{minutes}")
         for line in paper.lines(row, half.run):
@@ -344,23 +338,17 @@ def _needed(row: PaperRow, updates: list[Update]) -> list[Update]:
     return [update for update in updates if update in [*own, *replaced]]
 
 
-def row_command(profile: Profile, row: PaperRow) -> str | None:
-    """The shell command that makes the row; None where the profile has none."""
-    overrides = row_overrides(profile, row)
-    if overrides is None:
-        return None
+def row_command(profile: Profile, overrides: Sequence[str]) -> str:
+    """The shell command that makes a row, of `row_overrides`."""
     told = [f"--set '{override}'" for override in overrides]
     return " ".join(["bcr reproduce", f"--profile {profile.name}", *told, f"-o {FOLDER}"])
 
 
-def row_seconds(profile: Profile, row: PaperRow, jobs: Jobs) -> float | None:
+def row_seconds(profile: Profile, overrides: Sequence[str], jobs: Jobs) -> float | None:
     """What the jobs of that command took in a run of the whole profile, added up; None where they are not all known.
 
     jobs: those of its manifests; speed and story, of which manifests do not tell, are not counted.
     """
-    overrides = row_overrides(profile, row)
-    if overrides is None:
-        return None
     planned = [job.name for job in plan(load_profile(profile.name, tuple(overrides))) if job.name not in _LATER]
     return sum(jobs[name]["seconds"] for name in planned) if jobs.keys() >= set(planned) else None
 

@@ -57,30 +57,22 @@ RETRAINED = ("Table 1", "Table 2", "Table 7")
 """They compare old models among each other."""
 
 
-@dataclass(frozen=True)
-class Printed:
-    """One number of the paper: a rate in [0, 1], or sentences a second."""
-
-    value: float
-    spread: float | None
-    """Standard deviation over seeds, where it is printed."""
-    derived: bool
-    """Whether it is not printed but follows from what is."""
+Cell = Mapping[str, Any]
+"""A number as a row of a record has it: the paper's is under paper and paper_spread, ours under value, low and high."""
 
 
-def verdict(printed: Printed, cell: Mapping[str, float | None] | None) -> str:
+def verdict(printed: Cell, cell: Cell | None) -> str:
     """The difference, ours minus the paper's, in points of per cent; or that it is inside the spread, or why neither.
 
-    Inside of what, says `templates/reproducibility.md`.
-    cell: our number as a row of a record, rates in [0, 1], with its interval; None where we have none.
+    Inside of what, says `templates/reproducibility.md`.  cell: None where we have no number.
     """
     if cell is None:
         return NOT_RUN
-    difference = cell["value"] - printed.value
-    if printed.spread is not None:
-        inside = abs(difference) <= printed.spread + _ROUNDING
+    difference = cell["value"] - printed["paper"]
+    if printed["paper_spread"] is not None:
+        inside = abs(difference) <= printed["paper_spread"] + _ROUNDING
     elif cell["low"] is not None and cell["high"] is not None:
-        inside = cell["low"] - _ROUNDING <= printed.value <= cell["high"] + _ROUNDING
+        inside = cell["low"] - _ROUNDING <= printed["paper"] <= cell["high"] + _ROUNDING
     else:
         return NO_SPREAD
     return INSIDE if inside else f"{100 * difference:+.2f}".replace("-", "−")
@@ -96,8 +88,8 @@ class PaperRow:
     method: str
     params: Mapping[str, object]
     level: str
-    numbers: dict[str, Printed] = field(default_factory=dict)
-    """By metric."""
+    numbers: dict[str, dict] = field(default_factory=dict)
+    """Metric -> the paper's number; derived: it is not printed, but follows from what is."""
 
     @property
     def is_single(self) -> bool:
@@ -131,9 +123,10 @@ def paper_rows(table: str) -> list[PaperRow]:
         numbers = rows.setdefault(key, PaperRow(table, cell.update, cell.method, cell.params, cell.level)).numbers
         metric, is_spread, _ = cell.metric.partition("_STD")
         if is_spread:  # it stands behind its number
-            numbers[metric] = replace(numbers[metric], spread=cell.value)
+            numbers[metric]["paper_spread"] = cell.value
         else:
-            numbers[metric] = Printed(cell.value, None, cell.derived == "yes")
+            unit = "sentences/s" if table == SPEEDS else "%"
+            numbers[metric] = {"paper": cell.value, "paper_spread": None, "unit": unit, "derived": cell.derived}
     return list(rows.values())
 
 
@@ -210,21 +203,14 @@ class Line:
 
     def ours(self, metric: str) -> str:
         """Our number as text, with what stands behind it."""
-        cell = self.cells.get(metric)
-        return " ".join(filter(None, tables.ours(cell and {"unit": unit(metric), **cell})))
+        return " ".join(filter(None, tables.ours(self.cells.get(metric))))
 
     def text(self, metric: str) -> str:
         """Our number, and on a second line the paper's with the verdict; nothing where the paper has none."""
         if (printed := self.row.numbers.get(metric)) is None:
             return ""
-        of_paper = {"paper": printed.value, "paper_spread": printed.spread, "unit": unit(metric)}
-        number = " ".join(filter(None, tables.paper(of_paper))) + ("\\*" if printed.derived else "")
+        number = " ".join(filter(None, tables.paper(printed))) + ("\\*" if printed["derived"] == "yes" else "")
         return f"{self.ours(metric)}<br>{number}: {self.verdicts[metric]}"
-
-
-def unit(metric: str) -> str:
-    """As `tables.tidy` has it."""
-    return "sentences/s" if metric == "SENTENCES_PER_SECOND" else "%"
 
 
 def lines(row: PaperRow, run: Run) -> list[Line]:

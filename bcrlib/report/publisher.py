@@ -11,30 +11,11 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.api.types import is_float_dtype, is_integer_dtype, is_numeric_dtype
-from PIL import Image
 
 from bcrlib.data.files import CARRIED, ROOT
+from bcrlib.report import tables
 from bcrlib.report.candidate_sources import SAMPLED
-from bcrlib.report.style import LEVEL_UNITS, picture
-from bcrlib.report.tables import (
-    TEMPLATES,
-    Column,
-    Grid,
-    Kind,
-    Record,
-    arrow,
-    format_signature,
-    markdown_grid,
-    plain_rows,
-    read_record,
-    render,
-    tidy,
-    to_html,
-    to_latex,
-    to_markdown,
-    write_record,
-    write_text,
-)
+from bcrlib.report.figures import LEVEL_UNITS, picture
 from bcrlib.tasks import TASKS
 
 
@@ -80,30 +61,20 @@ def command_of(profile: str) -> str:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a cell shows of a table: HTML, and plain text for whatever cannot show that."""
+    """What a cell shows: a table as HTML or a figure as PNG, and text for whatever or whoever cannot see that."""
 
-    html: str
     text: str
+    html: str | None = None
+    png: bytes | None = None
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         return self.html
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]] | None:
+        return (self.png, {"alt": self.text}) if self.png else None
 
     def __repr__(self) -> str:
         return self.text
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What a cell shows of a figure: a PNG with a text for readers who cannot see it."""
-
-    png: bytes
-    alt: str
-
-    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
-        return self.png, {"alt": self.alt}
-
-    def __repr__(self) -> str:
-        return self.alt
 
 
 def as_table(frame: pd.DataFrame, title: str = "", decimals: int | Mapping[str, int] = 2) -> Shown:
@@ -118,10 +89,10 @@ def as_table(frame: pd.DataFrame, title: str = "", decimals: int | Mapping[str, 
         same = (cells.iloc[:, :number] == cells.iloc[:, :number].shift()).all(axis=1)
         texts.isetitem(number - 1, texts.iloc[:, number - 1].mask(same, ""))
     right = [is_numeric_dtype(kind) for kind in cells.dtypes]
-    heads = [[(escape(str(name)), 1) for name in cells]]
     rows = [[escape(cell) for cell in row] for row in texts.itertuples(index=False)]
     plain = texts.to_string(index=False)
-    return Shown(_heading(title) + _html(heads, rows, right), f"{title}\n\n{plain}" if title else plain)
+    html = _html([[escape(str(name)) for name in cells]], rows, right)
+    return Shown(f"{title}\n\n{plain}" if title else plain, _heading(title) + html)
 
 
 def _texts(column: pd.Series, decimals: int | Mapping[str, int]) -> list[str]:
@@ -135,25 +106,18 @@ def _heading(title: str) -> str:
     return f"<p><b>{escape(title)}</b></p>\n" if title else ""
 
 
-def _html(heads: Sequence[Sequence[tuple[str, int]]], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """A table of HTML cells, a line a row.  heads: (cell, columns that it spans).  A row of one cell spans them all."""
-    sides = [' style="text-align: right"' if of_column else ' style="text-align: left"' for of_column in right]
+def _html(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """A table of HTML cells, a line a row.  One cell alone spans all columns; of few all but the first span several."""
+    sides = [f' style="text-align: {"right" if of_column else "left"}"' for of_column in right]
 
-    def line(cells: Sequence[str]) -> str:
-        if len(cells) == 1 < len(sides):
-            return f'<th colspan="{len(sides)}"{sides[0]}>{cells[0]}</th>'
-        return "".join(f"<td{side}>{cell}</td>" for cell, side in zip(cells, sides))
+    def line(cells: Sequence[str], tag: str) -> str:
+        others = len(cells) - 1
+        widths = [1, *[(len(sides) - 1) // others] * others] if others else [len(sides)]
+        spans = [f' colspan="{width}"' if width > 1 else "" for width in widths]
+        return "".join(f"<{tag}{span}{side}>{cell}</{tag}>" for cell, span, side in zip(cells, spans, sides))
 
-    def head(cells: Sequence[tuple[str, int]]) -> str:
-        places = [sum(width for _, width in cells[:number]) for number in range(len(cells))]
-        spans = [f' colspan="{width}"' if width > 1 else "" for _, width in cells]
-        return "".join(f"<th{span}{sides[at]}>{cell}</th>" for (cell, _), span, at in zip(cells, spans, places))
-
-    lines = [
-        *(f"<tr>{head(cells)}</tr>" for cells in heads),
-        "</thead><tbody>",
-        *(f"<tr>{line(row)}</tr>" for row in rows),
-    ]
+    lines = [f"<tr>{line(cells, 'th')}</tr>" for cells in heads] + ["</thead><tbody>"]
+    lines += [f"<tr>{line(row, 'th' if len(row) < len(sides) else 'td')}</tr>" for row in rows]
     return "\n".join(["<table><thead>", *lines, "</tbody></table>"])
 
 
@@ -161,28 +125,28 @@ _MOST_COLUMNS = 8
 """Of numbers side by side: what a page of 1,000 pixels shows."""
 
 
-def _of_record(record: Record) -> Shown:
+def _of_record(record: tables.Record) -> Shown:
     """A table's claim and numbers, a block a level (or several, where it has more columns than a page shows).
 
     The update stands above its rows, intervals beside numbers.
     """
-    grid, blocks = Grid(record), []
+    grid, blocks = tables.Grid(record), []
     for level, all_columns in grid.levels.items():
         num_blocks = math.ceil(len(all_columns) * len(grid.sides) / _MOST_COLUMNS)
         size = math.ceil(len(all_columns) / num_blocks)
         for first in range(0, len(all_columns), size):
             blocks.append(_block(grid, level, all_columns[first : first + size]))
-    return Shown(_heading(record.title) + "\n".join(blocks), f"{record.title}\n\n{markdown_grid(record)}")
+    return Shown(f"{record.title}\n\n{tables.markdown_grid(record)}", _heading(record.title) + "\n".join(blocks))
 
 
-def _block(grid: Grid, level: str, columns: Sequence[Column]) -> str:
-    heads = [[(escape(grid.heading(level)), 1), *((escape(grid.header(m)), len(grid.sides)) for _, m in columns)]]
+def _block(grid: tables.Grid, level: str, columns: Sequence[tables.Column]) -> str:
+    heads = [[escape(text) for text in (grid.heading(level), *(grid.header(metric) for _, metric in columns))]]
     if len(grid.sides) > 1:
-        heads.append([("", 1), *((side, 1) for _ in columns for side in grid.sides)])
+        heads.append(["", *[*grid.sides] * len(columns)])
     rows: list[list[str]] = []
     for line in grid.lines:
         if len(grid.name_heads) > 1 and line[0] and grid.opens_block(line):
-            rows.append([escape(arrow(line[0]))])
+            rows.append([escape(tables.arrow(line[0]))])
         numbers = grid.numbers(line, columns)
         small = [extra.replace(" ", "\u00a0") for _, extra, _ in numbers]
         cells = [f"{n[0]} <small>{extra}</small>" if extra else n[0] for n, extra in zip(numbers, small)]
@@ -212,13 +176,13 @@ class Publisher:
 
         ValueError for rows that `tidy` refuses.
         """
-        rows = tidy(rows)
+        rows = tables.tidy(rows)
         record = self._record("table", name, title, caption, rows.assign(command=self.command))
-        self._write(f"{name}.md", to_markdown(record))
-        self._write(f"{name}.tex", to_latex(record))
-        return _of_record(replace(record, rows=plain_rows(rows.assign(command=""))))
+        self._write(f"{name}.md", tables.to_markdown(record))
+        self._write(f"{name}.tex", tables.to_latex(record))
+        return _of_record(replace(record, rows=tables.plain_rows(rows.assign(command=""))))
 
-    def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Picture:
+    def figure(self, figure: Figure, name: str, rows: pd.DataFrame, caption: str) -> Shown:
         """Save NAME.svg and NAME.png with the numbers plotted; returns the picture, for a cell to show.
 
         ValueError for a figure to be saved without a title, its claim, or with a drawing area without axis labels: each
@@ -243,21 +207,23 @@ class Publisher:
         self._write(f"{name}.svg", svg)
         return svg
 
-    def _record(self, kind: Kind, name: str, title: str, caption: str, rows: pd.DataFrame) -> Record:
-        record = Record(kind, name, title, caption, format_signature(self.signature), self.command, plain_rows(rows))
+    def _record(self, kind: tables.Kind, name: str, title: str, caption: str, rows: pd.DataFrame) -> tables.Record:
+        record = tables.Record(
+            kind, name, title, caption, tables.format_signature(self.signature), self.command, tables.plain_rows(rows)
+        )
         if self.output:
-            write_record(record, Path(self.output))
+            tables.write_record(record, Path(self.output))
         return record
 
     def _write(self, name: str, text: str) -> None:
         if self.output:
-            write_text(Path(self.output, name), text)
+            tables.write_text(Path(self.output, name), text)
 
 
-def pictured(figure: Figure, caption: str) -> Picture:
+def pictured(figure: Figure, caption: str) -> Shown:
     """A figure as a cell shows it; its claim and caption are what readers who cannot see it are told."""
     claim = " ".join(figure.get_suptitle().split())
-    return Picture(picture(figure), f"{claim.rstrip('.')}. {caption}")
+    return Shown(f"{claim.rstrip('.')}. {caption}", png=picture(figure))
 
 
 CHAPTERS = {
@@ -293,32 +259,29 @@ def write_index(figures_folder: Path, profile: str) -> Path:
     """
     folder = Path(figures_folder)
     chapters: dict[str, list[dict[str, object]]] = {}
-    records = sorted(map(read_record, sorted(folder.glob("*.json"))), key=_place)
+    records = sorted(map(tables.read_record, sorted(folder.glob("*.json"))), key=_place)
     for record in records:
         files = [f"{record.name}.{ending}" for ending in ("json", "md", "tex", "svg", "png")]
         files = [file for file in files if (folder / file).is_file()]
-        pictures = [file for file in files if file.endswith((".svg", ".png"))]
-        if record.kind != "table" and not pictures:
-            raise ValueError(f"{folder / record.name}: neither .svg nor .png beside the record")
-        shown: dict[str, object] = {"table": "", "picture": ""}
+        entry: dict[str, object] = {"record": record, "files": files, "table": "", "picture": ""}
         if record.kind == "table":
-            shown["table"] = to_html(record)
+            entry["table"] = tables.to_html(record)
+        elif (picture := f"{record.name}.svg") in files:
+            entry |= {"picture": picture, "size": _pixels(folder / picture)}
         else:
-            shown |= {"picture": pictures[0], "size": _pixels(folder / pictures[0])}
-        chapters.setdefault(_CHAPTER_OF.get(_listed(record), "More"), []).append(
-            {"record": record, "files": files, **shown}
-        )
+            raise ValueError(f"{folder / record.name}: no .svg beside the record")
+        chapters.setdefault(_CHAPTER_OF.get(_listed(record), "More"), []).append(entry)
     values = {"profile": profile, "chapters": chapters, "lead": _lead(records)}
-    write_text(folder / "index.html", render(TEMPLATES / "index.html", values))
+    tables.write_text(folder / "index.html", tables.render(tables.TEMPLATES / "index.html", values))
     return folder / "index.html"
 
 
-def _listed(record: Record) -> str:
+def _listed(record: tables.Record) -> str:
     """The name in `CHAPTERS` that stands for a record: the longest that begins its name; none: empty."""
     return max((name for name in _CHAPTER_OF if f"{record.name}_".startswith(f"{name}_")), key=len, default="")
 
 
-def _place(record: Record) -> tuple[int, float, str]:
+def _place(record: tables.Record) -> tuple[int, float, str]:
     """Unlisted ones come last, tables by number."""
     digits = "".join(filter(str.isdigit, record.name.split("_")[0]))
     return _PLACES.index(_listed(record)), float(digits or "inf"), record.name
@@ -326,29 +289,24 @@ def _place(record: Record) -> tuple[int, float, str]:
 
 def _pixels(picture: Path) -> tuple[int, int]:
     """Width and height, so that a page keeps room for a picture before it is loaded."""
-    if picture.suffix == ".png":
-        with Image.open(picture) as image:
-            return image.size
     head = picture.read_text(encoding="utf-8")[:2000]
     found = [re.search(rf'<svg[^>]* {side}="([\d.]+)(pt)?"', head) for side in ("width", "height")]
     width, height = (round(float(side[1]) * (4 / 3 if side[2] else 1)) if side else 0 for side in found)
     return width, height
 
 
-def _lead(records: Iterable[Record]) -> str:
+def _lead(records: Iterable[tables.Record]) -> str:
     """Of the updates of Tables 3 and 4, the one that gains most accuracy, and what it breaks; none gains: empty."""
-    found: list[tuple[float, str]] = []
-    for record in (record for record in records if record.name in ("table3", "table4")):
-        cells = {(c["row"], c["metric"], c["group"], c["level"]): c["value"] for c in record.rows}
-        for update, level in dict.fromkeys((c["group"], c["level"]) for c in record.rows):
-            names = (("Old", "ACC"), ("Untreated", "ACC"), ("Untreated", "NFR"), (SAMPLED, "NFR"))
-            numbers = [cells.get((*name, update, level)) for name in names]
-            if None in numbers:
+    found: list[tuple[float, str]] = [(0.0, "")]
+    names = (("Old", "ACC"), ("Untreated", "ACC"), ("Untreated", "NFR"), (SAMPLED, "NFR"))
+    for cells in (tables.Grid(record).cells for record in records if record.name in ("table3", "table4")):
+        for update, level in dict.fromkeys((update, level) for update, _, level, _ in cells):
+            of_update = [cells.get((update, row, level, metric)) for row, metric in names]
+            if None in of_update:
                 continue
-            old, new, broken, left = (100 * number for number in numbers)
+            old, new, broken, left = (100 * cell["value"] for cell in of_update)
             units = LEVEL_UNITS[level]
-            text = f"{arrow(update)} raises accuracy ({level}) from {old:.1f} to {new:.1f} % of the {units}. Yet "
-            text += f"{broken:.1f} % of the {units} were right and are now wrong; {left:.1f} % if the old model picks "
-            found.append((new - old, f"{text}among the new model's candidates."))
-    gain, text = max(found, default=(0.0, ""))
-    return text if gain > 0 else ""
+            text = f"{tables.arrow(update)} raises accuracy ({level}) from {old:.1f} to {new:.1f} % of the {units}. "
+            text += f"Yet {broken:.1f} % of the {units} were right and are now wrong; {left:.1f} % if the old model "
+            found.append((new - old, f"{text}picks among the new model's candidates."))
+    return max(found)[1]

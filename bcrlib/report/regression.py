@@ -6,6 +6,7 @@ is what `tables.tidy`, `tables.beside_paper` and the figures take.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,6 @@ from bcrlib.metrics.uncertainty import (
     difference_intervals,
     micro_average,
     pair_spread,
-    rate_intervals,
 )
 from bcrlib.pipeline.plan import Lesson, Model
 from bcrlib.report.tables import arrow
@@ -35,6 +35,11 @@ Counts = Mapping[str, Mapping[str, PairCounts]]
 """Level -> row -> flips."""
 
 
+def drawing() -> tuple[int, np.random.Generator]:
+    """How many resamples all intervals have, and what draws them: in every table the same ones."""
+    return NUM_RESAMPLES, np.random.default_rng(BOOTSTRAP_SEED)
+
+
 def rate_row(
     group: str, row: str, level: str, metric: str, rate: Estimate, further: Mapping[str, float] | None = None
 ) -> dict[str, object]:
@@ -43,57 +48,50 @@ def rate_row(
 
 
 def method_rows(
-    counts: Counts, group: str = "", metrics: Sequence[str] = METRICS, num_resamples: int = NUM_RESAMPLES
+    counts: Counts, group: str = "", metrics: Sequence[str] = METRICS, with_old: bool = False
 ) -> pd.DataFrame:
     """Micro-averaged rates of every method with 95 % intervals (paper, Tables 1 to 9).
 
     `group` is the update, "deepbiaf=>deepbiaf"; metrics are ACC (of the new models), ER = 1 - ACC, NFR, PFR, NFI.
-    All methods see the same resamples.  KeyError for another metric.  O(methods resamples sentences).
+    with_old: before them "Old", the accuracy of what is replaced, as of the row "Untreated".  All methods see the same
+    resamples.  KeyError for another metric.  O(methods resamples sentences).
     """
     pairs_of = {(level, row): pairs for level, rows in counts.items() for row, pairs in rows.items()}
-    rates_of = all_rate_intervals(pairs_of, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
-    rows = []
-    for (level, row), rates in rates_of.items():
+    rows, old = [], []
+    for (level, row), rates in all_rate_intervals(pairs_of, *drawing()).items():
+        if with_old and row == "Untreated":
+            old.append(rate_row(group, "Old", level, "ACC", rates["acc_old"]))
         accuracy = rates["acc_new"]
         error = Estimate(1 - accuracy.value, 1 - accuracy.high, 1 - accuracy.low)
         for metric in metrics:
             rate = error if metric == "ER" else rates[RATE_OF_METRIC[metric]]
             rows.append(rate_row(group, row, level, metric, rate))
-    return pd.DataFrame(rows)
+    return pd.DataFrame([*old, *rows])
 
 
-def update_rows(
-    counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES, metrics: Sequence[str] = METRICS
-) -> pd.DataFrame:
-    """Tables 3, 4 and 8: of every update the row "Old", the accuracy of what is replaced, then every method.
+def update_rows(counts_of: Mapping[str, Counts], metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+    """Tables 3, 4 and 8: of every update the row "Old", then every method.
 
     `counts_of`: {"deepbiaf=>stackptr": counts, ...}, a block of the table each, with the row "Untreated".
     """
-    blocks = []
-    for update, counts in counts_of.items():
-        for level, of_row in counts.items():
-            rates = rate_intervals(of_row["Untreated"], num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
-            blocks.append(pd.DataFrame([rate_row(update, "Old", level, "ACC", rates["acc_old"])]))
-        blocks.append(method_rows(counts, update, metrics, num_resamples))
+    blocks = [method_rows(counts, update, metrics, with_old=True) for update, counts in counts_of.items()]
     return pd.concat(blocks, ignore_index=True)
 
 
-def definition_rows(counts_by: Mapping[str, Mapping[str, Counts]], num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
+def definition_rows(counts_by: Mapping[str, Mapping[str, Counts]]) -> pd.DataFrame:
     """`update_rows` with PFR, counted by several definitions: a metric is "NFR clean" or "NFR official".
 
     `counts_by`: {definition: {"deepbiaf=>stackptr": counts, ...}}, of the same parses: an old model picks by scores,
     so that re-ranking picks the same ones whatever counts as right.
     """
-    frames = {d: update_rows(of, num_resamples, ("ACC", "NFR", "PFR", "NFI")) for d, of in counts_by.items()}
+    frames = {definition: update_rows(of, ("ACC", "NFR", "PFR", "NFI")) for definition, of in counts_by.items()}
     together = pd.concat(frames, names=["definition"]).reset_index("definition")
     # Metric by metric, so that a table has the definitions of each side by side.
     ordered = pd.concat([rows for _, rows in together.groupby("metric", sort=False)], ignore_index=True)
     return ordered.assign(metric=ordered["metric"] + " " + ordered.pop("definition"))
 
 
-def retraining_rows(
-    pairs_of: Mapping[str, Mapping[str, Mapping[str, PairCounts]]], num_resamples: int = NUM_RESAMPLES
-) -> pd.DataFrame:
+def retraining_rows(pairs_of: Mapping[str, Mapping[str, Mapping[str, PairCounts]]]) -> pd.DataFrame:
     """Tables 1, 2 and 7: accuracy of every kind of parser by itself, then NFR and NFI of every update.
 
     `pairs_of`: {definition: {"deepbiaf=>deepbiaf": {level: pairs of old models}}}; a row is named after what is counted
@@ -106,43 +104,32 @@ def retraining_rows(
         for update in updates:
             places.setdefault(update.split("=>")[side], (update, side))
     single, flipped = [], []
-    for kind, (update, side) in places.items():
-        for definition, pairs_by_update in pairs_of.items():
-            for level, pairs in pairs_by_update[update].items():
-                flips = as_flips(pairs.counts.sum(axis=1))
-                names, accuracy = (pairs.new_of_pair, flips.acc_new) if side else (pairs.old_of_pair, flips.acc_old)
-                of_model = list(dict(zip(names, accuracy.tolist())).values())
-                cell = {"row": f"{kind}, {definition}", "level": level, "metric": "ACC"}
-                single.append(cell | {"value": float(np.mean(of_model)), "spread": float(np.std(of_model))})
-    for update in updates:
-        for definition, pairs_by_update in pairs_of.items():
-            counts = {level: {f"Untreated, {definition}": pairs} for level, pairs in pairs_by_update[update].items()}
-            flipped.append(method_rows(counts, update, ("NFR", "NFI"), num_resamples))
+    for (kind, (update, side)), (definition, pairs_by_update) in product(places.items(), pairs_of.items()):
+        for level, pairs in pairs_by_update[update].items():
+            flips = as_flips(pairs.counts.sum(axis=1))
+            names, accuracy = (pairs.new_of_pair, flips.acc_new) if side else (pairs.old_of_pair, flips.acc_old)
+            of_model = list(dict(zip(names, accuracy.tolist())).values())
+            cell = {"row": f"{kind}, {definition}", "level": level, "metric": "ACC"}
+            single.append(cell | {"value": float(np.mean(of_model)), "spread": float(np.std(of_model))})
+    for update, (definition, pairs_by_update) in product(updates, pairs_of.items()):
+        counts = {level: {f"Untreated, {definition}": pairs} for level, pairs in pairs_by_update[update].items()}
+        flipped.append(method_rows(counts, update, ("NFR", "NFI")))
     return pd.concat([pd.DataFrame(single), *flipped], ignore_index=True)
 
 
 def swept_rows(
-    counts_at: Mapping[float, Counts],
-    column: str,
-    group: str = "",
-    metrics: Sequence[str] = METRICS,
-    num_resamples: int = NUM_RESAMPLES,
+    counts_at: Mapping[float, Counts], column: str, group: str = "", metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:
     """`method_rows` at every value of something that is varied, named by `column`; NaN for rows it does not concern.
 
     For curves: {1: counts, 2: counts, ...} by number of candidates has the form of the paper's Figure 2.
     """
-    frames = {value: method_rows(counts, group, metrics, num_resamples) for value, counts in counts_at.items()}
-    return pd.concat([rows.assign(**{column: float(value)}) for value, rows in frames.items()], ignore_index=True)
+    blocks = [method_rows(of, group, metrics).assign(**{column: float(at)}) for at, of in counts_at.items()]
+    return pd.concat(blocks, ignore_index=True)
 
 
 def difference_rows(
-    counts: Counts,
-    baseline: str,
-    group: str,
-    beside: pd.DataFrame,
-    metrics: Sequence[str] = METRICS,
-    num_resamples: int = NUM_RESAMPLES,
+    counts: Counts, baseline: str, group: str, beside: pd.DataFrame | None = None, metrics: Sequence[str] = METRICS
 ) -> pd.DataFrame:
     """Every method minus the baseline row, "ΔNFR" and so on, with the interval of the paired difference.
 
@@ -150,16 +137,17 @@ def difference_rows(
     methods themselves with the paper's numbers (`tables.beside_paper` of `method_rows`), of this group and perhaps of
     others: the paper's differences come from there.  O(methods resamples sentences).
     """
-    paper = beside[beside["group"] == group].set_index(["row", "level", "metric"])["paper"]
     rows = []
     for level, of_row in counts.items():
         for row in [row for row in of_row if row != baseline]:
-            rng = np.random.default_rng(BOOTSTRAP_SEED)
-            rates = difference_intervals(of_row[row], of_row[baseline], num_resamples, rng)
-            for metric in metrics:
-                difference = rate_row(group, row, level, f"Δ{metric}", rates[RATE_OF_METRIC[metric]])
-                rows.append(difference | {"paper": paper[row, level, metric] - paper[baseline, level, metric]})
-    return pd.DataFrame(rows)
+            rates = difference_intervals(of_row[row], of_row[baseline], *drawing())
+            rows += [rate_row(group, row, level, f"Δ{metric}", rates[RATE_OF_METRIC[metric]]) for metric in metrics]
+    found = pd.DataFrame(rows)
+    if beside is None:
+        return found
+    paper = beside[beside["group"] == group].set_index(["row", "level", "metric"])["paper"]
+    cells = zip(found["row"], found["level"], found["metric"].str.removeprefix("Δ"))
+    return found.assign(paper=[paper[cell] - paper[baseline, *cell[1:]] for cell in cells])
 
 
 def spread_rows(counts: Counts, group: str = "", metrics: Sequence[str] = METRICS) -> pd.DataFrame:

@@ -132,9 +132,9 @@ def render(template: Path, values: Mapping[str, object]) -> str:
 
 
 _NUMBERS = ("value", "low", "high", "spread", "paper", "paper_spread")
-COLUMNS: dict[str, object] = {"group": "", **dict.fromkeys(("row", "level", "metric", "value"))}
-COLUMNS |= {**dict.fromkeys(_NUMBERS[1:], math.nan), "unit": "%", "command": ""}
-"""The columns of tidy rows with what stands where one is not given; None: it must be."""
+_GIVEN = ("row", "level", "metric", "value")
+_DEFAULTS = {"group": "", **dict.fromkeys(_NUMBERS[1:], math.nan), "unit": "%", "command": ""}
+COLUMNS = ("group", *_GIVEN, *_NUMBERS[1:], "unit", "command")
 
 
 def tidy(rows: pd.DataFrame | Iterable[Mapping[str, object]], extra: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -146,17 +146,14 @@ def tidy(rows: pd.DataFrame | Iterable[Mapping[str, object]], extra: tuple[str, 
     value must be given.  `extra` names further columns (a curve's x).  ValueError for an unknown or missing column, or
     a cell given twice.  O(rows).
     """
-    frame = rows.copy() if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
     names = [*COLUMNS, *extra]
-    if missing := [name for name in names if COLUMNS.get(name) is None and name not in frame]:
+    if missing := [name for name in (*_GIVEN, *extra) if name not in frame]:
         raise ValueError(f"a table needs the columns {', '.join(missing)}")
     if unknown := [column for column in frame if column not in names]:
         raise ValueError(f"unknown columns {', '.join(map(str, unknown))}; known: {', '.join(COLUMNS)}")
-    for column, default in COLUMNS.items():
-        if column not in frame:
-            frame[column] = default
-        elif isinstance(default, str):
-            frame[column] = frame[column].fillna(default)
+    frame = frame.assign(**{name: default for name, default in _DEFAULTS.items() if name not in frame})
+    frame = frame.fillna({name: _DEFAULTS[name] for name in ("group", "unit", "command")})
     key = ["group", "row", "level", "metric", *extra]
     if (twice := frame.duplicated(key)).any():
         raise ValueError(f"given twice: {' / '.join(map(str, frame.loc[twice, key].iloc[0]))}")

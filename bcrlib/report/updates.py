@@ -20,24 +20,11 @@ from bcrlib.experiments.paper_numbers import lookup, paper_numbers
 from bcrlib.experiments.rounds import AGAINST, Rounds
 from bcrlib.experiments.store import CorrectnessStore
 from bcrlib.metrics.flips import Flips
-from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, difference_intervals, micro_average, resample
+from bcrlib.metrics.uncertainty import PairCounts, all_rate_intervals, micro_average, resample
+from bcrlib.report import figures
 from bcrlib.report.candidate_sources import IN_PAPER, JOINED, SAMPLED
-from bcrlib.report.regression import BOOTSTRAP_SEED, NUM_RESAMPLES, Counts, rate_row
-from bcrlib.report.style import (
-    CHOSEN_MARK,
-    INK,
-    LEVEL_NAMES,
-    METHOD_COLOURS,
-    VERTICAL_INTERVALS,
-    axis_label,
-    in_paper,
-    legend,
-    method_colours,
-    new_figure,
-    panels,
-    paper_mark,
-)
-from bcrlib.report.tables import MISSING, Record, arrow, markdown_table, tidy
+from bcrlib.report.regression import Counts, difference_rows, drawing, rate_row
+from bcrlib.report.tables import MISSING, Grid, Record, arrow, markdown_table, tidy
 
 UNTREATED, LISTED = "Untreated", "BCR (listed)"
 METHODS = ("Distillation", "Ensemble", SAMPLED, LISTED, JOINED)
@@ -63,7 +50,7 @@ def by_gain(store: CorrectnessStore, preset: str) -> list[counting.Update]:
     return sorted(counting.updates(store), key=gain, reverse=True)
 
 
-def headline_rows(task: str, counts_of: Mapping[str, Counts], num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
+def headline_rows(task: str, counts_of: Mapping[str, Counts]) -> pd.DataFrame:
     """Of every method the relative cut of NFI, 1 - NFI / NFI untreated, and the change of ACC, with 95 % intervals.
 
     `counts_of`: {"deepbiaf=>stackptr": {level: {row: pairs}}}, as `regression.update_rows` takes them.  Cells that
@@ -73,7 +60,7 @@ def headline_rows(task: str, counts_of: Mapping[str, Counts], num_resamples: int
     """
     of_cell = _by_cell(task, counts_of)
     pairs = {(cell, row): of_row[row] for cell, of_row in of_cell.items() for row in of_row}
-    draws = resample(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
+    draws = resample(pairs, *drawing())
     rows = []
     for method in METHODS:
         cells = [cell for cell in of_cell if method in of_cell[cell]]
@@ -179,15 +166,13 @@ def headline_table(record: Record, intervals: bool = False) -> str:
 
     `record`: of `headline_rows`, of one task or both.
     """
-    cells = {(cell["row"], cell["level"], cell["metric"]): cell for cell in record.rows}
-    levels, methods = (list(dict.fromkeys(cell[key] for cell in record.rows)) for key in ("level", "row"))
+    grid = Grid(record)
     columns = ("ours [95 %]", "ΔACC [95 %]") if intervals else ("ours (the paper)", "ΔACC")
-    heads = [f"{level}: {column}" for level in levels for column in columns]
-    rows = [["NFI taken away, %", *heads]]
-    for method in methods:
+    rows = [["NFI taken away, %", *(f"{level}: {column}" for level in grid.levels for column in columns)]]
+    for group, method in grid.lines:
         rows.append([method])
-        for level in levels:
-            cut, change = (cells.get((method, level, metric)) for metric in (CUT, CHANGE))
+        for level in grid.levels:
+            cut, change = (grid.cells.get((group, method, level, metric)) for metric in (CUT, CHANGE))
             if cut is None or change is None:
                 rows[-1] += [MISSING] * 2
                 continue
@@ -197,26 +182,21 @@ def headline_table(record: Record, intervals: bool = False) -> str:
                 numbers[0] = f"{100 * cut['value']:.1f} [{100 * cut['low']:.1f}, {100 * cut['high']:.1f}]"
                 numbers[1] += f" [{100 * change['low']:+.2f}, {100 * change['high']:+.2f}]"
             rows[-1] += numbers
-    return markdown_table(rows, "l" + "r" * len(heads))
+    return markdown_table(rows, "l" + "rr" * len(grid.levels))
 
 
 def changes_table(record: Record) -> str:
     """What every method changes against Untreated, over the updates and levels of Table 3 or 4: least and most."""
-    cells = {(cell["row"], cell["metric"], cell["group"], cell["level"]): cell["value"] for cell in record.rows}
-    places = list(dict.fromkeys((cell["group"], cell["level"]) for cell in record.rows))
-    found: dict[str, list[tuple[float, float]]] = {}
-    for row in dict.fromkeys(cell["row"] for cell in record.rows):
-        for place in places if row != UNTREATED else []:
-            pairs = [(cells.get((UNTREATED, of, *place)), cells.get((row, of, *place))) for of in ("NFR", "ACC")]
-            if None not in (*pairs[0], *pairs[1]):
-                (broken, left), (before, after) = pairs
-                found.setdefault(short_name(row), []).append((left / broken, after - before))
+    frame = pd.DataFrame(record.rows)
+    frame["row"] = frame["row"].map(short_name)
+    wide = frame.pivot(index=["group", "level"], columns=["metric", "row"], values="value")
+    left, gained = wide["NFR"].div(wide["NFR"][UNTREATED], axis=0), wide["ACC"].sub(wide["ACC"][UNTREATED], axis=0)
     rows = [["method", "fewer items break in", "share of broken items left, %", "change of accuracy, points"]]
-    for method, changes in found.items():
-        left, gained = zip(*changes)
-        fewer = f"{sum(share < 1 for share in left)} of {len(left)} cells"
-        span = f"{100 * min(left):.0f} to {100 * max(left):.0f}"
-        rows.append([method, fewer, span, f"{100 * min(gained):+.2f} to {100 * max(gained):+.2f}"])
+    for method in [row for row in frame["row"].unique() if row in left and row != UNTREATED]:
+        shares, changes = 100 * left[method], 100 * gained[method]
+        fewer = f"{(shares < 100).sum()} of {shares.count()} cells"
+        span = f"{changes.min():+.2f} to {changes.max():+.2f}"
+        rows.append([method, fewer, f"{shares.min():.0f} to {shares.max():.0f}", span])
     return markdown_table(rows, "lrrr")
 
 
@@ -238,12 +218,12 @@ def frontier(rows: pd.DataFrame, title: str) -> Figure:
     """
     frame = tidy(rows, extra=("new_weight",))
     points = 100 * frame.pivot(index=["row", "new_weight"], columns="metric", values=["value", "paper"])
-    colours = method_colours(frame["row"].unique())
-    figure = new_figure(8.6, 5.4, title)
+    colours = figures.method_colours(frame["row"].unique())
+    figure = figures.new_figure(8.6, 5.4, title)
     axes = figure.subplots()
     axes.axvline(0, color="#9CA3AF", linewidth=1)
     axes.axhline(0, color="#9CA3AF", linewidth=1)
-    axes.plot(0, 0, marker="s", markersize=7, color=METHOD_COLOURS[UNTREATED])
+    axes.plot(0, 0, marker="s", markersize=7, color=figures.METHOD_COLOURS[UNTREATED])
     _name(axes, UNTREATED, (0, 0), _SIDES[UNTREATED])
     for method, colour in colours.items():
         of_method = points.loc[method].sort_index()
@@ -257,12 +237,12 @@ def frontier(rows: pd.DataFrame, title: str) -> Figure:
         ylabel="cut of the negative flip impact, per cent\n(up: fewer new errors among the errors)",
     )
     axes.margins(x=0.16, y=0.16)  # names stand beside points
-    looks = {"ours": {"color": INK, "marker": "o", "markersize": 8, "linestyle": "none"}}
-    looks |= in_paper(frame, "the paper's, in its method's colour")
-    looks["by the new model's weight (numbers), explored on test"] = {"color": METHOD_COLOURS[JOINED], **_CURVE}
+    looks = {"ours": {"color": figures.INK, "marker": "o", "markersize": 8, "linestyle": "none"}}
+    looks |= figures.in_paper(frame, "the paper's, in its method's colour")
+    looks["by the new model's weight (numbers), explored on test"] = {"color": figures.METHOD_COLOURS[JOINED], **_CURVE}
     if ((frame["row"] == JOINED) & frame["new_weight"].isna()).any():
-        looks["weights chosen on dev"] = CHOSEN_MARK
-    legend(figure, looks, 2)
+        looks["weights chosen on dev"] = figures.CHOSEN_MARK
+    figures.legend(figure, looks, 2)
     return figure
 
 
@@ -270,7 +250,7 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, colour: str) -> None:
     axes.plot(curve[CHANGE], curve[CUT], color=colour, zorder=2, **_CURVE)
     places = list(zip(curve[CHANGE], curve[CUT]))
     # On the left: the ring of the chosen weights is on the right.
-    look = {"textcoords": "offset points", "size": 8.5, "color": INK, "ha": "right", "va": "top", "zorder": 5}
+    look = {"textcoords": "offset points", "size": 8.5, "color": figures.INK, "ha": "right", "va": "top", "zorder": 5}
     for weight, place in zip(curve.index, places):
         if weight in _WRITTEN:
             axes.annotate(f"{weight:g}", place, (-4, -3), **look)
@@ -282,16 +262,16 @@ def _draw_point(axes: Axes, method: str, point: pd.Series, colour: str) -> None:
     place = point["value"][CHANGE], point["value"][CUT]
     axes.plot(*place, color=colour, marker="o", markersize=8, zorder=3)
     if method == JOINED:
-        axes.plot(*place, zorder=4, **CHOSEN_MARK)
+        axes.plot(*place, zorder=4, **figures.CHOSEN_MARK)
     else:
         _name(axes, method, place, _SIDES[method.split(",")[0]])
     if np.isfinite(point["paper"][CUT]):
-        axes.plot(point["paper"][CHANGE], point["paper"][CUT], zorder=3, **paper_mark(colour))
+        axes.plot(point["paper"][CHANGE], point["paper"][CUT], zorder=3, **figures.paper_mark(colour))
 
 
 def _name(axes: Axes, name: str, place: tuple[float, float], side: tuple[float, float, str]) -> None:
     *offset, alignment = side
-    look = {"textcoords": "offset points", "va": "center", "ha": alignment, "color": INK, "zorder": 2.5}
+    look = {"textcoords": "offset points", "va": "center", "ha": alignment, "color": figures.INK, "zorder": 2.5}
     look["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.75}  # over lines of the grid
     axes.annotate(name, place, offset, size=9.5, **look)
 
@@ -303,7 +283,7 @@ RoundCounts = Mapping[str, Mapping[str, Rounds]]
 """By level and row: {"UAS": {"Untreated": rounds, "BCR (last 1)": rounds}}."""
 
 
-def round_rows(counts: RoundCounts, group: str = "", num_resamples: int = NUM_RESAMPLES) -> pd.DataFrame:
+def round_rows(counts: RoundCounts, group: str = "") -> pd.DataFrame:
     """Every rate of every round with its 95 % interval, in the column round: 0, 1, 2, ...
 
     Metrics: ACC; NFR and NFI against the round before; NFR to first; NFR to any.  Round 0 has only ACC, that of the old
@@ -316,9 +296,8 @@ def round_rows(counts: RoundCounts, group: str = "", num_resamples: int = NUM_RE
         for against in AGAINST
         for number, of_round in enumerate(rounds[against], start=1)
     }
-    rates = all_rate_intervals(pairs, num_resamples, np.random.default_rng(BOOTSTRAP_SEED))
     found = []
-    for (number, against, level, row), of_rate in rates.items():
+    for (number, against, level, row), of_rate in all_rate_intervals(pairs, *drawing()).items():
         metrics = {NFR_AGAINST[against]: "nfr"}
         if against == "before":
             metrics = {"ACC": "acc_new", **metrics, "NFI": "nfi"}
@@ -334,22 +313,15 @@ def last_round(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["round"] == rows["round"].max()].drop(columns="round").reset_index(drop=True)
 
 
-def last_round_differences(
-    counts: RoundCounts, baseline: str, group: str = "", num_resamples: int = NUM_RESAMPLES
-) -> pd.DataFrame:
-    """NFR of every row minus that of the row `baseline` in the last round, "ΔNFR to any" and so on.
-
-    Below 0 a row loses less than the baseline; an interval that leaves out 0 is a difference at that confidence.
-    """
+def last_round_differences(counts: RoundCounts, baseline: str, group: str = "") -> pd.DataFrame:
+    """NFR of every row minus that of the row `baseline` in the last round, "ΔNFR to any" and so on."""
     found = []
     for level, rows in counts.items():
         for against in AGAINST:
-            last = {row: rounds[against][-1] for row, rounds in rows.items()}
-            for row in [row for row in last if row != baseline]:
-                rng = np.random.default_rng(BOOTSTRAP_SEED)
-                nfr = difference_intervals(last[row], last[baseline], num_resamples, rng)["nfr"]
-                found.append(rate_row(group, row, level, f"Δ{NFR_AGAINST[against]}", nfr))
-    return pd.DataFrame(found)
+            last = {level: {row: rounds[against][-1] for row, rounds in rows.items()}}
+            differences = difference_rows(last, baseline, group, metrics=["NFR"])
+            found.append(differences.assign(metric=f"Δ{NFR_AGAINST[against]}"))
+    return pd.concat(found, ignore_index=True)
 
 
 _MEANING = {
@@ -369,14 +341,14 @@ def metric_by_round(
     """
     frame = tidy(rows, extra=("round",))
     frame = frame[(frame["level"] == level) & frame["metric"].isin(metrics)]
-    groups, colours = frame["group"].unique(), method_colours(frame["row"].unique())
+    groups, colours = frame["group"].unique(), figures.method_colours(frame["row"].unique())
     looks = {
         method: {"color": colour, "marker": "o", "markersize": 4.5, "linestyle": "--" if method == "Untreated" else "-"}
         for method, colour in colours.items()
     }
     size = 1.0 + 2.9 * len(metrics), 1.9 + 2.3 * len(groups)
-    figure, areas = panels(size, title, groups, metrics)
-    unit = axis_label("ACC", level).split("\n")[1]
+    figure, areas = figures.panels(size, title, groups, metrics)
+    unit = figures.axis_label("ACC", level).split("\n")[1]
     for (group, metric), axes in areas.items():
         cells = frame[(frame["group"] == group) & (frame["metric"] == metric)]
         for place, (method, look) in enumerate(looks.items()):
@@ -390,6 +362,6 @@ def metric_by_round(
         axes.set(ylim=(0, None) if metric in _MEANING else None)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if group == groups[0]:
-            axes.set_title(_MEANING.get(metric, LEVEL_NAMES[level].replace(", ", ",\n")), loc="left")
-    legend(figure, looks | VERTICAL_INTERVALS)
+            axes.set_title(_MEANING.get(metric, figures.LEVEL_NAMES[level].replace(", ", ",\n")))
+    figures.legend(figure, looks | figures.VERTICAL_INTERVALS)
     return figure
