@@ -1,4 +1,4 @@
-"""Treebanks of random trees, and random mistakes in them."""
+"""Treebanks: of sentences written by hand, and of random trees, with random mistakes in them."""
 
 import numpy as np
 
@@ -6,6 +6,13 @@ from bcrlib.data.treebank import Treebank
 
 TAGS = ["NOUN", "VERB", "PUNCT", "SYM", "ADV"]
 RELATIONS = ["nsubj", "nsubj:pass", "obj", "punct", "root"]
+
+
+def treebank_of(*sentences: list[tuple[str, str, int, str]]) -> Treebank:
+    """Of words given by form, tag, head and relation."""
+    forms, upos, heads, relations = zip(*(word for sentence in sentences for word in sentence))
+    offsets = np.cumsum([0, *map(len, sentences)])
+    return Treebank(list(forms), list(upos), np.array(heads, dtype=np.int32), list(relations), offsets)
 
 
 def random_heads(length: int, rng: np.random.Generator) -> np.ndarray:

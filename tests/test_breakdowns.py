@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from random_frames import random_frame_bank
+from random_trees import treebank_of
 from scipy.stats import binomtest, false_discovery_control
 
 from bcrlib.data.frames import Node, frame_words
 from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.presets import PRESETS
-from bcrlib.data.treebank import Treebank, read_conllu
+from bcrlib.data.treebank import read_conllu
 from bcrlib.metrics.attachment import scored_words
 from bcrlib.metrics.breakdowns import (
     ALL,
@@ -51,12 +52,13 @@ def random_flips(seed: int = 0, num_pairs: int = 6, num_units: int = 300) -> tup
 
 
 def test_keys_of_a_sentence_by_hand():
-    gold = Treebank(
-        ["She", "ran", "home", "!"],
-        ["PRON", "VERB", "ADV", "PUNCT"],
-        np.array([2, 0, 2, 2], np.int32),
-        ["nsubj", "root", "advmod", "punct"],
-        np.array([0, 4]),
+    gold = treebank_of(
+        [
+            ("She", "PRON", 2, "nsubj"),
+            ("ran", "VERB", 0, "root"),
+            ("home", "ADV", 2, "advmod"),
+            ("!", "PUNCT", 2, "punct"),
+        ]
     )
     words = word_keys(gold, CLEAN)
     assert [list(words[key]) for key in ("upos", "relation")] == [["PRON", "VERB", "ADV"], ["nsubj", "root", "advmod"]]
@@ -67,9 +69,7 @@ def test_keys_of_a_sentence_by_hand():
 
 
 def test_only_trees_that_count_have_a_length():
-    gold = Treebank(
-        ["!", "a", "!"], ["PUNCT", "X", "PUNCT"], np.array([0, 0, 1], np.int32), ["r"] * 3, np.array([0, 1, 3])
-    )
+    gold = treebank_of([("!", "PUNCT", 0, "r")], [("a", "X", 0, "r"), ("!", "PUNCT", 1, "r")])
     assert tree_keys(gold, OFFICIAL)["length"].tolist() == [1, 2]
     assert tree_keys(gold, CLEAN)["length"].tolist() == [2]
 

@@ -44,8 +44,7 @@ def test_two_and_three_columns_hold_the_same_bank(file, content):
 
 
 @pytest.mark.parametrize(
-    "content",
-    [TWO, THREE, "where 's it\ngo ü\u2028 :]\n", "where 's it\t\ngo ü\u2028 :]\t] no [parse\n"],
+    "content", [TWO, THREE, "where 's it\ngo ü\u2028 :]\n", "where 's it\t\ngo ü\u2028 :]\t] no [parse\n"]
 )
 def test_text_without_frames_is_read_for_parsing_only(file, content):
     bank = read_top(file(content), frames=False)
