@@ -140,17 +140,6 @@ def test_standard_errors_are_those_of_the_whole_table():
         assert table["num_sentences"].tolist() == (counted > 0).sum(axis=0).tolist()
 
 
-def test_the_same_sentences_again_halve_the_variance_and_more_pairs_do_not():
-    old, new, sentences, slices = random_flips(num_units=2000)
-    once = flips_by_slice(unit_counts(old, new), sentences, slices)
-    copied = unit_counts(np.tile(old, (1, 4)), np.tile(new, (1, 4)))
-    shifted = np.concatenate([sentences + 1000 * copy for copy in range(4)])
-    four = flips_by_slice(copied, shifted, Slices(np.tile(slices.of_unit, 4), slices.names))
-    np.testing.assert_allclose(four["nfr_error"] * 2, once["nfr_error"], rtol=0.02)
-    pairs_again = flips_by_slice(unit_counts(np.tile(old, (4, 1)), np.tile(new, (4, 1))), sentences, slices)
-    np.testing.assert_allclose(pairs_again["excess_error"], once["excess_error"])
-
-
 def test_one_slice_of_everything_has_no_rest():
     old, new, sentences, _ = random_flips()
     table = flips_by_slice(unit_counts(old, new), sentences, Slices(np.zeros(300, dtype=np.int64), ("all",)))

@@ -1,7 +1,6 @@
 """The graph-based parser against brute force: one tree and several, dropout-p, ensembles, pools of other parsers."""
 
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.deepbiaf import DeepBiafParser
 from bcrlib.parsers.encoding import build_vocabulary
 from bcrlib.parsers.parser import ensemble
-from bcrlib.samplers.brute_force import all_scored_labelled_trees, all_scored_trees, all_trees
+from bcrlib.samplers.brute_force import all_scored_labelled_trees, all_scored_trees
 from bcrlib.samplers.dropout_p import Noise
 from bcrlib.samplers.strategies import DropoutP, KBest, OneBest
 
@@ -31,13 +30,6 @@ def treebank() -> Treebank:
 @pytest.fixture
 def parser(treebank) -> DeepBiafParser:
     return tiny_parser(treebank)
-
-
-def sentence_pool(trees: list[tuple[tuple[int, ...], tuple[int, ...]]], relation_names) -> TreePool:
-    """A pool of one sentence with these (heads, relations)."""
-    heads, relations = (np.array(column, dtype=np.int16) for column in zip(*trees))
-    log_probs = np.zeros((len(trees), 1), dtype=np.float32)
-    return TreePool(heads, relations, tuple(relation_names), log_probs, np.array([0, heads.shape[1]]))
 
 
 def arc_tables(parser, treebank: Treebank) -> list[np.ndarray]:
@@ -63,40 +55,11 @@ def sentence(pool: TreePool, s: int, candidate: int = 0) -> tuple[tuple[int, ...
 
 
 @PRESETS
-def test_one_best_is_the_best_of_all_trees(treebank, preset):
-    parser = tiny_parser(treebank, preset=preset)
-    single_root = preset == "clean"
-    pool = parser.candidates(treebank, OneBest())
-    assert pool.num_candidates == 1 and pool.relation_names == parser.vocabulary.relations
-    num_several_roots = 0
-    for s, table in enumerate(arc_tables(parser, treebank)):
-        (best, second), heads = (all_scored_trees(table, single_root) * 2)[:2], sentence(pool, s)[0]
-        assert len(heads) == 1 or best[0] - second[0] > 1e-3, "a tie would test nothing"
-        assert heads == best[1]
-        assert pool.log_probs[0, s] == pytest.approx(best[0], abs=1e-4)
-        num_several_roots += heads.count(0) > 1
-    assert single_root or num_several_roots > 0, "no sentence for which the constraint would matter"
-
-
-@pytest.mark.parametrize("single_root", [True, False])
-def test_one_best_is_the_best_of_all_labelled_trees(treebank, parser, single_root):
-    parser.single_root = single_root
-    three_words = treebank.select(np.flatnonzero(treebank.lengths == 3)[:2])
-    chosen = parser.candidates(three_words, OneBest())
-    labelings = list(product(range(len(parser.vocabulary.relations)), repeat=3))
-    trees = [(heads, relations) for heads in all_trees(3, single_root) for relations in labelings]
-    trees = [tree for tree in trees if may_have(parser, *tree)]
-    for s in range(2):
-        one = three_words.select(np.array([s]))
-        log_probs = parser.log_probs(one, sentence_pool(trees, parser.vocabulary.relations))[:, 0]
-        assert sentence(chosen, s) == trees[log_probs.argmax()]
-
-
-@PRESETS
-def test_k_best_are_the_best_of_all_trees_in_order(treebank, preset):
+def test_one_best_and_k_best_are_the_best_of_all_trees_in_order(treebank, preset):
     parser = tiny_parser(treebank, preset=preset)
     pool = parser.candidates(treebank, KBest(6))
     best = parser.candidates(treebank, OneBest())
+    assert best.num_candidates == 1
     for s, table in enumerate(arc_tables(parser, treebank)):
         expected = all_scored_trees(table, single_root=preset == "clean")
         scores = [score for score, _ in expected[:6]] + [expected[0][0]] * max(0, 6 - len(expected))
@@ -106,6 +69,9 @@ def test_k_best_are_the_best_of_all_trees_in_order(treebank, preset):
         np.testing.assert_allclose([score_of[heads] for heads in found], scores, atol=1e-4)
         assert len(set(found)) == min(6, len(expected)), "distinct as long as there are trees, then the best again"
         assert sentence(pool, s, 0) == sentence(best, s)
+        assert best.log_probs[0, s] == pytest.approx(scores[0], abs=1e-4)
+    several_roots = any(sentence(best, s)[0].count(0) > 1 for s in range(best.num_items))
+    assert several_roots == (preset == "official"), "the constraint matters to some sentence"
 
 
 @PRESETS
@@ -113,6 +79,7 @@ def test_labelled_k_best_are_the_best_of_all_labelled_trees(treebank, preset):
     parser = tiny_parser(treebank, preset=preset)
     short = treebank.select(np.flatnonzero(treebank.lengths <= 3))
     pool, plain = parser.candidates(short, KBest(20, labelled=True)), parser.candidates(short, KBest(20))
+    best = parser.candidates(short, OneBest())
     assert plain.num_distinct().tolist() != pool.num_distinct().tolist(), "relations would not matter"
     for s in range(short.num_sentences):
         with torch.no_grad():
@@ -125,7 +92,7 @@ def test_labelled_k_best_are_the_best_of_all_labelled_trees(treebank, preset):
         score_of = {(heads, relations): score for score, heads, relations in every}
         np.testing.assert_allclose([score_of[tree] for tree in found], scores, atol=1e-4)
         assert len(set(found)) == min(20, len(every))
-        assert found[0] == sentence(plain, s)
+        assert found[0] == sentence(plain, s) == sentence(best, s)
 
 
 def test_samples_are_decoded_by_the_log_probs_of_their_sub_network(treebank, parser):
