@@ -1,11 +1,17 @@
-"""Banks of random frames."""
+"""Banks of frames: random ones, and those of texts."""
 
 import numpy as np
 
-from bcrlib.data.frames import FrameBank, Node
+from bcrlib.data.frames import FrameBank, Node, frame_words, parse_frame
 
 LABELS = ("IN:CALL", "IN:COMBINE", "SL:COMBINE", "SL:PLACE")
 WORDS = ("a", "b", ":]", "]]", "x[", "ü\u2028", "IN:CALL")
+
+
+def bank_of(*texts: str) -> FrameBank:
+    """The frames of these texts with their utterances."""
+    frames = tuple(map(parse_frame, texts))
+    return FrameBank(tuple(map(frame_words, frames)), frames)
 
 
 def random_frame(words: tuple[str, ...], rng: np.random.Generator, depth: int = 0) -> Node:

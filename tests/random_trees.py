@@ -1,4 +1,4 @@
-"""Treebanks of random trees, and random mistakes in them."""
+"""Treebanks: of sentences written by hand, and of random trees, with random mistakes in them; how two are compared."""
 
 import numpy as np
 
@@ -6,6 +6,13 @@ from bcrlib.data.treebank import Treebank
 
 TAGS = ["NOUN", "VERB", "PUNCT", "SYM", "ADV"]
 RELATIONS = ["nsubj", "nsubj:pass", "obj", "punct", "root"]
+
+
+def treebank_of(*sentences: list[tuple[str, str, int, str]]) -> Treebank:
+    """Of words given by form, tag, head and relation."""
+    forms, upos, heads, relations = zip(*(word for sentence in sentences for word in sentence))
+    offsets = np.cumsum([0, *map(len, sentences)])
+    return Treebank(list(forms), list(upos), np.array(heads, dtype=np.int32), list(relations), offsets)
 
 
 def random_heads(length: int, rng: np.random.Generator) -> np.ndarray:
@@ -40,3 +47,22 @@ def random_mistakes(gold: Treebank, rng: np.random.Generator, rate: float = 0.5)
     for token in np.flatnonzero(rng.random(gold.num_tokens) < rate / 4):
         relations[token] = RELATIONS[rng.integers(5)]
     return gold.with_trees(heads, relations)
+
+
+def children(heads: list[int]) -> dict[int, list[int]]:
+    """The twin of comparing trees: words as numbers from 1, the children of each in order of position."""
+    return {head: [word for word, h in enumerate(heads, start=1) if h == head] for head in range(len(heads) + 1)}
+
+
+def same_below(word: int, gold: tuple, predicted: tuple, compared: set[int], labelled: bool) -> bool:
+    """Whether two trees, heads and relations, have the same compared words below this one of the first; recursively."""
+
+    def daughters(tree: tuple) -> list:
+        heads, relations = tree
+        found = [child for child in children(heads)[word] if child in compared]
+        return [(child, relations[child - 1]) if labelled else child for child in found]
+
+    below = children(gold[0])[word]
+    return daughters(gold) == daughters(predicted) and all(
+        same_below(child, gold, predicted, compared, labelled) for child in below
+    )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from random_trees import random_mistakes, random_treebank
+from random_trees import random_mistakes, random_treebank, same_below
 
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.treebank import Treebank, read_conllu
@@ -17,22 +17,8 @@ def treebank(tags: list[str], heads: list[int], relations: list[str], lengths: l
     return Treebank(forms, tags, np.array(heads, dtype=np.int32), relations, offsets)
 
 
-# The recursive twin of the authors' comparison: one sentence at a time, downwards from the gold root, the
-# children of each word in order of position.
-
-
-def daughters(heads: list[int], relations: list[str], labelled: bool) -> dict[int, list]:
-    below = {word: [] for word in range(len(heads) + 1)}
-    for word, (head, relation) in enumerate(zip(heads, relations), start=1):
-        below[head].append((word, relation) if labelled else (word, None))
-    return below
-
-
-def same_below(word: int, gold: dict[int, list], predicted: dict[int, list]) -> bool:
-    return gold[word] == predicted[word] and all(same_below(w, gold, predicted) for w, _ in gold[word])
-
-
 def recursive_correctness(gold: Treebank, predicted: Treebank) -> dict[str, list[bool]]:
+    """The authors' comparison: one sentence at a time, whole trees downwards from the gold root."""
     right = {level: [] for level in LEVELS}
     for start, end in zip(gold.offsets, gold.offsets[1:]):
         trees = [(bank.heads[start:end].tolist(), bank.relations[start:end]) for bank in (gold, predicted)]
@@ -43,7 +29,7 @@ def recursive_correctness(gold: Treebank, predicted: Treebank) -> dict[str, list
                 right["LAS"].append((relations[i], heads[i]) == (gold_relations[i], gold_heads[i]))
         root = gold_heads.index(0) + 1
         for level, labelled in (("UCM", False), ("LCM", True)):
-            right[level].append(same_below(root, *(daughters(*tree, labelled) for tree in trees)))
+            right[level].append(same_below(root, *trees, set(range(1, len(heads) + 1)), labelled))
     return right
 
 

@@ -5,11 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from tiny_frames import frame_bank, tiny_seq2seq
-from tiny_parsers import tiny_parser, tiny_pointer_parser
+from tiny_kinds import BANKS, MAKE
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from bcrlib.data.generated.trees import generate_treebank
 from bcrlib.data.treebank import read_conllu
 from bcrlib.parsers.batches import (
     BUCKET_LIMITS,
@@ -23,19 +21,7 @@ from bcrlib.parsers.batches import (
 )
 from bcrlib.samplers.strategies import DropoutP, OneBest
 
-TREES, FRAMES = generate_treebank(11, seed=3), frame_bank()
 CASES = [[1], [4], [3, 3, 3], [1, 1], [9, 4, 4, 2, 1, 1], sorted(range(1, 30), reverse=True)]
-
-
-@pytest.mark.parametrize("lengths", CASES)
-def test_rows_are_where_the_docstring_says(lengths):
-    packing = pack(np.array(lengths))
-    expected = [(step, b) for step in range(lengths[0]) for b in range(len(lengths)) if step < lengths[b]]
-    assert list(zip(packing.step.tolist(), packing.sentence.tolist())) == expected
-    assert [packing.starts[step] + b for step, b in expected] == list(range(packing.num_rows))
-    assert packing.counts == [sum(length > step for length in lengths) for step in range(lengths[0])]
-    assert (packing.num_sentences, packing.num_rows, packing.max_length) == (len(lengths), sum(lengths), lengths[0])
-    assert packing.lengths.tolist() == lengths
 
 
 @pytest.mark.parametrize("lengths", CASES)
@@ -45,6 +31,10 @@ def test_layout_is_that_of_the_librarys_packed_sequences(lengths):
     theirs = pack_padded_sequence(padded, torch.tensor(lengths), batch_first=True)
     assert packing.counts == theirs.batch_sizes.tolist()
     assert torch.equal(padded[packing.sentence, packing.step], theirs.data)
+    rows = torch.tensor(packing.starts)[packing.step] + packing.sentence
+    assert rows.tolist() == list(range(packing.num_rows))
+    assert (packing.num_sentences, packing.num_rows, packing.max_length) == (len(lengths), sum(lengths), lengths[0])
+    assert packing.lengths.tolist() == lengths
 
 
 @pytest.mark.parametrize("lengths", CASES)
@@ -80,12 +70,6 @@ def test_unpack_keeps_type_and_gradient():
 def test_refuses_what_is_no_batch(lengths):
     with pytest.raises(ValueError, match="positive lengths in decreasing order"):
         pack(np.array(lengths, dtype=np.int64))
-
-
-def test_groups_by_hand():
-    rows, place = grouped(torch.tensor([2, 0, 2, 2, 0]), 4)
-    assert rows.tolist() == [[1, 4, 5], [5, 5, 5], [0, 2, 3], [5, 5, 5]]
-    assert place.tolist() == [0, 0, 1, 2, 1]
 
 
 @pytest.mark.parametrize("num_groups", [1, 5, 60])
@@ -180,19 +164,11 @@ def num_encoded(parser, run) -> list[int]:
 
 
 @pytest.mark.parametrize("size", [4, 100])
-@pytest.mark.parametrize(
-    ("make", "items", "number"),
-    [
-        (tiny_parser, TREES, 11),
-        (tiny_pointer_parser, TREES, 11),
-        (lambda _, runtime: tiny_seq2seq(0, runtime), FRAMES, 8),
-    ],
-    ids=["deepbiaf", "stackptr", "s2s"],
-)
-def test_batches_have_as_many_sentences_as_asked_for(make, items, number, size):
-    parser = make(items, runtime=Runtime(max_tokens=1, batch_size=size))
+@pytest.mark.parametrize("kind", MAKE)
+def test_batches_have_as_many_sentences_as_asked_for(kind, size):
+    items, parser = BANKS[kind], MAKE[kind](runtime=Runtime(max_tokens=1, batch_size=size))
     pool = parser.candidates(items, OneBest())
-    expected = [min(size, number - start) for start in range(0, number, size)]
+    expected = [min(size, len(items) - start) for start in range(0, len(items), size)]
     assert num_encoded(parser, lambda: parser.candidates(items, OneBest())) == expected
     assert num_encoded(parser, lambda: parser.log_probs(items, pool)) == expected
     copied = num_encoded(parser, lambda: parser.decoded(items, DropoutP(0.2, 3)))

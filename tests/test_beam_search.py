@@ -1,19 +1,21 @@
-"""Beam search against the enumeration of all derivations of short sentences."""
+"""Search of the stack-pointer parser against the enumeration of all derivations: beams, sub-networks, ensembles."""
 
-from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from plain_stackptr import PlainStackPtr, Tree, any_order, inside_out, plain_beam
+from pools import assert_same
 from random_trees import random_treebank
-from tiny_parsers import assert_same_trees, tiny_pointer_parser
+from tiny_parsers import tiny_pointer_parser
 
 from bcrlib.data.candidates import TreePool
+from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
+from bcrlib.parsers.parser import ensemble
 from bcrlib.parsers.stackptr import StackPtrParser
 from bcrlib.samplers.brute_force import all_trees
-from bcrlib.samplers.strategies import Beam, KBest, OneBest
+from bcrlib.samplers.strategies import Beam, DropoutP, Nucleus, OneBest
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
 FULL = 400
@@ -119,10 +121,9 @@ def test_one_best_is_the_first_of_the_parsers_own_beam(long_treebank, preset):
     assert parser.beam_width == 10 and parser.selection_strategy == Beam(1, 1)
     best, beam = (parser.candidates(long_treebank, strategy) for strategy in (OneBest(), Beam(10, 6)))
     assert best.num_candidates == 1
-    first = replace(beam, heads=beam.heads[:1], relations=beam.relations[:1], log_probs=beam.log_probs[:1])
-    assert_same_trees(best, first)
+    assert_same(best, beam.take(slice(1)))
     parser.beam_width = 1
-    assert_same_trees(parser.candidates(long_treebank, OneBest()), parser.candidates(long_treebank, Beam(1, 1)))
+    assert_same(parser.candidates(long_treebank, OneBest()), parser.candidates(long_treebank, Beam(1, 1)))
 
 
 @PRESETS
@@ -153,9 +154,44 @@ def test_duplicates_stay_only_if_wanted(long_treebank):
         assert len(set(kept.log_probs[:, s])) > num_distinct[s], "equal trees by different actions"
 
 
-def test_k_best_and_a_beam_of_nothing_are_refused(treebank):
-    parser = tiny_pointer_parser(treebank)
-    with pytest.raises(ValueError, match="graph-based"):
-        parser.candidates(treebank, KBest(3))
+def test_a_beam_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one hypothesis"):
         Beam(0)
+
+
+def test_official_trees_may_have_several_roots(long_treebank):
+    pool = tiny_pointer_parser(long_treebank, preset="official").candidates(long_treebank, Nucleus(1.0, 10))
+    assert max(heads.count(0) for s in range(12) for heads, _ in candidates_of(pool, s)) > 1
+
+
+@PRESETS
+def test_a_sub_network_keeps_its_masks_and_is_searched_to_the_end(preset):
+    """The best of all derivations under one set of masks; the authors leave out those behind the recurrence."""
+    short = random_treebank(6, np.random.default_rng(3), longest=3)
+    parser = tiny_pointer_parser(short, preset=preset)
+    parser.beam_width = 40  # more than there are derivations: the beam is brute force
+    pool = parser.decoded(short, DropoutP(0.3, 3), seed=5)
+    wrong_masks = 0
+    for s, sample in product(range(6), range(3)):
+        one, ways = short.select(np.array([s])), all_ways(int(short.lengths[s]), parser)
+        noise = key(*one.forms) ^ key(5, "dropout-p", sample)
+        found, scores = [candidates_of(pool, s)[sample]], pool.log_probs[sample : sample + 1, s]
+        masks = {left_out: PlainStackPtr(parser, one, noise, 0.3, not left_out) for left_out in (True, False)}
+        assert_is_beam(found, scores, plain_beam([masks[preset == "official"]], ways, 40)[:1])
+        wrong_masks += abs(plain_beam([masks[preset == "clean"]], ways, 40)[0][0] - scores[0]) > 1e-2
+    assert wrong_masks > 9, "the masks of queries change nothing"
+
+
+@PRESETS
+@pytest.mark.parametrize("width", [1, 40])
+def test_an_ensemble_searches_by_the_mean_of_log_probabilities(preset, width):
+    """Greedily, and through all derivations; positions and labels each by their mean."""
+    short = random_treebank(6, np.random.default_rng(3), longest=3)
+    members = [tiny_pointer_parser(short, seed, preset) for seed in range(2)]
+    pool = ensemble(members).candidates(short, Beam(width, 1))
+    single = members[0].candidates(short, Beam(width, 1))
+    for s in range(6):
+        plain = [PlainStackPtr(member, short.select(np.array([s]))) for member in members]
+        expected = plain_beam(plain, all_ways(int(short.lengths[s]), members[0]), width)
+        assert_is_beam(candidates_of(pool, s), pool.log_probs[:, s], expected[:1])
+    assert (pool.heads != single.heads).any() or (pool.relations != single.relations).any()

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from random_trees import random_treebank
 from safetensors.torch import load_file
 from tiny_encoders import bpe_folder, library_encoder
 from tiny_frames import TINY_SEQ2SEQ, frame_bank, scattered, tiny_seq2seq
-from tiny_parsers import TINY, tiny_parser, tiny_pointer_parser
+from tiny_kinds import BANKS, MAKE, TREES
+from tiny_parsers import TINY
 
 from bcrlib.data.frames import FrameBank
 from bcrlib.data.treebank import Treebank
@@ -25,21 +25,11 @@ from bcrlib.parsers.training import load_parser, load_parsers, new_parser, save_
 from bcrlib.samplers.dropout_p import Rates
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, OneBest, TopK
 
-TREES = random_treebank(20, np.random.default_rng(0), longest=9)
-MAKE = {
-    "deepbiaf": lambda **changes: tiny_parser(TREES, **changes),
-    "stackptr": lambda **changes: tiny_pointer_parser(TREES, **changes),
-    "s2s": lambda **changes: tiny_seq2seq(constrained=True, **changes),
-}
 KINDS = pytest.mark.parametrize("kind", MAKE)
 
 
-def bank_of(kind: str) -> Treebank | FrameBank:
-    return frame_bank() if kind == "s2s" else TREES
-
-
 def assert_same_parser(loaded: Parser, parser: Parser, strategy=OneBest()) -> None:  # noqa: B008
-    weights, bank = parser.network.state_dict(), bank_of(parser.config.kind)
+    weights, bank = parser.network.state_dict(), BANKS[parser.config.kind]
     assert type(loaded) is type(parser) and loaded.network.state_dict().keys() == weights.keys()
     for name, tensor in loaded.network.state_dict().items():
         assert torch.equal(tensor, weights[name]), name
@@ -159,23 +149,18 @@ def weights_after(
     return new_parser(config, bank, seed, Runtime()).network.state_dict()
 
 
-@pytest.mark.parametrize("kind", ["deepbiaf", "stackptr"])
-def test_new_weights_of_trees_depend_on_the_seed_alone(kind):
-    config = replace(TINY, kind=kind)
-    first, again, other = (weights_after(noise, config, seed, TREES) for noise, seed in ((5, 1), (6, 1), (5, 2)))
-    assert all(torch.equal(again[name], weight) for name, weight in first.items())
-    assert all(not torch.equal(other[name], weight) for name, weight in first.items() if weight.any())
-
-
-@pytest.mark.parametrize("source", ["tiny", "folder", "mpnet"])
-def test_new_weights_of_frames_depend_on_the_seed_alone(tmp_path, monkeypatch, source):
-    config = TINY_SEQ2SEQ if source == "tiny" else pretrained_config(source, tmp_path, monkeypatch)
-    first, again = (weights_after(noise, config, 1, frame_bank()) for noise in (5, 6))
-    other = weights_after(5, config, 2, frame_bank())
+@pytest.mark.parametrize("source", ["deepbiaf", "stackptr", "tiny", "folder", "mpnet"])
+def test_new_weights_depend_on_the_seed_alone(tmp_path, monkeypatch, source):
+    """All that are drawn: biases begin at zero, and what is pretrained as it is."""
+    bank = TREES if source in MAKE else frame_bank()
+    config = replace(TINY, kind=source) if source in MAKE else TINY_SEQ2SEQ
+    if source in ("folder", "mpnet"):
+        config = pretrained_config(source, tmp_path, monkeypatch)
+    first, again, other = (weights_after(noise, config, seed, bank) for noise, seed in ((5, 1), (6, 1), (5, 2)))
     for name, weight in first.items():
         assert torch.equal(again[name], weight), name
-        is_matrix = weight.dim() > 1
-        drawn = is_matrix and (source == "tiny" or name.startswith("decoder"))
+        drawn = weight.any() if source in MAKE else weight.dim() > 1
+        drawn = drawn and (source not in ("folder", "mpnet") or name.startswith("decoder"))
         assert torch.equal(other[name], weight) != drawn, name
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from test_encoding import TRAIN, treebank_of
+from random_trees import treebank_of
+from test_encoding import TRAIN
 from tiny_encoders import real_minilm
 from transformers import AutoModel
 
@@ -83,7 +84,7 @@ def test_the_vectors_of_a_corpus_are_kept(minilm, tmp_path, monkeypatch):
 
 
 def test_a_batch_has_the_vectors_of_its_tokens(minilm):
-    train = treebank_of(TRAIN)
+    train = treebank_of(*TRAIN)
     encoded = encode(train, build_vocabulary(train), minilm)
     of_tokens = minilm.of_tokens(train.forms, train.offsets).astype(np.float32)
     batch = make_batch(encoded, np.array([2, 0, 2]))

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from random_stores import counted, random_store, totals
+from random_stores import UNITS, counted, random_right, random_store, totals
 
 from bcrlib.experiments import counting
 from bcrlib.experiments.counting import Update, parse_update
@@ -13,47 +13,29 @@ from bcrlib.metrics.attachment import LEVELS
 from bcrlib.metrics.flips import Units
 from bcrlib.metrics.uncertainty import micro_average
 
-WORDS = {"UAS": 12, "LAS": 12, "UCM": 5, "LCM": 5}
 OLD, NEW = (11, 12), (1, 2)
 GROUPS = ((1, 2), (3, 4))
-NUM_CANDIDATES = 4
 STRATEGY = "dropout-p(p=0.1)"
-UPDATES = (Update("deepbiaf", "deepbiaf"), Update("stackptr", "stackptr"), Update("deepbiaf", "stackptr"))
-HOMOGENEOUS, _, CROSS = UPDATES
+KINDS = ("deepbiaf", "stackptr")
+UPDATES = (*(Update(kind, kind) for kind in KINDS), Update("deepbiaf", "stackptr"), Update("stackptr", "deepbiaf"))
+HOMOGENEOUS, CROSS = UPDATES[0], UPDATES[2]
 
 every_update = pytest.mark.parametrize("update", UPDATES, ids=str)
 every_level = pytest.mark.parametrize("level", LEVELS)
 
 
 @pytest.fixture(scope="module")
-def units() -> Units:
-    words, trees = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 3, 4, 4]), np.arange(5)
-    return Units({"UAS": words, "LAS": words, "UCM": trees, "LCM": trees}, 5)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory, units) -> CorrectnessStore:
-    store, rng = CorrectnessStore(tmp_path_factory.mktemp("store")), np.random.default_rng(3)
-    store.save_units(units, "clean")
-    for kind in ("deepbiaf", "stackptr"):
-        systems = [System("old", kind, seed) for seed in OLD] + [System("new", kind, seed) for seed in NEW]
-        systems += [System("ensemble", kind, number, None, group) for number, group in enumerate(GROUPS, start=1)]
-        teachers = [f"{u.old}/{seed}" for u in UPDATES if u.new == kind for seed in OLD]
-        systems += [System("distillation", kind, 1, teacher) for teacher in teachers]
+def store(tmp_path_factory) -> CorrectnessStore:
+    rng, folder = np.random.default_rng(4), tmp_path_factory.mktemp("store")
+    old, new = ([f"{kind}/{seed}" for kind in KINDS for seed in seeds] for seeds in (OLD, NEW))
+    store = random_store(folder, rng, old, new, [STRATEGY])
+    for kind in KINDS:
+        systems = [System("ensemble", kind, number, None, group) for number, group in enumerate(GROUPS, start=1)]
+        systems += [System("distillation", kind, 1, teacher) for teacher in old]
         for system in systems:
-            store.save_system(system, random_right(rng), "clean")
-        for seed in NEW:
-            pool = Pool(f"{kind}/{seed}", STRATEGY)
-            store.save_pool(pool, random_right(rng, NUM_CANDIDATES), "clean")
-            peers = [f"{kind}/{new}" for new in NEW]
-            for scorer in (*teachers, *peers):
-                store.save_scores(pool, scorer, rng.normal(size=(NUM_CANDIDATES, 5)).astype(np.float32))
+            store.save_system(system, random_right(rng, UNITS), "clean")
     store.save_manifest({"dropout_choice": {str(u): {"strategy": STRATEGY, "grid": []} for u in UPDATES}})
     return store
-
-
-def random_right(rng: np.random.Generator, *shape: int) -> dict[str, np.ndarray]:
-    return {level: rng.random((*shape, WORDS[level])) < 0.7 for level in LEVELS}
 
 
 def right_of(store, level, method, kind, seed, teacher=None, members=()):
@@ -83,28 +65,21 @@ def test_the_list_is_the_best_that_the_store_has(tmp_path, stored, listed):
     assert counting.listed_strategy(store, CROSS) == "beam(b=10)"
 
 
-def test_a_kind_s_variants_are_replaced_before_it_and_other_kinds_last(tmp_path, units):
-    store, rng = CorrectnessStore(tmp_path), np.random.default_rng(5)
-    old, new = ("deepbiaf-static", "deepbiaf", "stackptr"), ("deepbiaf", "stackptr")
-    for method, kinds in {"old": old, "new": new}.items():
-        for kind in kinds:
-            store.save_system(System(method, kind, 11 if method == "old" else 1), random_right(rng), "clean")
-    for kind in new:
-        store.save_pool(Pool(f"{kind}/1", STRATEGY), random_right(rng, 2), "clean")
-        for scorer in old:
-            store.save_scores(Pool(f"{kind}/1", STRATEGY), f"{scorer}/11", np.zeros((2, 5), dtype=np.float32))
+def test_a_kind_s_variants_are_replaced_before_it_and_other_kinds_last(tmp_path):
+    old, new = ["deepbiaf-static/11", "deepbiaf/11", "stackptr/11"], ["deepbiaf/1", "stackptr/1"]
+    store = random_store(tmp_path, np.random.default_rng(5), old, new, [STRATEGY])
     within = ["deepbiaf-static=>deepbiaf", "deepbiaf=>deepbiaf", "stackptr=>stackptr"]
     across = ["stackptr=>deepbiaf", "deepbiaf-static=>stackptr", "deepbiaf=>stackptr"]
     found = [str(update) for update in counting.updates(store)]
     assert found[:3] == within and sorted(found[3:]) == sorted(across)
 
 
-def test_scores_of_peers_alone_make_no_update(tmp_path, units):
+def test_scores_of_peers_alone_make_no_update(tmp_path):
     store = CorrectnessStore(tmp_path)
-    store.save_units(units, "clean")
+    store.save_units(Units(UNITS, 5), "clean")
     rng = np.random.default_rng(0)
     for system in (System("old", "deepbiaf", 11), System("new", "deepbiaf", 1), System("new", "deepbiaf", 2)):
-        store.save_system(system, random_right(rng), "clean")
+        store.save_system(system, random_right(rng, UNITS), "clean")
     store.save_scores(Pool("deepbiaf/1", "k-best"), "deepbiaf/2", np.zeros((3, 5), dtype=np.float32))
     assert counting.updates(store) == []
     with pytest.raises(KeyError, match="no dropout rate was chosen for deepbiaf=>deepbiaf"):
@@ -156,12 +131,12 @@ def test_distillation_takes_each_old_with_its_own_student(store, update):
     assert result.nested
 
 
-def test_old_models_without_a_student_are_left_out_of_distillation(tmp_path, units):
+def test_old_models_without_a_student_are_left_out_of_distillation(tmp_path):
     store, rng = CorrectnessStore(tmp_path), np.random.default_rng(1)
-    store.save_units(units, "clean")
+    store.save_units(Units(UNITS, 5), "clean")
     student = System("distillation", "stackptr", 1, "deepbiaf/12")
     for system in (*(System("old", "deepbiaf", seed) for seed in OLD), student):
-        store.save_system(system, random_right(rng), "clean")
+        store.save_system(system, random_right(rng, UNITS), "clean")
     result = counting.distillation(store, "clean", "LAS", CROSS)
     assert (result.old_of_pair, result.new_of_pair) == (("deepbiaf/12",), (student.name,))
 
@@ -173,11 +148,11 @@ def test_ensemble_takes_every_old_with_every_group(store, update):
     assert totals(counting.ensemble(store, "clean", "UAS", update)) == counted(pairs)
 
 
-def chosen_right(store, units, proposer, level, scores) -> np.ndarray:
+def chosen_right(store, proposer, level, scores) -> np.ndarray:
     """The re-ranked prediction, chosen sentence by sentence with plain loops."""
     right = store.load_pool(Pool(proposer, STRATEGY), "clean", level)
     result = []
-    for unit, sentence in enumerate(units.sentence_of_unit[level]):
+    for unit, sentence in enumerate(UNITS[level]):
         best = max(range(len(scores)), key=lambda c: (scores[c][sentence], -c))
         result.append(right[best][unit])
     return np.array(result)
@@ -186,13 +161,13 @@ def chosen_right(store, units, proposer, level, scores) -> np.ndarray:
 @every_update
 @every_level
 @pytest.mark.parametrize("num_candidates", [1, 3, None])
-def test_bcr_lets_the_old_model_pick(store, units, level, num_candidates, update):
+def test_bcr_lets_the_old_model_pick(store, level, num_candidates, update):
     pairs = []
     for old, new in itertools.product(OLD, NEW):
         proposer = f"{update.new}/{new}"
         scores = store.load_scores(Pool(proposer, STRATEGY), f"{update.old}/{old}")[:num_candidates]
         old_right = right_of(store, level, "old", update.old, old)
-        pairs.append((old_right, chosen_right(store, units, proposer, level, scores)))
+        pairs.append((old_right, chosen_right(store, proposer, level, scores)))
     assert totals(counting.bcr(store, "clean", level, update, STRATEGY, num_candidates)) == counted(pairs)
 
 
@@ -214,11 +189,11 @@ def test_oracles_are_best_at_what_they_look_at(store, update):
 
 
 @every_update
-def test_the_oracle_decides_by_words_for_whole_trees(store, units, update):
+def test_the_oracle_decides_by_words_for_whole_trees(store, update):
     proposer, old = f"{update.new}/{NEW[0]}", f"{update.old}/{OLD[0]}"
     words = store.load_pool(Pool(proposer, STRATEGY), "clean", "UAS")
-    scores = [[sum(row[units.sentence_of_unit["UAS"] == s]) for s in range(5)] for row in words]
-    expected = chosen_right(store, units, proposer, "UCM", scores)
+    scores = [[sum(row[UNITS["UAS"] == s]) for s in range(5)] for row in words]
+    expected = chosen_right(store, proposer, "UCM", scores)
     result = counting.oracle(store, "clean", "UCM", update, STRATEGY, "ACC")
     pair = list(zip(result.old_of_pair, result.new_of_pair)).index((old, proposer))
     old_right = right_of(store, "UCM", "old", update.old, OLD[0])
@@ -227,20 +202,20 @@ def test_the_oracle_decides_by_words_for_whole_trees(store, units, update):
 
 @pytest.mark.parametrize("weight", [0.0, 0.4])
 @pytest.mark.parametrize("level", ["UAS", "UCM"])
-def test_a_joined_strategy_is_a_choice_among_different_structures(tmp_path, units, level, weight):
+def test_a_joined_strategy_is_a_choice_among_different_structures(tmp_path, level, weight):
     """The twin has each structure once, with one score; the store has pools with copies, within and across."""
     rng, store = np.random.default_rng(5), CorrectnessStore(tmp_path)
     old, new = "deepbiaf/11", "deepbiaf/1"
-    store.save_units(units, "clean")
+    store.save_units(Units(UNITS, 5), "clean")
     for name in (old, new):
         kind, seed = name.split("/")
-        store.save_system(System("old" if name == old else "new", kind, int(seed)), random_right(rng), "clean")
-    structures = random_right(rng, 4)  # four of each sentence
+        store.save_system(System("old" if name == old else "new", kind, int(seed)), random_right(rng, UNITS), "clean")
+    structures = random_right(rng, UNITS, 4)  # four of each sentence
     log_probs = {name: rng.integers(-3, 0, (4, 5)).astype(np.float32) for name in (old, new)}  # and some ties
     pools = {"1-best": [0], "k-best": [0, 1, 2], STRATEGY: [2, 3, 1, 3]}
     found = {strategy: np.stack([rng.permutation(4)[ids] for _ in range(5)], axis=1) for strategy, ids in pools.items()}
     for strategy, ids in found.items():
-        pool, of_unit = Pool(new, strategy), units.sentence_of_unit
+        pool, of_unit = Pool(new, strategy), UNITS
         right = {
             of_level: np.take_along_axis(structures[of_level], ids[:, of_unit[of_level]], axis=0) for of_level in LEVELS
         }
@@ -252,7 +227,7 @@ def test_a_joined_strategy_is_a_choice_among_different_structures(tmp_path, unit
     for s in range(5):
         once = list(dict.fromkeys(int(i) for ids in found.values() for i in ids[:, s]))
         chosen.append(max(once, key=lambda i: (log_probs[old][i, s] + weight * log_probs[new][i, s], -once.index(i))))
-    expected = [structures[level][chosen[s]][unit] for unit, s in enumerate(units.sentence_of_unit[level])]
+    expected = [structures[level][chosen[s]][unit] for unit, s in enumerate(UNITS[level])]
     old_right = right_of(store, level, "old", "deepbiaf", 11)
     result = counting.bcr(store, "clean", level, HOMOGENEOUS, f"1-best+k-best+{STRATEGY}", new_weight=weight)
     assert totals(result) == counted([(old_right, expected)])

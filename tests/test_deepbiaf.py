@@ -8,12 +8,9 @@ import torch
 from random_trees import random_treebank
 from tiny_parsers import noise_of, strewn, tiny_parser, whole_batch
 
-from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.configuration import NetworkConfig
 from bcrlib.parsers.deepbiaf import score_trees
 from bcrlib.parsers.encoder import ArcBiaffine, LabelBiaffine
-from bcrlib.parsers.encoding import encode, make_batch
-from bcrlib.samplers.dropout_p import Noise
 
 PRESETS = pytest.mark.parametrize("preset", ["clean", "official"])
 
@@ -95,60 +92,6 @@ def test_loss_is_minus_the_log_probability_of_the_gold_trees(treebank, preset, p
         log_probs = gold_log_probs(parser, batch, noise)
         assert parser.network.loss(batch, noise).item() == pytest.approx(-log_probs.sum().item(), rel=1e-5)
         assert p is None or not torch.allclose(log_probs, gold_log_probs(parser, batch), rtol=0.01)
-
-
-def test_score_trees_is_the_sum_over_words(treebank, parser):
-    batch = whole_batch(parser, treebank)
-    with torch.no_grad():
-        tables, log_probs = parser.tables(batch), gold_log_probs(parser, batch)
-    encoded = encode(treebank, parser.vocabulary, None)
-    for b, sentence in enumerate(batch.sentences):
-        expected = 0.0
-        for dep in range(1, encoded.lengths[sentence]):
-            at = encoded.offsets[sentence] + dep
-            head, relation = encoded.heads[at], encoded.relations[at]
-            expected += (tables.arcs[b, dep, head] + tables.labels[b, dep, relation, head]).item()
-        assert log_probs[b].item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize("p", [None, 0.5])
-def test_tables_of_a_sentence_do_not_depend_on_its_neighbours(treebank, parser, p):
-    encoded = encode(treebank, parser.vocabulary, None)
-    whole = make_batch(encoded, np.arange(12))
-    keys = torch.from_numpy(encoded.keys)
-    with torch.no_grad():
-        together = parser.tables(whole, p and Noise(keys[whole.sentences], whole.packing, p))
-        for chosen in ([3], [5, 0], [11, 2, 7]):
-            part = make_batch(encoded, np.array(chosen))
-            tables = parser.tables(part, p and Noise(keys[part.sentences], part.packing, p))
-            for b, sentence in enumerate(part.sentences):
-                (at,) = np.flatnonzero(whole.sentences == sentence)
-                n = encoded.lengths[sentence]
-                for ours, expected in (
-                    (tables.arcs[b, 1:n, :n], together.arcs[at, 1:n, :n]),
-                    (tables.labels[b, 1:n, :, :n], together.labels[at, 1:n, :, :n]),
-                ):
-                    torch.testing.assert_close(ours, expected, atol=2e-5, rtol=1e-4)
-
-
-def test_bfloat16_tables_are_close_and_stay_float32(treebank, parser):
-    batch = whole_batch(parser, treebank)
-    with torch.no_grad():
-        exact = parser.network.tables(batch, None, Runtime())
-        rough = parser.network.tables(batch, None, Runtime(precision="bfloat16"))
-    assert rough.arcs.dtype == rough.labels.dtype == torch.float32
-    finite = exact.arcs.isfinite()
-    assert 0 < (rough.arcs[finite].exp() - exact.arcs[finite].exp()).abs().max() < 0.1
-    assert (rough.labels.exp() - exact.labels.exp()).abs().max() < 0.1
-
-
-@pytest.mark.parametrize("p", [None, 0.33])
-def test_the_loss_reaches_every_parameter(treebank, parser, p):
-    batch = whole_batch(parser, treebank)
-    parser.network.train()
-    parser.network.loss(batch, p and noise_of(batch, p)).backward()
-    for name, parameter in parser.network.named_parameters():
-        assert parameter.grad.isfinite().all() and parameter.grad.any(), name
 
 
 def test_projections_of_a_sentence_share_their_masks(treebank, parser):

@@ -125,10 +125,7 @@ def test_it_is_what_evaluate_counts(task, definitions, request, tmp_path):
 
 def test_re_ranking_picks_the_same_trees_whatever_counts(trees):
     """The old model's scores decide, and they prefer the trees that are right everywhere."""
-    methods = {
-        "Untreated": counting.untreated,
-        "BCR": lambda *where: counting.bcr(*where, strategy="k-best"),
-    }
+    methods = {"Untreated": counting.untreated, "BCR": lambda *where: counting.bcr(*where, strategy="k-best")}
     values = rows_of(trees, UPDATE, methods)
     for level, definitions in BY_HAND:
         assert values["BCR", level, f"ACC {definitions}"] == 1

@@ -63,15 +63,6 @@ def test_children_come_from_the_inside_out():
     assert len({(len(tree), words) for tree, words in zip(trees, ours)}) == len(trees), "one tree, one derivation"
 
 
-def test_steps_by_hand():
-    """Word 3 has two children on each side: near before far, left before right."""
-    steps = derivations(np.array([[0, 3, 3, 0, 3, 3]]), np.array([6]))
-    assert steps.word[0].tolist() == [3, 2, 2, 1, 1, 4, 4, 5, 5, 3, 0]
-    assert steps.top[0].tolist() == [0, 3, 2, 3, 1, 3, 4, 3, 5, 3, 0]
-    assert steps.sibling[0].tolist() == [0, 0, 0, 2, 0, 1, 0, 4, 0, 5, 3]
-    assert steps.grandparent[0].tolist() == [0, 0, 3, 0, 3, 0, 3, 0, 3, 0, 0]
-
-
 @pytest.mark.parametrize(
     "heads", [(2, 1, 0), (0, 2, 1), (0, 3, 2), (2, 3, 1), (0, 4, 1), (0, -1, 1)],
     ids=["cycle before the root", "itself", "cycle behind the root", "no root", "too far", "negative"],

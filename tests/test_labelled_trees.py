@@ -115,18 +115,6 @@ def test_long_sentences_have_trees_in_order_that_do_not_depend_on_the_batch():
             np.testing.assert_array_equal(whole, one[0])
 
 
-def test_a_forbidden_relation_is_never_taken():
-    """As where `root` is kept for the words that hang from the root."""
-    rng, lengths = np.random.default_rng(4), np.array([6, 9])
-    arcs = rng.normal(size=(2, 10, 10))
-    labels = rng.normal(size=(2, 10, 3, 10))
-    labels[:, :, 0, 1:] = labels[:, :, 1:, 0] = -np.inf  # relation 0 from the root alone, and nothing else from there
-    heads, relations, scores = search(arcs, labels, 40, True, lengths)
-    assert np.isfinite(scores).all()
-    for s, n in enumerate(lengths):
-        assert np.array_equal(heads[s, :, 1 : n + 1] == 0, relations[s, :, 1 : n + 1] == 0)
-
-
 def test_no_relations_but_of_arcs_of_the_best_trees_are_asked_for():
     lengths = np.array([20, 12])
     table, asked = simulated_arc_scores(lengths, seed=1), []

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from random_frames import LABELS, random_frame_bank
+from random_frames import LABELS, bank_of, random_frame_bank
 from tiny_encoders import bpe_folder, real_minilm
 from tokenizers import Tokenizer, models, normalizers
 from transformers import AutoTokenizer
 
-from bcrlib.data.frames import BROKEN, END, FrameBank, frame_of, frame_words, parse_frame, sequences_of
+from bcrlib.data.frames import BROKEN, END, FrameBank, frame_of, sequences_of
 from bcrlib.data.randomness import key
 from bcrlib.data.top import read_top
 from bcrlib.parsers.configuration import Seq2SeqConfig
@@ -37,11 +37,6 @@ def bank() -> FrameBank:
 def letters(bank) -> Tokenizer:
     """A tokenizer that takes every word letter by letter: those of random frames have one to seven."""
     return tiny_tokenizer(bank.utterances, min_count=10**6)
-
-
-def cased_bank() -> FrameBank:
-    frames = tuple(map(parse_frame, CASED.strip().splitlines()))
-    return FrameBank(tuple(map(frame_words, frames)), frames)
 
 
 def all_rows(bank: FrameBank) -> np.ndarray:
@@ -184,10 +179,14 @@ def test_an_utterance_that_is_empty_or_too_long_is_named(wrong, fault):
         cut_into_pieces([("a",), wrong, ("a",)], tokenizer, max_pieces=3)
 
 
-@pytest.mark.parametrize("min_count", [1, 10**6], ids=["whole words", "letters"])
-def test_random_frames_come_back_from_their_targets(bank, min_count):
-    pieces = cut_into_pieces(bank.utterances, tiny_tokenizer(bank.utterances, min_count), 128)
-    assert (pieces.num_pieces.max() == 1) == (min_count == 1)
+@pytest.mark.parametrize("cut", ["whole words", "letters", "bytes"])
+def test_random_frames_come_back_from_their_targets(bank, cut, tmp_path):
+    if cut == "bytes":
+        _, tokenizer = new_encoder(Seq2SeqConfig(encoder=str(bpe_folder(tmp_path))), [])
+    else:
+        tokenizer = tiny_tokenizer(bank.utterances, 1 if cut == "whole words" else 10**6)
+    pieces = cut_into_pieces(bank.utterances, tokenizer, 128)
+    assert (pieces.num_pieces.max() == 1) == (cut == "whole words")
     sequences, _, back = there_and_back(bank, LABELS, pieces)
     assert_equal_but_for_ends(back, sequences)
     rows = zip(back, bank.utterances, bank.frames)
@@ -269,7 +268,7 @@ def test_sequences_are_those_of_the_plain_twin(bank, letters):
 def test_a_cased_tokenizer_of_bytes_serves_as_well(tmp_path):
     encoder, tokenizer = new_encoder(Seq2SeqConfig(encoder=str(bpe_folder(tmp_path)), encoder_layers=1), [])
     assert encoder.config.num_hidden_layers == 1
-    bank = cased_bank()
+    bank = bank_of(*CASED.strip().splitlines())
     pieces = cut_into_pieces(bank.utterances, tokenizer, 128)
     assert (pieces.before, pieces.after) == ((0,), (2,)), "the ids of <s> and </s>"
     assert pieces.ids.max() < encoder.config.vocab_size
@@ -280,14 +279,6 @@ def test_a_cased_tokenizer_of_bytes_serves_as_well(tmp_path):
     ids_of = dict(zip(words, map(np.ndarray.tolist, cut)))
     assert ids_of["wake"] != ids_of["Wake"] and ids_of["Mom"] != ids_of["mom's"][:1]
     sequences, _, back = there_and_back(bank, bank.labels, pieces)
-    assert_equal_but_for_ends(back, sequences)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_random_frames_come_back_through_bytes(tmp_path, seed):
-    bank = random_frame_bank(40, np.random.default_rng(seed))
-    _, tokenizer = new_encoder(Seq2SeqConfig(encoder=str(bpe_folder(tmp_path))), [])
-    sequences, _, back = there_and_back(bank, LABELS, cut_into_pieces(bank.utterances, tokenizer, 128))
     assert_equal_but_for_ends(back, sequences)
 
 

@@ -3,10 +3,9 @@ import pickle
 import sys
 
 import nbformat
-import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
-from tiny_notebooks import notebook, write, write_arithmetic
+from tiny_notebooks import notebook, running, write, write_arithmetic
 
 from bcrlib.pipeline.execute import Finished, JobFailed, NotebookError, execute_notebook, run_job
 from bcrlib.pipeline.jobs import Job
@@ -56,8 +55,7 @@ def test_dead_kernel_is_an_error_with_its_cell(tmp_path):
 def test_the_kernel_ends_with_its_notebook(tmp_path, last):
     with contextlib.suppress(NotebookError):
         execute(tmp_path, "import os\nopen('process', 'w').write(str(os.getpid()))", last)
-    process = int((tmp_path / "process").read_text())
-    assert not psutil.pid_exists(process) or psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    assert not running(int((tmp_path / "process").read_text()))
 
 
 def plan_one(tmp_path, job):

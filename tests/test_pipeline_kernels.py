@@ -5,12 +5,11 @@ import json
 import os
 import signal
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-from tiny_notebooks import notebook, quick_imports  # noqa: F401
+from tiny_notebooks import notebook, quick_imports, running, wait_for  # noqa: F401
 
 from bcrlib.pipeline import kernels
 from bcrlib.pipeline.execute import NotebookError, execute_notebook
@@ -49,17 +48,6 @@ def execute(folder, *cells, packages=(), **values):
 
 def is_server(process):
     return kernels.__name__ in psutil.Process(process).cmdline()
-
-
-def running(process):
-    return psutil.pid_exists(process) and psutil.Process(process).status() != psutil.STATUS_ZOMBIE
-
-
-def wait_for(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def test_a_forked_kernel_is_like_one_that_was_started(tmp_path, monkeypatch, capfd):

@@ -71,11 +71,7 @@ def test_only_partial_folders_of_dead_processes_of_this_host_go(tmp_path):
         (tmp_path / ".partial" / f"abc-train@{owner}@x").mkdir(parents=True)
     results.remove_abandoned(tmp_path)
     left = {folder.name for folder in (tmp_path / ".partial").iterdir()}
-    assert left == {
-        f"abc-train@{host}@{os.getpid()}@x",
-        f"abc-train@{host}@1@x",
-        f"abc-train@not-{host}@{ended.pid}@x",
-    }
+    assert left == {f"abc-train@{host}@{os.getpid()}@x", f"abc-train@{host}@1@x", f"abc-train@not-{host}@{ended.pid}@x"}
 
 
 def test_same_digits_other_fingerprint(tmp_path):

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 from distributed import LocalCluster
-from tiny_notebooks import SUM, number, quick_imports, states, write, write_arithmetic  # noqa: F401
+from tiny_notebooks import SUM, number, quick_imports, running, states, wait_for, write, write_arithmetic  # noqa: F401
 
 from bcrlib.pipeline.jobs import GraphError, Job
-from bcrlib.pipeline.run import GraphFailed, TimeIsUp, plan_graph, reasons, run_graph
+from bcrlib.pipeline.run import GraphFailed, TimeIsUp, reasons, run_graph
 
 ARITHMETIC = [
     Job("one", "number.ipynb", {"number": 1}),
@@ -42,12 +42,7 @@ def run(tmp_path):
 def test_graph_runs_once_and_again_only_what_changed(run, tmp_path):
     before = dict(os.environ)
     folders, lines = run(ARITHMETIC)
-    assert {name: number(folder) for name, folder in folders.items()} == {
-        "one": 1,
-        "two": 2,
-        "three": 3,
-        "six": 6,
-    }
+    assert {name: number(folder) for name, folder in folders.items()} == {"one": 1, "two": 2, "three": 3, "six": 6}
     assert lines[0] == "4 of 4 jobs to run on 2 workers"
     assert [line[:5] for line in lines[1:]] == ["[1/4]", "[2/4]", "[3/4]", "[4/4]"]
     assert set(states(lines).values()) == {"ran"}
@@ -101,16 +96,6 @@ def test_graph_runs_once_and_again_only_what_changed(run, tmp_path):
     assert reasons(ARITHMETIC[:3], *places) == {"three": ["code of sum.ipynb"]}
 
 
-def test_what_a_job_runs_after_does_not_make_it_stale(tmp_path):
-    write_arithmetic(tmp_path / "notebooks")
-    last = Job("last", "number.ipynb", {"number": 7}, after=("one",))
-    fingerprints = set()
-    for jobs in ([ARITHMETIC[0], last], [Job("one", "number.ipynb", {"number": 8}), last]):
-        *_, planned = plan_graph(jobs, tmp_path / "notebooks", tmp_path / "runs")
-        fingerprints.add((planned.job.name, planned.fingerprint))
-    assert len(fingerprints) == 1
-
-
 def test_failures_stop_only_what_depends_on_them(run, tmp_path, capfd):
     write(tmp_path / "notebooks", "bad.ipynb", "1 / 0")
     write(tmp_path / "notebooks", "dead.ipynb", "import os\nos.kill(os.getpid(), 9)")
@@ -136,11 +121,7 @@ def test_failures_stop_only_what_depends_on_them(run, tmp_path, capfd):
     assert len(told) == len(jobs)
     assert capfd.readouterr() == ("", "")
 
-    write(
-        tmp_path / "notebooks",
-        "bad.ipynb",
-        "Path = __import__('pathlib').Path\nPath('number.txt').write_text('4')",
-    )
+    write(tmp_path / "notebooks", "bad.ipynb", "Path = __import__('pathlib').Path\nPath('number.txt').write_text('4')")
     folders, lines = run([job for job in jobs if job.name != "dead"])
     assert number(folders["later"]) == 5
     ran = [name for name, state in states(lines).items() if state == "ran"]
@@ -174,11 +155,7 @@ def test_job_whose_worker_dies_twice_fails(run, tmp_path):
 
 
 def test_nothing_runs_when_anything_is_wrong(run, tmp_path):
-    for wrong in (
-        Job("x", "number.ipynb", {"nubmer": 1}),
-        Job("x", "none.ipynb"),
-        Job("x", "sum.ipynb", {}, ("y",)),
-    ):
+    for wrong in (Job("x", "number.ipynb", {"nubmer": 1}), Job("x", "none.ipynb"), Job("x", "sum.ipynb", {}, ("y",))):
         with pytest.raises(GraphError):
             run([*ARITHMETIC, wrong])
     assert not (tmp_path / "runs").exists()
@@ -192,10 +169,7 @@ def test_no_scheduler_at_the_address(run, monkeypatch):
 
 def test_scheduler_without_workers(run, monkeypatch):
     monkeypatch.setattr("bcrlib.pipeline.run.CONNECT_SECONDS", 1)
-    with (
-        LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
-        pytest.raises(ConnectionError) as caught,
-    ):
+    with LocalCluster(n_workers=0, dashboard_address=":0") as cluster, pytest.raises(ConnectionError) as caught:
         run(ARITHMETIC, scheduler_address=cluster.scheduler_address)
     assert str(caught.value).endswith("has no workers")
 
@@ -266,20 +240,6 @@ Path(output_folder, "number.txt").write_text("3")
 """
 
 
-def wait_for(condition, seconds=120):  # a busy machine starts kernels slowly
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
-def running(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 @pytest.fixture
 def driver(tmp_path):
     """A run in its own process group, both workers amid a job; the process and its descendants."""
@@ -309,7 +269,7 @@ def test_kill_9_in_the_middle_then_the_same_command_again(driver, tmp_path):
     process, family = driver
     process.kill()
     assert "quick" in process.communicate(timeout=30)[0]
-    wait_for(lambda: not any(running(member) for member in family))
+    wait_for(lambda: not any(running(member.pid) for member in family))
 
     (tmp_path / "hold").unlink()
     again = start_driver(tmp_path)
@@ -340,4 +300,4 @@ def test_ctrl_c_ends_everything_and_only_the_driver_speaks(driver):
     errors = process.communicate(timeout=30)[1]
     assert process.returncode == -signal.SIGINT
     assert errors.count("Traceback") == 1 and errors.rstrip().endswith("KeyboardInterrupt")
-    wait_for(lambda: not any(running(member) for member in family))
+    wait_for(lambda: not any(running(member.pid) for member in family))

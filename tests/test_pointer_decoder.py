@@ -137,38 +137,6 @@ def test_caches_and_memory_follow_their_rows(decoder, encoded):
     assert_close(log_probs[:, 0], decoder(read, memory.rows(kept))[:, 5])
 
 
-def test_a_step_sees_nothing_later(decoder, encoded):
-    memory, tokens = memory_of(decoder, encoded), targets()
-    changed = tokens.clone()
-    changed[:, 9:] = 0
-    before, after = decoder(tokens, memory), decoder(changed, memory)
-    assert_close(after[:, :9], before[:, :9])
-    assert not torch.allclose(after[:, 9], before[:, 9])
-
-
-def test_probabilities_are_those_of_symbols_and_pieces(decoder, encoded):
-    log_probs = decoder(targets(), memory_of(decoder, encoded))
-    assert log_probs.shape == (4, STEPS, NUM_SYMBOLS + 8) and log_probs.dtype == torch.float32
-    assert_close(log_probs.exp().sum(dim=2), torch.ones(4, STEPS))
-    there = torch.arange(NUM_SYMBOLS + 8) < (NUM_SYMBOLS + LENGTHS)[:, None]
-    assert torch.equal(log_probs > -torch.inf, there[:, None].expand(-1, STEPS, -1))
-
-
-def test_the_logit_of_a_pointer_is_the_raw_score_of_head_0(decoder, encoded):
-    """Of the last layer, beside the tied logits of symbols: their differences are those of log-probabilities."""
-    memory, tokens = memory_of(decoder, encoded), targets()
-    outputs = []
-    hook = decoder.layers[-1].register_forward_hook(lambda layer, inputs, output: outputs.append(output))
-    log_probs = decoder(tokens, memory)
-    hook.remove()
-    ((x, query),) = outputs
-    raw = torch.einsum("uqs,uks->uqk", query[:, 0], memory.keys[-1][:, 0]) / query.shape[-1] ** 0.5
-    for u, length in enumerate(LENGTHS.tolist()):
-        logits = torch.cat([x[u] @ decoder.symbols.T, raw[u, :, 1 : 1 + length]], dim=1)
-        told = log_probs[u, :, : NUM_SYMBOLS + length]
-        assert_close(told - told[:, :1], logits - logits[:, :1])
-
-
 def test_a_fresh_decoder_starts_as_the_authors():
     """Embeddings of variance 1 / size, no biases, sinusoidal positions that are no weights."""
     torch.manual_seed(0)

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from random_stores import NUM_CANDIDATES, UNITS, random_store, totals
+from random_stores import NUM_CANDIDATES, UNITS, counted, random_store, totals
 
 from bcrlib.experiments import counting, rounds
 from bcrlib.experiments.counting import parse_update
@@ -53,21 +53,14 @@ def simulated(store, chain, level, memory, decay) -> list[list[bool]]:
     return history
 
 
-def counted(history, against, number) -> list[int]:
-    """yy, yn, ny, nn of one round of one chain."""
-    had = {
-        "before": lambda unit: history[number - 1][unit],
-        "first": lambda unit: history[0][unit],
-        "any": lambda unit: any(earlier[unit] for earlier in history[:number]),
-    }[against]
-    total = [0, 0, 0, 0]
-    for unit, now in enumerate(history[number]):
-        total[2 * (not had(unit)) + (not now)] += 1
-    return total
-
-
 def expected(histories, against, number) -> tuple[int, ...]:
-    return tuple(np.sum([counted(history, against, number) for history in histories], axis=0).tolist())
+    """yy, yn, ny, nn of one round over all chains."""
+    had = {
+        "before": lambda history: history[number - 1],
+        "first": lambda history: history[0],
+        "any": lambda history: [any(earlier) for earlier in zip(*history[:number])],
+    }[against]
+    return counted((had(history), history[number]) for history in histories)
 
 
 ALL_CHAINS = [(old, *order) for old in OLD for order in itertools.permutations(NEW)]

@@ -1,7 +1,6 @@
 """What may come next: every way leads to a tree, and to every tree there is a way."""
 
 from itertools import product
-from math import comb, factorial
 
 import numpy as np
 import pytest
@@ -37,24 +36,6 @@ def test_every_way_ends_in_a_tree_and_every_tree_is_reached(length, rules):
     assert not hyps.on_stack.any()
     expected = [way for tree in trees for way in (any_order(tree) if rules.any_order else [inside_out(tree)])]
     assert sorted(map(tuple, words.tolist())) == sorted(expected)
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 4, 5])
-def test_from_the_inside_out_there_are_as_many_ways_as_trees(length):
-    """Cayley's formula, with and without the constraint of a single root."""
-    assert len(all_derivations(length, Rules(False, single_root=True))[0]) == length ** (length - 1)
-    assert len(all_derivations(length, Rules(False, single_root=False))[0]) == (length + 1) ** (length - 1)
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 4])
-def test_in_any_order_there_are_as_many_ways_as_labelled_plane_trees(length):
-    """n! Catalan(n) of n + 1 nodes; with a single root one node less has freedom."""
-
-    def catalan(n: int) -> int:
-        return comb(2 * n, n) // (n + 1)
-
-    assert len(all_derivations(length, Rules(True, single_root=False))[0]) == factorial(length) * catalan(length)
-    assert len(all_derivations(length, Rules(True, single_root=True))[0]) == factorial(length) * catalan(length - 1)
 
 
 @EACH_RULE

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from plain_stackptr import PlainStackPtr, inside_out
+from plain_stackptr import PlainStackPtr
 from random_trees import random_treebank
-from tiny_parsers import TINY, noise_of, tiny_pointer_parser, whole_batch
+from tiny_parsers import TINY, noise_of, tiny_parser, tiny_pointer_parser, whole_batch
 
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.configuration import NetworkConfig
 from bcrlib.parsers.encoding import build_vocabulary, encode, make_batch
-from bcrlib.parsers.stackptr_network import StackPtr, gold_walk
+from bcrlib.parsers.stackptr_network import StackPtr
 from bcrlib.parsers.training import new_parser
 from bcrlib.samplers.dropout_p import Noise
 
@@ -73,22 +73,10 @@ def test_loss_is_that_of_the_plain_network(treebank, preset, p):
 
 
 @PRESETS
-def test_the_loss_of_a_batch_is_the_sum_over_its_sentences_unless_padding_counts(treebank, preset):
-    parser = tiny_pointer_parser(treebank, preset=preset)
-    encoded = encode(treebank, parser.vocabulary, None)
-    with torch.no_grad():
-        together = parser.network.loss(make_batch(encoded, np.arange(12)), None).item()
-        alone = sum(parser.network.loss(make_batch(encoded, np.array([s])), None).item() for s in range(12))
-    if preset == "clean":
-        assert together == pytest.approx(alone, rel=1e-5)
-    else:
-        assert together > alone + 1
-
-
-@PRESETS
 @pytest.mark.parametrize("p", [None, 0.33])
-def test_the_loss_reaches_every_parameter(treebank, preset, p):
-    parser = tiny_pointer_parser(treebank, preset=preset)
+@pytest.mark.parametrize("make", [tiny_parser, tiny_pointer_parser], ids=["deepbiaf", "stackptr"])
+def test_the_loss_reaches_every_parameter(treebank, make, preset, p):
+    parser = make(treebank, preset=preset)
     batch = whole_batch(parser, treebank)
     parser.network.train()
     parser.network.loss(batch, p and noise_of(batch, p)).backward()
@@ -116,53 +104,8 @@ def test_gradients_are_the_slopes_of_the_loss(treebank, parser):
         assert (losses[0] - losses[1]) / 0.04 == pytest.approx(slope, rel=0.03, abs=0.05), name
 
 
-def test_the_gold_walk_is_the_derivations_of_the_batch(treebank, parser):
-    batch = whole_batch(parser, treebank)
-    walk, starts = gold_walk(batch), batch.packing.starts
-    assert walk.packing.lengths.tolist() == (2 * batch.packing.lengths - 1).tolist()
-    for b, s in enumerate(batch.sentences):
-        rows = (walk.packing.sentence == b).nonzero().squeeze(1)
-        words = inside_out(tuple(treebank.select(np.array([s])).heads.tolist()))
-        assert walk.word[rows].tolist() == list(words)
-        assert walk.row_of_word[rows].tolist() == [starts[word] + b for word in words]
-        stack, heads, last_child = [0], {0: 0}, {}
-        for row, word in zip(rows, words):
-            top = stack[-1]
-            assert walk.top[row] == starts[top] + b and walk.grandparent[row] == starts[heads[top]] + b
-            assert walk.has_sibling[row] == (top in last_child)
-            assert walk.sibling[row] == starts[last_child.get(top, 0)] + b
-            assert walk.is_pop[row] == (word == top)
-            if word == top:
-                stack.pop()
-            else:
-                heads[word], last_child[top] = top, word
-                stack.append(word)
-
-
 def test_a_gold_cycle_is_refused(treebank, parser):
     batch = whole_batch(parser, treebank)
     batch.heads[batch.packing.step == 1] = 1
     with pytest.raises(ValueError, match="not a tree"):
         parser.network.loss(batch, None)
-
-
-def test_memory_does_not_depend_on_neighbours_and_stays_float32(treebank, parser):
-    encoded = encode(treebank, parser.vocabulary, None)
-    with torch.no_grad():
-        together = parser.network.memory(make_batch(encoded, np.arange(12)), None, Runtime())
-        rough = parser.network.memory(make_batch(encoded, np.arange(12)), None, Runtime(precision="bfloat16"))
-    order = np.argsort(-encoded.lengths, kind="stable")
-    for b, s in enumerate(order):
-        length = encoded.lengths[s]
-        with torch.no_grad():
-            alone = parser.network.memory(make_batch(encoded, np.array([s])), None, Runtime())
-        for name in ("inputs", "keys", "key_bias"):
-            torch.testing.assert_close(
-                getattr(together, name)[b, :length], getattr(alone, name)[0], atol=2e-5, rtol=1e-4
-            )
-        for name in ("hidden", "cell"):
-            torch.testing.assert_close(getattr(together, name)[b], getattr(alone, name)[0], atol=2e-5, rtol=1e-4)
-        assert (together.key_bias[b, length:] == -torch.inf).all()
-    for name in ("inputs", "keys", "key_bias", "label_keys", "label_bias", "hidden", "cell"):
-        assert getattr(rough, name).dtype == torch.float32, name
-    assert 0 < (rough.keys - together.keys).abs().max() < 1

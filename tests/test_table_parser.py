@@ -106,19 +106,11 @@ def test_samples_come_as_often_as_they_are_probable(strategy):
     np.testing.assert_allclose(scores[0], tree_log_probs(random_table(3, seed=7), heads[0]))
 
 
-def test_sentences_of_a_batch_have_tables_of_their_own():
-    tables, lengths = np.stack([random_table(3, seed) for seed in range(4)]), np.full(4, 4)
-    heads, scores = decode(TableScorer(tables), lengths, best_actions(2), INSIDE_OUT)
-    for number, table in enumerate(tables):
-        alone, alone_scores = decode(TableScorer(table[None]), lengths[:1], best_actions(2), INSIDE_OUT)
-        np.testing.assert_array_equal(heads[number], alone[0])
-        np.testing.assert_allclose(scores[number], alone_scores[0])
-
-
-def test_a_batch_may_hold_shorter_sentences():
-    table = random_table(4, seed=5)
-    heads, scores = decode(TableScorer(np.stack([table] * 2)), np.array([5, 3]), best_actions(64), INSIDE_OUT)
-    expected = tree_log_probs(table[:3, :3, :3, :3], every_tree(2))  # words behind the end take no part
+def test_sentences_of_a_batch_have_tables_of_their_own_and_may_be_shorter():
+    tables = np.stack([random_table(4, seed) for seed in (5, 6)])
+    heads, scores = decode(TableScorer(tables), np.array([5, 3]), best_actions(64), INSIDE_OUT)
+    np.testing.assert_allclose(scores[0], tree_log_probs(tables[0], heads[0]))
+    expected = tree_log_probs(tables[1, :3, :3, :3, :3], every_tree(2))  # words behind the end take no part
     short = np.isfinite(scores[1])
     assert {tuple(tree[:3]) for tree in heads[1][short]} == set(map(tuple, every_tree(2)))
     assert sorted(scores[1][short]) == pytest.approx(sorted(expected))

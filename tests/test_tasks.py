@@ -5,11 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from pools import pool_of
+from random_frames import bank_of
 from random_trees import random_mistakes, random_treebank
 
-from bcrlib.data.candidates import TreePool
 from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import BROKEN, END, FrameBank, Node, frame_words, parse_frame, sequences_of
+from bcrlib.data.frames import BROKEN, END, FrameBank, Node, sequences_of
 from bcrlib.data.generated.frames import demo_frames
 from bcrlib.data.presets import PRESETS
 from bcrlib.data.top import TopError, read_predicted_top, read_top, write_top
@@ -27,14 +28,9 @@ GOLD = [
 ]
 
 
-def bank_of(texts: list[str]) -> FrameBank:
-    frames = tuple(map(parse_frame, texts))
-    return FrameBank(tuple(map(frame_words, frames)), frames)
-
-
 @pytest.fixture
 def bank() -> FrameBank:
-    return bank_of(GOLD)
+    return bank_of(*GOLD)
 
 
 @pytest.fixture
@@ -84,13 +80,6 @@ def test_correctness_of_trees_is_that_of_heads_and_relations():
         assert all(np.array_equal(found[level][0], expected[level]) for level in DEPENDENCY.names.levels)
 
 
-def pool_of(treebank) -> TreePool:
-    names = tuple(sorted(set(treebank.relations)))
-    relations = np.array([[names.index(relation) for relation in treebank.relations]], dtype=np.int16)
-    scores = np.zeros((1, treebank.num_sentences), dtype=np.float32)
-    return TreePool(treebank.heads[None].astype(np.int16), relations, names, scores, treebank.offsets)
-
-
 def test_trees_are_written_as_predicted(tmp_path):
     gold = random_treebank(5, np.random.default_rng(3))
     predicted = random_mistakes(gold, np.random.default_rng(4), rate=1.0)
@@ -117,7 +106,7 @@ def test_a_student_learns_from_trees_over_all_words_alone(bank, pool):
 
 
 def test_a_student_learns_what_the_teacher_says_not_gold(bank):
-    said = bank_of([text.replace("GET_EVENT", "GET_INFO") for text in GOLD])
+    said = bank_of(*(text.replace("GET_EVENT", "GET_INFO") for text in GOLD))
     pool = FramePool(sequences_of(said, said.labels)[None], said.labels, np.zeros((1, 4), dtype=np.float32))
     assert pool.taught(bank).frames == said.frames
 

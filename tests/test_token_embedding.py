@@ -51,18 +51,14 @@ def assert_same_with_gradients(cnn: CharacterCNN, ours: torch.Tensor, expected: 
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("longest", [1, 2, 9])
-def test_clean_character_cnn_sees_the_word_alone(longest):
-    cnn = strewn(CharacterCNN(12, 6, pool_padding=False))
+@pytest.mark.parametrize(
+    ("pool_padding", "longest", "padding"),
+    [*((False, longest, 0) for longest in (1, 2, 9)), *((True, 9, n) for n in (4, 5, 20))],
+)
+def test_character_cnns_are_the_librarys_convolutions(pool_padding, longest, padding):
+    """The clean one sees the word alone; the official one is the maximum over any padding."""
+    cnn = strewn(CharacterCNN(12, 6, pool_padding))
     chars = random_chars(10, longest, 12)
-    expected = torch.stack([conv1d_twin(cnn, form, padding=0).amax(dim=0) for form in chars])
-    assert_same_with_gradients(cnn, cnn(chars), expected)
-
-
-@pytest.mark.parametrize("padding", [4, 5, 20])
-def test_official_character_cnn_is_the_maximum_over_any_padding(padding):
-    cnn = strewn(CharacterCNN(12, 6, pool_padding=True))
-    chars = random_chars(10, 9, 12)
     expected = torch.stack([conv1d_twin(cnn, form, padding).amax(dim=0) for form in chars])
     assert_same_with_gradients(cnn, cnn(chars), expected)
 

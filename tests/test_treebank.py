@@ -106,11 +106,7 @@ MALFORMED = {
     "eleven columns": (word(1)[:-1] + "\t_\n\n", 1, "11 tab-separated columns"),
     "spaces for tabs": (word(1).replace("\t", " ") + "\n", 1, "spaces stand where tabs should"),
     "a line of spaces": (PAIR + " \n", 3, "white space where an empty line should be"),
-    "columns missing, made up for by the next line": (
-        word(1)[:-3] + "\n" + word(2)[:-1] + "\t_\n\n",
-        1,
-        "9 tab",
-    ),
+    "columns missing, made up for by the next line": (word(1)[:-3] + "\n" + word(2)[:-1] + "\t_\n\n", 1, "9 tab"),
     "empty form": (word(1, form="") + "\n", 1, "empty FORM"),
     "empty upos": (word(1, upos="") + "\n", 1, "empty UPOS"),
     "empty relation": (word(1) + word(2, head="1", relation="") + "\n", 2, "empty DEPREL"),
@@ -130,11 +126,7 @@ MALFORMED = {
     "head of a longer sentence": (word(1, head="2") + "\n" + PAIR + "\n", 1, "HEAD 2 is out of range 0..1"),
     "negative head": (word(1) + word(2, head="-1") + "\n", 2, "HEAD -1 is out of range"),
     "own head": (word(1) + word(2, head="2") + "\n", 2, "cycle of heads: 2 -> 2"),
-    "cycle of two": (
-        word(1, head="2") + word(2, head="1") + word(3) + "\n",
-        1,
-        "cycle of heads: 1 -> 2 -> 1",
-    ),
+    "cycle of two": (word(1, head="2") + word(2, head="1") + word(3) + "\n", 1, "cycle of heads: 1 -> 2 -> 1"),
     "cycle below": (
         "# c\n" + word(1) + word(2, head="4") + word(3, head="2") + word(4, head="3") + "\n",
         3,
@@ -160,11 +152,7 @@ MALFORMED = {
     "empty nodes from 2": (word(1) + extra("1.2") + "\n", 2, "expected 1.1"),
     "empty node in a range": (extra("1-2") + extra("0.1") + PAIR + "\n", 2, "between a range"),
     "empty node without columns": (word(1) + "1.1\tx\n\n", 2, "2 tab-separated columns"),
-    "second sentence": (
-        "# a\n" + PAIR + "\n# b\n" + word(1) + word(2, head="7") + "\n",
-        7,
-        "out of range 0..2",
-    ),
+    "second sentence": ("# a\n" + PAIR + "\n# b\n" + word(1) + word(2, head="7") + "\n", 7, "out of range 0..2"),
 }
 
 
@@ -257,23 +245,7 @@ def test_reader_and_line_by_line_twin_agree_on_damaged_files(trees, part, monkey
     """The fast reader accepts exactly what the plain checker finds no fault in, and has the same columns."""
     monkeypatch.setattr("bcrlib.data.treebank.PART", part)
     rng = np.random.default_rng(0)
-    pieces = [
-        "\t",
-        "\n",
-        "#",
-        "0",
-        "1",
-        "2",
-        "3",
-        "-",
-        ".",
-        "_",
-        "",
-        "\n\n",
-        "\t_",
-        word(3, head="2"),
-        extra("2-3"),
-    ]
+    pieces = ["\t", "\n", "#", "0", "1", "2", "3", "-", ".", "_", "", "\n\n", "\t_", word(3, head="2"), extra("2-3")]
     accepted = 0
     for _ in range(4000):
         text = FULL
@@ -328,11 +300,7 @@ def test_a_chain_of_any_length_is_no_cycle():
 def bare():
     """Two sentences that were not read from a file."""
     return Treebank(
-        ["a", "b", "c"],
-        ["X", "Y", "Z"],
-        np.array([2, 0, 0], np.int32),
-        ["x", "root", "root"],
-        np.array([0, 2, 3]),
+        ["a", "b", "c"], ["X", "Y", "Z"], np.array([2, 0, 0], np.int32), ["x", "root", "root"], np.array([0, 2, 3])
     )
 
 
@@ -393,11 +361,7 @@ def test_a_selection_equals_the_file_of_these_sentences(treebank, numbers):
     assert format_conllu(chosen) == file_of(numbers)
     if numbers:
         expected = parse_conllu(file_of(numbers).encode(), "f")
-        assert (chosen.forms, chosen.upos, chosen.relations) == (
-            expected.forms,
-            expected.upos,
-            expected.relations,
-        )
+        assert (chosen.forms, chosen.upos, chosen.relations) == (expected.forms, expected.upos, expected.relations)
         np.testing.assert_array_equal(chosen.heads, expected.heads, strict=True)
         np.testing.assert_array_equal(chosen.offsets, expected.offsets, strict=True)
         np.testing.assert_array_equal(chosen.source.line_of_token, expected.source.line_of_token, strict=True)

@@ -20,7 +20,6 @@ from bcrlib.metrics.uncertainty import (
     difference_of,
     exact_bounds,
     failing_rate,
-    jackknife_deviations,
     mcnemar,
     micro_average,
     pair_spread,
@@ -125,27 +124,23 @@ def test_intervals_of_several_methods_are_those_of_each_with_the_same_draws():
     assert together == alone and alone["UAS", 1] != alone["UAS", 2]
 
 
-@pytest.mark.parametrize("rate", RATES)
-def test_intervals_cover_the_truth_about_as_often_as_they_say(rate):
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
     """40 experiments on new sentences by the same (independent) models: the truth is known."""
-    truth = {"acc_old": 0.9, "acc_new": 0.9, "nfr": 0.09, "pfr": 0.09, "nfi": 0.9}[rate]
-    hits = 0
+    truth = {"acc_old": 0.9, "acc_new": 0.9, "nfr": 0.09, "pfr": 0.09, "nfi": 0.9}
+    hits = dict.fromkeys(truth, 0)
     for seed in range(40):
-        estimate = rate_intervals(pair_counts(CROSSED, seed=seed), 200, np.random.default_rng(seed))[rate]
-        assert estimate.low <= estimate.value <= estimate.high
-        hits += estimate.low <= truth <= estimate.high
-    assert 32 <= hits <= 40
+        estimates = rate_intervals(pair_counts(CROSSED, seed=seed), 200, np.random.default_rng(seed))
+        for rate, estimate in estimates.items():
+            assert estimate.low <= estimate.value <= estimate.high
+            hits[rate] += estimate.low <= truth[rate] <= estimate.high
+    assert all(32 <= number <= 40 for number in hits.values()), hits
 
 
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match="2 pairs"):
         PairCounts(np.zeros((2, 3, 4), dtype=np.int64), ("a", "b"), ("c",))
     with pytest.raises(ValueError, match="numbers of sentences"):
-        resample(
-            {"a": pair_counts(CROSSED), "b": pair_counts(CROSSED, num_sentences=9)},
-            5,
-            np.random.default_rng(0),
-        )
+        resample({"a": pair_counts(CROSSED), "b": pair_counts(CROSSED, num_sentences=9)}, 5, np.random.default_rng(0))
 
 
 def test_mcnemar_is_the_binomial_tail():
@@ -176,12 +171,6 @@ def test_students_t_and_degrees_of_freedom():
     assert degrees_of_freedom([0.0], [3]) == np.inf
 
 
-def test_leaving_one_out_is_the_variance_of_a_mean():
-    numbers = np.random.default_rng(0).normal(size=5)
-    without = (numbers.sum() - numbers) / 4
-    assert (jackknife_deviations(without) ** 2).sum() == pytest.approx(numbers.var(ddof=1) / 5)
-
-
 def test_where_nothing_flips_the_tables_have_exact_bounds():
     none = PairCounts(np.tile([5, 0, 0, 0], (4, 30, 1)), ("a", "a", "b", "b"), ("c", "d", "c", "d"))
     rates = rate_intervals(none, 50, np.random.default_rng(0))
@@ -203,19 +192,6 @@ def test_exact_bounds_are_those_of_the_binomial(n):
         assert low == 0 if k == 0 else chance(n, k, low) == pytest.approx(tail)
         assert high == 1 if k == n else 1 - chance(n, k + 1, high) == pytest.approx(tail)
     assert exact_bounds(0, 0) == (0, 1)
-
-
-@pytest.mark.parametrize("n", [5, 30])
-def test_exact_bounds_hold_the_truth_whatever_it_is(n):
-    """Summed over all outcomes: 95 %, or 92.5 where the one-sided bound of none and a two-sided one meet."""
-    bounds = [exact_bounds(k / n, n) for k in range(n + 1)]
-    for p in np.linspace(0.001, 0.999, 300):
-        held = sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k, (low, high) in enumerate(bounds) if low <= p <= high)
-        assert held >= 0.925
-
-
-def test_none_of_five_is_at_most_45_per_cent():
-    assert [round(100 * high, 1) for _, high in (exact_bounds(0, n) for n in (5, 59, 299))] == [45.1, 5.0, 1.0]
 
 
 @pytest.mark.parametrize(

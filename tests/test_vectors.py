@@ -1,11 +1,11 @@
 """Word vectors by form."""
 
 import gzip
-import json
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from bcrlib.data import download, vectors
 from bcrlib.data.vectors import load_vectors, read_minilm_vectors, read_text_vectors
@@ -66,31 +66,11 @@ def test_a_malformed_file_is_refused_with_its_line(text_file, content, message):
 def small_minilm(tmp_path):
     """A folder as MiniLM's, with six pieces of two dimensions."""
     pieces = {"[UNK]": 0, "dog": 1, "##s": 2, ".": 3, "cat": 4, "##x": 5}
-    tokenizer = {
-        "version": "1.0",
-        "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 0, "direction": "Right"},
-        "padding": {
-            "strategy": {"Fixed": 4},
-            "direction": "Right",
-            "pad_to_multiple_of": None,
-            "pad_id": 0,
-            "pad_type_id": 0,
-            "pad_token": "[UNK]",
-        },
-        "added_tokens": [],
-        "normalizer": {"type": "Lowercase"},
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": None,
-        "decoder": None,
-        "model": {
-            "type": "WordPiece",
-            "unk_token": "[UNK]",
-            "continuing_subword_prefix": "##",
-            "max_input_chars_per_word": 100,
-            "vocab": pieces,
-        },
-    }
-    (tmp_path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    tokenizer = Tokenizer(models.WordPiece(pieces, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.BertPreTokenizer()
+    tokenizer.enable_truncation(2)
+    tokenizer.enable_padding(length=4, pad_token="[UNK]")
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
     table = np.array([[9, 9], [1, 0], [0, 1], [4, 4], [2, 2], [0, 5]], np.float32)
     save_file({vectors.WORD_PIECE_TABLE: table, "other": table[:1]}, tmp_path / "model.safetensors")
     return tmp_path

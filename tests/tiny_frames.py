@@ -5,10 +5,10 @@ from functools import cache
 
 import numpy as np
 import torch
+from random_frames import bank_of
 from torch import Tensor
 
-from bcrlib.data.frame_candidates import FramePool
-from bcrlib.data.frames import FrameBank, frame_words, parse_frame, sequences_of
+from bcrlib.data.frames import FrameBank, sequences_of
 from bcrlib.parsers.batches import Runtime
 from bcrlib.parsers.configuration import Seq2SeqConfig
 from bcrlib.parsers.s2s import Seq2SeqParser
@@ -36,8 +36,7 @@ FRAMES = """
 
 def frame_bank() -> FrameBank:
     """The frames above with their utterances."""
-    frames = tuple(parse_frame(line) for line in FRAMES.strip().splitlines())
-    return FrameBank(tuple(map(frame_words, frames)), frames)
+    return bank_of(*FRAMES.strip().splitlines())
 
 
 def tiny_seq2seq(seed: int = 0, runtime: Runtime | None = None, **changes) -> Seq2SeqParser:
@@ -77,14 +76,3 @@ def whole_batch(parser: Seq2SeqParser, bank: FrameBank) -> tuple[Source, Tensor]
     pieces, rows = parser.read(bank), np.arange(len(bank))
     targets = targets_of(sequences_of(bank, parser.labels), rows, parser.labels, pieces, parser.labels)
     return make_source(pieces, rows, "cpu"), torch.from_numpy(targets.padded(rows))
-
-
-def assert_same_frames(pool: FramePool, other: FramePool) -> None:
-    """Equal in all but the last digits of the log-probabilities, and how many ends fill up the steps."""
-    steps = max(pool.sequences.shape[2], other.sequences.shape[2])
-    ours, theirs = (
-        np.pad(sequences, ((0, 0), (0, 0), (0, steps - sequences.shape[2])))
-        for sequences in (pool.sequences, other.sequences)
-    )
-    assert np.array_equal(ours, theirs) and pool.labels == other.labels
-    np.testing.assert_allclose(pool.log_probs, other.log_probs, atol=1e-4)

@@ -1,9 +1,12 @@
 """Notebooks made on the spot for the tests of the pipeline."""
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -50,3 +53,18 @@ def quick_imports(tmp_path, monkeypatch):
     (tmp_path / "stubs").mkdir()
     (tmp_path / "stubs" / "rfc3987_syntax.py").write_text("raise ImportError")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "stubs"), prepend=os.pathsep)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Long enough for a busy machine, which starts kernels slowly."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def running(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

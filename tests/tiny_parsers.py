@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from bcrlib.data.candidates import TreePool
 from bcrlib.data.randomness import key
 from bcrlib.data.treebank import Treebank
 from bcrlib.parsers.batches import Runtime
@@ -74,10 +73,3 @@ def strewn(module: nn.Module, seed: int = 0) -> nn.Module:
 def noise_of(batch, p: float = 0.33) -> Noise:
     """Dropout with another key for every sentence of the batch."""
     return Noise(torch.arange(batch.packing.num_sentences) * 7919, batch.packing, p)
-
-
-def assert_same_trees(pool: TreePool, other: TreePool) -> None:
-    """Equal in all but the last digits of the log-probabilities."""
-    assert np.array_equal(pool.heads, other.heads)
-    assert np.array_equal(pool.relations, other.relations)
-    np.testing.assert_allclose(pool.log_probs, other.log_probs, atol=1e-4)
