@@ -348,9 +348,8 @@ class Generator:
             settings = {"position_ids": (mask.cumsum(1) - 1)[:, -ids.shape[1] :], "past_key_values": cache}
             return self.model(input_ids=ids, attention_mask=mask, **settings).logits, [0] * len(rows)
         ids, mask = self._padded([context + last for context, last in zip(before, written)], left=False)
-        skipped = (
-            min(map(len, before)) if "logits_to_keep" in can else 0
-        )  # of prompts, a vocabulary a token: much memory
+        # Of a prompt's tokens, a vocabulary each: much memory.
+        skipped = min(map(len, before)) if "logits_to_keep" in can else 0
         settings = {"logits_to_keep": ids.shape[1] - skipped} if skipped else {}
         logits = self.model(input_ids=ids, attention_mask=mask, **settings).logits
         return logits, [len(context) - skipped for context in before]
