@@ -1,5 +1,6 @@
 """What stands around the library agrees with it: the environment's four descriptions, README, citation, hooks, runs."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -114,6 +115,17 @@ def test_the_numbers_of_the_readme_and_its_pages_are_those_of_the_runs(page):
     text = (ROOT / page).read_text("utf-8")
     assert "<!-- end of " in text
     assert filled(text) == text
+
+
+def test_the_price_of_contextual_vectors_is_that_of_the_measurement():
+    rows = json.loads((ROOT / "data/correctness/small/dependency/speed.json").read_text("utf-8"))["rows"]
+    of_kind: dict[str, list[float]] = {}
+    for row in rows:
+        if (row["step"], row["metric"], row["words"]) == ("1-best", "per_second", None):
+            of_kind.setdefault(row["kind"], []).append(row["value"])
+    ratios = [static / contextual for static, contextual in zip(of_kind["deepbiaf-static"], of_kind["deepbiaf"])]
+    text = (ROOT / "docs/results.md").read_text("utf-8")
+    assert f"parses {min(ratios):.0f} to {max(ratios):.0f} times as many sentences a second" in text
 
 
 def test_the_first_screen_of_the_readme_says_what_it_is_what_it_gives_and_how_to_begin():
