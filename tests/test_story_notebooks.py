@@ -1,6 +1,7 @@
 """The notebooks: their style, what nbval compares, and whether the stored results bear out what they say."""
 
 import ast
+import html
 import re
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from bcrlib.metrics.uncertainty import micro_average
 from bcrlib.report import breakdowns, candidate_sources, costs
 from bcrlib.report.candidate_sources import SAMPLED
 from bcrlib.report.publisher import ROOT, stored, tasks_measured
+from bcrlib.report.tables import read_record
 from bcrlib.report.updates import CHANGE, CUT, LISTED, by_gain, headline_rows
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
@@ -68,6 +70,14 @@ def claim_faults(first: nbformat.NotebookNode) -> list[str]:
     faults += [] if len(title.split()) >= 6 else ["a topic, not a claim"]
     faults += [] if text.count(".") >= 2 else ["no sentences below the title"]
     return faults
+
+
+def test_what_is_committed_of_the_demo_is_what_the_notebooks_show():
+    """By the titles of tables and figures, which tell of the numbers in them."""
+    shown = html.unescape("".join(output_text(cell) for path in STORY for cell in code_cells(path)))
+    records = [read_record(file) for file in sorted((ROOT / "figures/demo").glob("*.json"))]
+    other = {record.name for record in records if record.kind != "drawing" and record.title not in shown}
+    assert len(records) > 70 and other == {"differences_labelled"}  # saved, not shown
 
 
 def test_there_are_notebooks_in_the_order_of_their_numbers():
